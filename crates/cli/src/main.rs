@@ -1,0 +1,3 @@
+//! Warrantor, the binary.
+
+fn main() {}

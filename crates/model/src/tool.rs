@@ -1,0 +1,272 @@
+//! What agents act through: tools, their effects, and the reviewed description of a tool server.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Json, Path, ServerName, ToolName};
+
+/// What a tool does to the world.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Looks.
+    Read,
+    /// Changes something.
+    Write,
+    /// Data leaves.
+    Egress,
+    /// Lets someone in.
+    Share,
+    /// Removes something for good.
+    Destroy,
+    /// Moves money.
+    Pay,
+    /// Touches a secret or who may sign in.
+    Credential,
+    /// Runs code.
+    Execute,
+}
+
+impl Effect {
+    /// All effects.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Egress,
+        Self::Share,
+        Self::Destroy,
+        Self::Pay,
+        Self::Credential,
+        Self::Execute,
+    ];
+
+    /// The word used in files, policies and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Egress => "egress",
+            Self::Share => "share",
+            Self::Destroy => "destroy",
+            Self::Pay => "pay",
+            Self::Credential => "credential",
+            Self::Execute => "execute",
+        }
+    }
+
+    fn bit(self) -> u16 {
+        match self {
+            Self::Read => 1,
+            Self::Write => 1 << 1,
+            Self::Egress => 1 << 2,
+            Self::Share => 1 << 3,
+            Self::Destroy => 1 << 4,
+            Self::Pay => 1 << 5,
+            Self::Credential => 1 << 6,
+            Self::Execute => 1 << 7,
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of effects.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct EffectSet(u16);
+
+impl EffectSet {
+    /// No effect. No tool has this set; it is where a union starts.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set with this effect added.
+    #[must_use]
+    pub fn with(self, effect: Effect) -> Self {
+        Self(self.0 | effect.bit())
+    }
+
+    /// The union.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the effect is in the set.
+    #[must_use]
+    pub fn contains(self, effect: Effect) -> bool {
+        self.0 & effect.bit() != 0
+    }
+
+    /// Whether every effect of this set is in the other.
+    #[must_use]
+    pub fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Whether the two have an effect in common.
+    #[must_use]
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this is a pure read.
+    #[must_use]
+    pub fn is_pure_read(self) -> bool {
+        self == Self::EMPTY.with(Effect::Read)
+    }
+
+    /// The effects in their fixed order.
+    pub fn iter(self) -> impl Iterator<Item = Effect> {
+        Effect::ALL.into_iter().filter(move |effect| self.contains(*effect))
+    }
+}
+
+impl FromIterator<Effect> for EffectSet {
+    fn from_iter<I: IntoIterator<Item = Effect>>(effects: I) -> Self {
+        effects.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl fmt::Display for EffectSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.iter().map(Effect::as_str).collect();
+        f.write_str(&words.join(", "))
+    }
+}
+
+impl fmt::Debug for EffectSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{self}}}")
+    }
+}
+
+impl Serialize for EffectSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for EffectSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<Effect>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+/// What sort of value an argument is: it sets the canonical form in which strings are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Free text.
+    #[default]
+    Text,
+    /// An identifier, compared as written.
+    Id,
+    /// A mail address.
+    Mail,
+    /// A URL.
+    Url,
+    /// A host name.
+    Host,
+    /// A path of a file system or store.
+    Path,
+    /// A bank or similar account: upper case, separators dropped.
+    Account,
+    /// A handle: a leading `@` or `#` dropped, case kept.
+    Handle,
+    /// A telephone number.
+    Phone,
+    /// A calendar date.
+    Date,
+    /// An instant or a local date and time.
+    Time,
+    /// A number.
+    Number,
+}
+
+/// What the manifest says of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ArgumentRule {
+    /// Its value is consequential: it must be bounded or traced.
+    pub sensitive: bool,
+    /// Its kind, when the manifest names one.
+    pub kind: Option<Kind>,
+    /// It may be given even where no grant names it.
+    pub free: bool,
+    /// An empty value acts, and so is not absent.
+    pub empty_acts: bool,
+}
+
+/// What a failed call leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Failure {
+    /// Unknown: something may have happened. What was charged stays charged.
+    #[default]
+    Unknown,
+    /// Nothing: a reported failure had no effect, so what was charged is given back.
+    Atomic,
+}
+
+/// The resource a call acts on, for policies: a type and the argument that holds its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceRule {
+    /// The Cedar entity type.
+    pub entity_type: String,
+    /// The argument that holds the id.
+    pub id: Path,
+}
+
+/// One tool of a server, reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name at its server.
+    pub name: ToolName,
+    /// The digest of its definition as pinned.
+    pub definition: Digest,
+    /// The JSON Schema of its arguments as pinned.
+    pub input_schema: Json,
+    /// What it does, never empty.
+    pub effects: EffectSet,
+    /// What it does besides when an argument is present.
+    pub effects_when: Vec<(Path, EffectSet)>,
+    /// What it acts on; the server itself when nothing is said.
+    pub resource: Option<ResourceRule>,
+    /// What is known of its arguments, by path.
+    pub arguments: BTreeMap<Path, ArgumentRule>,
+    /// What a failed call leaves behind.
+    pub failure: Failure,
+}
+
+impl Tool {
+    /// Every effect the tool can have, whatever its arguments.
+    #[must_use]
+    pub fn possible_effects(&self) -> EffectSet {
+        self.effects_when.iter().fold(self.effects, |all, (_, more)| all.union(*more))
+    }
+}
+
+/// Our reviewed description of a tool server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The server's name.
+    pub server: ServerName,
+    /// Its tools, by name. A tool that is not here cannot be called.
+    pub tools: BTreeMap<ToolName, Tool>,
+    /// The server's instructions as pinned; `None` withholds whatever it sends.
+    pub instructions: Option<String>,
+    /// The digest of command line or URL, when pinned.
+    pub launch: Option<Digest>,
+}

@@ -1,0 +1,3 @@
+//! Fuzz targets.
+
+fn main() {}

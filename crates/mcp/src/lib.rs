@@ -1,0 +1,14 @@
+//! The Model Context Protocol on the wire, floor 1 of the workspace.
+//!
+//! Messages are framed on the raw JSON slices that arrived. What was decided on is forwarded as the exact bytes that were
+//! decided on; only the envelope around it is rebuilt, from members that this crate knows. So nothing undecided passes
+//! by accident, and nothing decided is rewritten on the way (`1.10` stays `1.10`, a 23-digit integer keeps its digits).
+//!
+//! Kept true everywhere: input is bounded in bytes and nesting before anything recurses; no object in it names a member
+//! twice; every text written is one line of well-formed JSON.
+//!
+//! Not known here: who calls, what is allowed, sessions, sockets, time. This crate is pure.
+
+pub mod line;
+
+pub use line::{LineSplitter, LineTooLong};

@@ -9,6 +9,24 @@
 //!
 //! Not known here: who calls, what is allowed, sessions, sockets, time. This crate is pure.
 
+pub mod envelope;
+pub mod era;
+pub mod fragment;
+pub mod id;
 pub mod line;
+mod members;
+pub mod message;
+pub mod meta;
+pub mod params;
+pub mod rpc;
+mod scan;
 
+pub use era::{Declared, Era, ProtocolVersion};
+pub use fragment::Fragment;
+pub use id::{Id, IdKey, ProgressToken};
 pub use line::{LineSplitter, LineTooLong};
+pub use members::ShapeError;
+pub use message::{FrameError, FrameFault, FrameLimits, Message, Outcome};
+pub use meta::Meta;
+pub use params::ParamsError;
+pub use rpc::RpcError;

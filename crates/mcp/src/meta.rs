@@ -1,0 +1,259 @@
+//! The `_meta` of a request.
+//!
+//! Only what is named here is read, and only that can be forwarded. Everything else in `_meta` is data that nobody decided
+//! on, and a way out for it; so it stays here. The client's capabilities are read but not forwarded: sampling,
+//! elicitation and roots would let an upstream ask the client for data, and are not relayed.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    Era, Fragment, ParamsError, ProgressToken, ProtocolVersion,
+    fragment::ObjectWriter,
+    members::{Members, is_object},
+};
+
+/// The member that makes a request modern.
+pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// What the client says it is; nobody verified it.
+pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// What the client can do; required on modern requests.
+pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// What the server says it is; nobody verified it.
+pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// Longest `clientInfo` or `serverInfo` that is relayed, in bytes as written. Icons can be data URLs, hence no less.
+pub const MAX_INFO_BYTES: usize = 16 << 10;
+
+/// The `_meta` of a request, as far as it is known here.
+#[derive(Debug, Default)]
+pub struct Meta<'a> {
+    progress_token: Option<ProgressToken<'a>>,
+    modern: Option<ModernMeta<'a>>,
+    traceparent: Option<Cow<'a, str>>,
+    tracestate: Option<Cow<'a, str>>,
+}
+
+/// What makes a request modern. Its version is one that is spoken here.
+#[derive(Debug, Clone, Copy)]
+pub struct ModernMeta<'a> {
+    version: ProtocolVersion,
+    client_info: Option<&'a RawValue>,
+    client_capabilities: &'a RawValue,
+}
+
+impl<'a> ModernMeta<'a> {
+    /// The version, of the modern era.
+    #[must_use]
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// What the client says it is; never an input to policy.
+    #[must_use]
+    pub fn client_info(&self) -> Option<&'a RawValue> {
+        self.client_info
+    }
+
+    /// What the client says it can do.
+    #[must_use]
+    pub fn client_capabilities(&self) -> &'a RawValue {
+        self.client_capabilities
+    }
+
+    fn read(members: &Members<'a>) -> Result<Option<Self>, ParamsError> {
+        let version = members.text(PROTOCOL_VERSION, usize::MAX)?;
+        let client_info = members.object(CLIENT_INFO)?;
+        let client_capabilities = members.object(CLIENT_CAPABILITIES)?;
+        let (version, client_capabilities) = match (version, client_capabilities) {
+            (None, None) if client_info.is_none() => return Ok(None),
+            (None, _) => return Err(ParamsError::MissingMeta { member: PROTOCOL_VERSION }),
+            (Some(version), capabilities) => (modern_version(&version)?, capabilities),
+        };
+        let client_capabilities =
+            client_capabilities.ok_or(ParamsError::MissingMeta { member: CLIENT_CAPABILITIES })?;
+        info_within_bound(client_info, CLIENT_INFO)?;
+        Ok(Some(Self { version, client_info, client_capabilities }))
+    }
+}
+
+impl<'a> Meta<'a> {
+    /// Reads the `_meta` member of a request's parameters.
+    ///
+    /// # Errors
+    /// [`ParamsError`] when it is no object, when a member that is known here is of the wrong kind, or when it is half
+    /// modern.
+    pub fn parse(raw: &'a RawValue) -> Result<Self, ParamsError> {
+        let members = Members::read(raw, "_meta")?;
+        let progress_token = members
+            .get("progressToken")
+            .map(ProgressToken::read)
+            .transpose()
+            .map_err(|cause| ParamsError::Token { cause })?;
+        Ok(Self {
+            progress_token,
+            modern: ModernMeta::read(&members)?,
+            traceparent: members
+                .get("traceparent")
+                .and_then(crate::members::text)
+                .filter(|t| is_traceparent(t)),
+            tracestate: members.get("tracestate").and_then(crate::members::text).filter(|t| is_tracestate(t)),
+        })
+    }
+
+    /// The token that the client wants progress under.
+    #[must_use]
+    pub fn progress_token(&self) -> Option<&ProgressToken<'a>> {
+        self.progress_token.as_ref()
+    }
+
+    /// What makes the request modern, if it is.
+    #[must_use]
+    pub fn modern(&self) -> Option<&ModernMeta<'a>> {
+        self.modern.as_ref()
+    }
+
+    /// The era, as far as `_meta` tells: without modern members it can only be legacy.
+    #[must_use]
+    pub fn era(&self) -> Era {
+        if self.modern.is_some() { Era::Modern } else { Era::Legacy }
+    }
+
+    /// The W3C trace parent, when it is well-formed.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
+    }
+
+    /// The W3C trace state, when it is printable ASCII of at most 512 bytes and there is a trace parent.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.traceparent.as_ref().and(self.tracestate.as_deref())
+    }
+
+    /// The `_meta` that an upstream gets: version and client info as they came, no capabilities, our own progress token if
+    /// the client wanted progress, the trace context. `None` when nothing is left.
+    #[must_use]
+    pub fn outgoing(&self, progress: Option<u64>) -> Option<Fragment<'static>> {
+        let progress = self.progress_token.as_ref().and(progress).map(Fragment::count);
+        if progress.is_none() && self.modern.is_none() && self.traceparent.is_none() {
+            return None;
+        }
+        let mut out = ObjectWriter::new();
+        if let Some(modern) = &self.modern {
+            out = out
+                .text(PROTOCOL_VERSION, modern.version.as_str())
+                .maybe(CLIENT_INFO, modern.client_info.map(Fragment::from).as_ref())
+                .member(CLIENT_CAPABILITIES, &Fragment::empty_object());
+        }
+        out = out.maybe("progressToken", progress.as_ref());
+        if let Some(parent) = self.traceparent() {
+            out = out.text("traceparent", parent);
+        }
+        if let Some(state) = self.tracestate() {
+            out = out.text("tracestate", state);
+        }
+        Some(out.finish())
+    }
+}
+
+/// Refuses an info object that is large enough to be a way out for data.
+pub(crate) fn info_within_bound(info: Option<&RawValue>, member: &'static str) -> Result<(), ParamsError> {
+    match info {
+        Some(raw) if !is_object(raw) => Err(ParamsError::WrongInfo { member }),
+        Some(raw) if raw.get().len() > MAX_INFO_BYTES => Err(ParamsError::InfoTooLong { member }),
+        _ => Ok(()),
+    }
+}
+
+/// A version in `_meta` must be modern: a legacy one there is a peer that mixes the eras.
+fn modern_version(text: &str) -> Result<ProtocolVersion, ParamsError> {
+    match text.parse::<ProtocolVersion>() {
+        Ok(version) if version.era() == Era::Modern => Ok(version),
+        Ok(_) | Err(_) => Err(ParamsError::UnsupportedVersion { requested: crate::members::shown(text) }),
+    }
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, W3C Trace Context 3.2. What does not conform is not forwarded, as that text demands.
+fn is_traceparent(text: &str) -> bool {
+    let mut fields = text.split('-');
+    let widths = [2, 32, 16, 2];
+    widths.iter().all(|width| {
+        fields.next().is_some_and(|field| {
+            field.len() == *width && field.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }) && fields.next().is_none()
+}
+
+fn is_tracestate(text: &str) -> bool {
+    text.len() <= 512 && text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn outgoing(json: &str) -> Option<String> {
+        let meta = Meta::parse(serde_json::from_str(json).unwrap()).unwrap();
+        meta.outgoing(Some(9)).map(|fragment| fragment.as_str().to_owned())
+    }
+
+    #[test]
+    fn only_what_is_known_leaves() {
+        let traced = format!(r#"{{"traceparent":"{PARENT}","tracestate":"a=1","baggage":"secret=1"}}"#);
+        let traced_out = format!(r#"{{"traceparent":"{PARENT}","tracestate":"a=1"}}"#);
+        for (meta, left) in [
+            ("{}", None),
+            (r#"{"com.example/leak":"secret"}"#, None),
+            (r#"{"progressToken":"abc"}"#, Some(r#"{"progressToken":9}"#)),
+            (r#"{"tracestate":"a=1"}"#, None),
+            (r#"{"traceparent":"not one","tracestate":"a=1"}"#, None),
+            (&traced, Some(traced_out.as_str())),
+            (
+                r#"{"io.modelcontextprotocol/clientInfo":{"name" : "c","n":1.10},"x":1,
+                   "io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/logLevel":"debug",
+                   "io.modelcontextprotocol/clientCapabilities":{"sampling":{},"elicitation":{"url":{}}}}"#,
+                Some(concat!(
+                    r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+                    r#""io.modelcontextprotocol/clientInfo":{"name" : "c","n":1.10},"#,
+                    r#""io.modelcontextprotocol/clientCapabilities":{}}"#
+                )),
+            ),
+        ] {
+            assert_eq!(outgoing(meta).as_deref(), left, "{meta}");
+        }
+    }
+
+    #[test]
+    fn members_of_the_wrong_kind_are_refused() {
+        let long = format!(
+            r#"{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},
+            "io.modelcontextprotocol/clientInfo":{{"name":"{}"}}}}"#,
+            "x".repeat(MAX_INFO_BYTES)
+        );
+        for meta in [
+            "[]",
+            "null",
+            r#"{"progressToken":null}"#,
+            r#"{"progressToken":1.5}"#,
+            r#"{"progressToken":{}}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"io.modelcontextprotocol/protocolVersion":1}"#,
+            r#"{"io.modelcontextprotocol/clientInfo":{}}"#,
+            r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":[]}"#,
+            &long,
+        ] {
+            let error = Meta::parse(serde_json::from_str(meta).unwrap()).unwrap_err();
+            assert_eq!(error.to_rpc().code, crate::rpc::INVALID_PARAMS, "{meta}");
+        }
+    }
+
+    #[test]
+    fn no_progress_is_asked_for_unless_the_client_wants_it() {
+        let raw: &RawValue = serde_json::from_str(r#"{"progressToken":"t"}"#).unwrap();
+        assert_eq!(Meta::parse(raw).unwrap().outgoing(None), None);
+    }
+}

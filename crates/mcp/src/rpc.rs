@@ -1,0 +1,49 @@
+//! JSON-RPC errors that this gateway itself answers with.
+
+use crate::{Fragment, fragment::ObjectWriter};
+
+/// Not JSON.
+pub const PARSE_ERROR: i64 = -32700;
+/// JSON, but no JSON-RPC message as MCP has them.
+pub const INVALID_REQUEST: i64 = -32600;
+/// A method that is not known, or not let through.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+/// Parameters that the method does not take.
+pub const INVALID_PARAMS: i64 = -32602;
+/// The gateway failed.
+pub const INTERNAL_ERROR: i64 = -32603;
+/// Modern HTTP: a mirrored header is missing, malformed or differs from the body.
+pub const HEADER_MISMATCH: i64 = -32020;
+/// Modern: the request needs a capability that the client did not declare.
+pub const MISSING_CAPABILITY: i64 = -32021;
+/// Modern: the protocol version is not supported.
+pub const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// A JSON-RPC error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcError {
+    /// One of the codes of this module.
+    pub code: i64,
+    /// What is wrong and the cure; read by developers and by language models.
+    pub message: String,
+    /// What programs may read.
+    pub data: Option<Fragment<'static>>,
+}
+
+impl RpcError {
+    /// An error without data.
+    #[must_use]
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// The error object of a response.
+    #[must_use]
+    pub fn to_fragment(&self) -> Fragment<'static> {
+        ObjectWriter::new()
+            .member("code", &Fragment::integer(self.code))
+            .text("message", &self.message)
+            .maybe("data", self.data.as_ref())
+            .finish()
+    }
+}

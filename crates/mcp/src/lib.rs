@@ -18,8 +18,10 @@ mod members;
 pub mod message;
 pub mod meta;
 pub mod params;
+pub mod result;
 pub mod rpc;
 mod scan;
+pub mod tools;
 
 pub use era::{Declared, Era, ProtocolVersion};
 pub use fragment::Fragment;
@@ -29,4 +31,5 @@ pub use members::ShapeError;
 pub use message::{FrameError, FrameFault, FrameLimits, Message, Outcome};
 pub use meta::Meta;
 pub use params::ParamsError;
+pub use result::ResultError;
 pub use rpc::RpcError;

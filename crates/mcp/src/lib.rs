@@ -12,12 +12,14 @@
 pub mod envelope;
 pub mod era;
 pub mod fragment;
+pub mod handshake;
 pub mod id;
 pub mod line;
 mod members;
 pub mod message;
 pub mod meta;
 pub mod params;
+pub mod refusal;
 pub mod result;
 pub mod rpc;
 mod scan;

@@ -103,7 +103,6 @@ pub enum Outcome<'a> {
 #[derive(Debug, Clone, Error)]
 #[error("{fault}")]
 pub struct FrameError {
-    #[source]
     fault: FrameFault,
     id: Option<Id<'static>>,
 }

@@ -14,6 +14,7 @@ pub mod json;
 pub mod mandate;
 pub mod path;
 pub mod record;
+pub mod standing;
 pub mod time;
 pub mod tool;
 
@@ -27,7 +28,8 @@ pub use id::{
     ToolRef,
 };
 pub use json::Json;
-pub use mandate::{Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};
+pub use mandate::{Asked, Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};
 pub use path::Path;
+pub use standing::{Standing, Subject};
 pub use time::{Clock, Randomness, Timestamp};
 pub use tool::{ArgumentRule, Effect, EffectSet, Failure, Kind, Manifest, Tool};

@@ -82,10 +82,29 @@ fn escape(name: &str) -> String {
 }
 
 impl Path {
+    /// A path of these segments.
+    #[must_use]
+    pub fn of(segments: Vec<Segment>) -> Self {
+        Self(segments)
+    }
+
     /// The segments.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.0
+    }
+
+    /// A location the path can lead to: an element of index 0 stands for `*`, and `**` for nothing between.
+    #[must_use]
+    pub fn sample_location(&self) -> Location {
+        self.0
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Name(name) => Some(Step::Member(name.clone())),
+                Segment::Any => Some(Step::Index(0)),
+                Segment::Deep | Segment::Keys => None,
+            })
+            .collect()
     }
 
     /// A path of one literal member.

@@ -41,6 +41,14 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant in RFC 3339 with three decimal places, cut: the form of Cedar's `datetime`.
+    #[must_use]
+    pub fn to_millis_text(self) -> String {
+        let millis = self.0.div_euclid(1000);
+        jiff::Timestamp::from_millisecond(millis)
+            .map_or_else(|_| format!("{millis}ms"), |t| format!("{t:.3}"))
+    }
+
     /// The instant this much later; saturates.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

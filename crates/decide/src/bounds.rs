@@ -1,0 +1,652 @@
+//! Bounds of arguments: compiled once, judged on the canonical form of the argument's kind.
+//!
+//! A bound that cannot judge a value (a prefix of a number, a comparison of a date with an instant) fails: what cannot be shown
+//! to be within bounds is outside.
+
+use std::collections::BTreeMap;
+
+use globset::{GlobBuilder, GlobMatcher};
+use regex::{Regex, RegexBuilder};
+use warrantor_model::{Bounds, Decimal, Json, Kind};
+
+use crate::kind::{Ordered, canonical, host_of, path_within, same};
+
+/// Most bytes a compiled regular expression may take.
+const REGEX_BYTES: usize = 1 << 20;
+/// Most splits a template tries on one value.
+const MAX_SPLITS: usize = 20_000;
+
+/// Bounds ready to judge.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiled {
+    bounds: Bounds,
+    glob: Option<GlobMatcher>,
+    matches: Option<Regex>,
+    template: Option<CompiledTemplate>,
+    /// `max`, or a `sum`, on a number implies that it is not negative.
+    not_negative: bool,
+}
+
+#[derive(Debug, Clone)]
+struct CompiledTemplate {
+    text: String,
+    parts: Vec<Part>,
+    holes: BTreeMap<String, Compiled>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(String),
+    Hole(String),
+}
+
+/// A bound that does not compile: which, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BoundFault {
+    pub(crate) pointer: Vec<String>,
+    pub(crate) message: String,
+}
+
+/// A bound that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// What the value has to be, for the caller: mandates may be told, policies not.
+    pub(crate) must: String,
+}
+
+fn must<T>(text: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation { must: text.into() })
+}
+
+fn fault(pointer: &[&str], message: impl Into<String>) -> BoundFault {
+    BoundFault { pointer: crate::parts::pointer(pointer), message: message.into() }
+}
+
+impl Compiled {
+    /// Compiles bounds for an argument of a kind.
+    pub(crate) fn new(bounds: &Bounds, kind: Option<Kind>) -> Result<Self, Vec<BoundFault>> {
+        let mut faults = Vec::new();
+        let glob = bounds.glob.as_ref().and_then(|text| {
+            GlobBuilder::new(text)
+                .literal_separator(true)
+                .case_insensitive(bounds.ignore_case)
+                .build()
+                .map(|glob| glob.compile_matcher())
+                .map_err(|cause| faults.push(fault(&["glob"], cause.to_string())))
+                .ok()
+        });
+        let matches = bounds.matches.as_ref().and_then(|text| {
+            RegexBuilder::new(&format!(r"\A(?:{text})\z"))
+                .case_insensitive(bounds.ignore_case)
+                .size_limit(REGEX_BYTES)
+                .build()
+                .map_err(|cause| faults.push(fault(&["matches"], cause.to_string())))
+                .ok()
+        });
+        let template = bounds.template.as_ref().and_then(|template| {
+            compile_template(&template.text, &template.holes).map_err(|found| faults.extend(found)).ok()
+        });
+        faults.extend(unjudgeable(bounds, kind));
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { not_negative: bounds.max.is_some(), bounds: bounds.clone(), glob, matches, template })
+    }
+
+    /// The bounds as written.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// With the lower bound that a limit on the sum implies.
+    pub(crate) fn counted_in_a_sum(mut self) -> Self {
+        self.not_negative = true;
+        self
+    }
+
+    /// Whether `equals` or `in` names the values, which makes them sources of their own.
+    pub(crate) fn names_values(&self) -> bool {
+        self.bounds.equals.is_some() || self.bounds.one_of.is_some() || self.bounds.absent
+    }
+
+    /// Judges the value that a path names, where it is a container: the bounds that hold for it as a whole.
+    pub(crate) fn judge_container(&self, value: &Json) -> Result<(), Violation> {
+        let length = match value {
+            Json::Array(items) => items.len(),
+            Json::Object(members) => members.len(),
+            _ => 0,
+        };
+        if let Some(most) = self.bounds.max_items
+            && u64::try_from(length).unwrap_or(u64::MAX) > most
+        {
+            return must(format!("have at most {most} elements"));
+        }
+        if self.bounds.absent && length > 0 {
+            return must("be absent or empty");
+        }
+        if let Some(expected @ (Json::Array(_) | Json::Object(_))) = &self.bounds.equals
+            && !value.same(expected)
+        {
+            return must(format!("equal {expected}"));
+        }
+        if length == 0 && self.bounds.equals.as_ref().is_some_and(|e| !e.same(value)) {
+            return must("equal the value that the mandate names");
+        }
+        Ok(())
+    }
+
+    /// Whether these bounds judge a container as a whole only, so that its leaves are settled by it.
+    pub(crate) fn settles_container(&self) -> bool {
+        matches!(self.bounds.equals, Some(Json::Array(_) | Json::Object(_)))
+    }
+
+    /// Judges one leaf: a scalar, or an empty container.
+    pub(crate) fn judge(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        if value.is_null() {
+            return Ok(());
+        }
+        if matches!(value, Json::Array(_) | Json::Object(_)) {
+            return self.judge_container(value);
+        }
+        if self.bounds.absent && !value.is_empty_value() {
+            return must("be absent or empty");
+        }
+        self.judge_values(value, kind)?;
+        self.judge_order(value, kind)?;
+        self.judge_text(value, kind)
+    }
+
+    fn judge_values(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        let equal = |expected: &Json| match (value, expected) {
+            (Json::String(a), Json::String(b)) => {
+                same(kind.unwrap_or_default(), a, b, self.bounds.ignore_case)
+            }
+            (a, b) => a.same(b),
+        };
+        if let Some(expected) = &self.bounds.equals
+            && !equal(expected)
+        {
+            return must(format!("equal {expected}"));
+        }
+        match &self.bounds.one_of {
+            Some(several) if !several.iter().any(equal) => {
+                let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
+                must(format!("be one of {}", listed.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_order(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        let number = value.as_decimal();
+        if self.not_negative
+            && matches!(value, Json::Number(_))
+            && !self.bounds.min.as_ref().is_some_and(is_number)
+        {
+            match number {
+                Some(number) if number >= Decimal::ZERO => {}
+                _ => return must("not be negative"),
+            }
+        }
+        let sides = [(&self.bounds.min, "at least"), (&self.bounds.max, "at most")];
+        for (bound, side) in sides {
+            let Some(bound) = bound else { continue };
+            let order = match (ordered(value, kind), ordered(bound, kind)) {
+                (Some(value), Some(bound)) => value.compare(&bound),
+                _ => None,
+            };
+            let holds = match (order, side) {
+                (Some(order), "at least") => order.is_ge(),
+                (Some(order), _) => order.is_le(),
+                (None, _) => false,
+            };
+            if !holds {
+                return must(format!("be {side} {bound}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_text(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        let b = &self.bounds;
+        let any = b.prefix.is_some()
+            || self.glob.is_some()
+            || self.matches.is_some()
+            || b.within.is_some()
+            || b.host_in.is_some()
+            || b.domain_in.is_some()
+            || b.max_length.is_some()
+            || self.template.is_some();
+        if !any {
+            return Ok(());
+        }
+        let Json::String(text) = value else {
+            return must("be a string");
+        };
+        if let Some(most) = b.max_length
+            && u64::try_from(text.chars().count()).unwrap_or(u64::MAX) > most
+        {
+            return must(format!("have at most {most} characters"));
+        }
+        if let Some(prefix) = &b.prefix
+            && !begins_with(kind.unwrap_or_default(), text, prefix, b.ignore_case)
+        {
+            return must(format!("begin with {prefix:?}"));
+        }
+        if let (Some(glob), Some(pattern)) = (&self.glob, &b.glob)
+            && !glob.is_match(text)
+        {
+            return must(format!("fit the pattern {pattern:?}"));
+        }
+        if let (Some(regex), Some(pattern)) = (&self.matches, &b.matches)
+            && !regex.is_match(text)
+        {
+            return must(format!("match {pattern:?}"));
+        }
+        self.judge_places(text, kind)?;
+        match &self.template {
+            Some(template) if !template.fits(text) => must(format!("read {:?}", template.text)),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_places(&self, text: &str, kind: Option<Kind>) -> Result<(), Violation> {
+        let b = &self.bounds;
+        let list = |several: &[String]| several.join(", ");
+        if let Some(bases) = &b.within {
+            let inside = canonical(Kind::Path, text).is_ok_and(|path| {
+                bases
+                    .iter()
+                    .any(|base| canonical(Kind::Path, base).is_ok_and(|base| path_within(&path, &base)))
+            });
+            if !inside {
+                return must(format!("be a plain path within {}", list(bases)));
+            }
+        }
+        let kind = kind.unwrap_or_default();
+        if let Some(hosts) = &b.host_in {
+            let known = host_of(kind, text).is_ok_and(|host| {
+                hosts.iter().any(|known| canonical(Kind::Host, known).is_ok_and(|known| known == host))
+            });
+            if !known {
+                return must(format!("lead to {}", list(hosts)));
+            }
+        }
+        if let Some(domains) = &b.domain_in {
+            let below = |host: &str, domain: &str| {
+                host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            };
+            let known = host_of(kind, text).is_ok_and(|host| {
+                domains
+                    .iter()
+                    .any(|domain| canonical(Kind::Host, domain).is_ok_and(|domain| below(&host, &domain)))
+            });
+            if !known {
+                return must(format!("belong to {}", list(domains)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_number(value: &Json) -> bool {
+    matches!(value, Json::Number(_))
+}
+
+fn ordered(value: &Json, kind: Option<Kind>) -> Option<Ordered> {
+    match value {
+        Json::Number(_) => value.as_decimal().map(Ordered::Number),
+        Json::String(text) => Ordered::read(kind.unwrap_or_default(), text),
+        _ => None,
+    }
+}
+
+fn begins_with(kind: Kind, text: &str, prefix: &str, ignore_case: bool) -> bool {
+    let Ok(text) = canonical(kind, text) else { return false };
+    // A prefix is no whole value: only the parts of canonicalization that hold for each character apply to it.
+    let prefix = match kind {
+        Kind::Account => canonical(kind, prefix).unwrap_or_else(|_| prefix.to_owned()),
+        Kind::Mail | Kind::Host => prefix.to_lowercase(),
+        _ => prefix.to_owned(),
+    };
+    if ignore_case {
+        text.to_lowercase().starts_with(&prefix.to_lowercase())
+    } else {
+        text.starts_with(&prefix)
+    }
+}
+
+/// Bounds that no value of the kind could meet for certain.
+fn unjudgeable(bounds: &Bounds, kind: Option<Kind>) -> Vec<BoundFault> {
+    let mut faults = Vec::new();
+    for (name, bound) in [("min", &bounds.min), ("max", &bounds.max)] {
+        if let Some(bound) = bound
+            && ordered(bound, kind).is_none()
+        {
+            faults.push(fault(
+                &[name],
+                format!("{bound} has no order here: write an exact number, or a date or time for an argument of that kind"),
+            ));
+        }
+    }
+    let listed = [
+        ("within", Kind::Path, &bounds.within),
+        ("host_in", Kind::Host, &bounds.host_in),
+        ("domain_in", Kind::Host, &bounds.domain_in),
+    ];
+    for (name, kind, several) in listed {
+        for text in several.iter().flatten() {
+            if let Err(cause) = canonical(kind, text) {
+                faults.push(fault(&[name], format!("{text:?} {cause}")));
+            }
+        }
+        if several.as_ref().is_some_and(Vec::is_empty) {
+            faults.push(fault(&[name], "an empty list admits nothing: name at least one"));
+        }
+    }
+    for text in bounds.equals.iter().chain(bounds.one_of.iter().flatten()).filter_map(Json::as_str) {
+        if let Some(kind) = kind
+            && let Err(cause) = canonical(kind, text)
+        {
+            faults.push(fault(&["equals"], format!("{text:?} {cause}, so no value can equal it")));
+        }
+    }
+    faults
+}
+
+fn compile_template(
+    text: &str,
+    holes: &BTreeMap<String, Bounds>,
+) -> Result<CompiledTemplate, Vec<BoundFault>> {
+    let mut faults = Vec::new();
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, tail)) = after.split_once('}') else {
+            return Err(vec![fault(&["template"], "a hole is not closed: write {name}")]);
+        };
+        if !before.is_empty() {
+            parts.push(Part::Text(before.to_owned()));
+        }
+        if !holes.contains_key(name) {
+            faults.push(fault(
+                &["template"],
+                format!("the hole {{{name}}} has no bounds beside the template: add `{name}: {{ … }}`"),
+            ));
+        }
+        parts.push(Part::Hole(name.to_owned()));
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    let mut compiled = BTreeMap::new();
+    for (name, bounds) in holes {
+        match Compiled::new(bounds, None) {
+            Ok(bounds) => drop(compiled.insert(name.clone(), bounds)),
+            Err(found) => faults.extend(found.into_iter().map(|mut f| {
+                f.pointer.insert(0, name.clone());
+                f
+            })),
+        }
+    }
+    if faults.is_empty() {
+        Ok(CompiledTemplate { text: text.to_owned(), parts, holes: compiled })
+    } else {
+        Err(faults)
+    }
+}
+
+impl CompiledTemplate {
+    /// Whether some split of the text satisfies every hole. A hole that stands twice must hold the same text.
+    fn fits(&self, text: &str) -> bool {
+        let mut budget = MAX_SPLITS;
+        self.fits_from(&self.parts, text, &mut BTreeMap::new(), &mut budget)
+    }
+
+    fn fits_from<'t>(
+        &'t self,
+        parts: &'t [Part],
+        text: &'t str,
+        filled: &mut BTreeMap<&'t str, &'t str>,
+        budget: &mut usize,
+    ) -> bool {
+        let Some((part, rest)) = parts.split_first() else { return text.is_empty() };
+        match part {
+            Part::Text(literal) => text
+                .strip_prefix(literal.as_str())
+                .is_some_and(|text| self.fits_from(rest, text, filled, budget)),
+            Part::Hole(name) => {
+                if let Some(known) = filled.get(name.as_str()).copied() {
+                    return text
+                        .strip_prefix(known)
+                        .is_some_and(|text| self.fits_from(rest, text, filled, budget));
+                }
+                let ends = text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len()));
+                for end in ends {
+                    let Some(left) = budget.checked_sub(1) else { return false };
+                    *budget = left;
+                    let Some((hole, tail)) = text.split_at_checked(end) else { return false };
+                    let value = Json::String(hole.to_owned());
+                    let within = self.holes.get(name).is_some_and(|bounds| {
+                        bounds.judge(&value, None).is_ok()
+                            || number_hole(hole).is_some_and(|n| bounds.judge(&n, None).is_ok())
+                    });
+                    if within {
+                        filled.insert(name.as_str(), hole);
+                        if self.fits_from(rest, tail, filled, budget) {
+                            return true;
+                        }
+                        filled.remove(name.as_str());
+                    }
+                }
+                false
+            }
+        }
+    }
+}
+
+/// A hole that reads as a plain number is judged by the bounds of numbers as well.
+fn number_hole(text: &str) -> Option<Json> {
+    warrantor_model::decimal::exact(text).map(|_| Json::Number(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes()).unwrap()
+    }
+
+    fn check(bounds: &Bounds, kind: Option<Kind>, inside: &[&str], outside: &[&str]) {
+        let compiled = Compiled::new(bounds, kind).unwrap();
+        for value in inside {
+            assert_eq!(compiled.judge(&json(value), kind), Ok(()), "{value} against {bounds:?}");
+        }
+        for value in outside {
+            assert!(compiled.judge(&json(value), kind).is_err(), "{value} passed {bounds:?}");
+        }
+    }
+
+    fn with(set: impl FnOnce(&mut Bounds)) -> Bounds {
+        let mut bounds = Bounds::default();
+        set(&mut bounds);
+        bounds
+    }
+
+    #[test]
+    fn numbers_are_bounded_exactly_and_not_negative() {
+        let most = with(|b| b.max = Some(json("1200")));
+        check(
+            &most,
+            None,
+            &["0", "1200", "1200.00", "1.2e3"],
+            &[
+                "1200.01",
+                "-1",
+                "1200.0000000000000000000001",
+                "1e400",
+                "\"5\"",
+                "true",
+                "123456789012345678901234567890",
+            ],
+        );
+        let range = with(|b| {
+            b.min = Some(json("-5"));
+            b.max = Some(json("5"));
+        });
+        check(&range, None, &["-5", "5"], &["-6", "6"]);
+        let dates = with(|b| b.max = Some(json("\"2026-12-31\"")));
+        check(&dates, Some(Kind::Date), &["\"2026-12-31\""], &["\"2027-01-01\"", "\"31.12.2026\"", "5"]);
+        let local = with(|b| b.min = Some(json("\"2026-01-01T09:00\"")));
+        check(
+            &local,
+            Some(Kind::Time),
+            &["\"2026-01-01T09:00:00\""],
+            &["\"2026-01-01T08:59\"", "\"2026-01-01T10:00Z\""],
+        );
+    }
+
+    #[test]
+    fn a_path_is_within_a_directory_only_in_a_plain_form() {
+        let within = with(|b| b.within = Some(vec!["/srv/notes".into()]));
+        check(
+            &within,
+            Some(Kind::Path),
+            &["\"/srv/notes\"", "\"/srv/notes/a.txt\"", "\"/srv//notes/b/\""],
+            &[
+                "\"/srv/notes2\"",
+                "\"/srv/notes/../etc\"",
+                "\"/srv/notes/..\"",
+                "\"srv/notes/a\"",
+                "\"/srv/notes/%2e%2e/a\"",
+                "\"/srv/notes\\\\..\\\\a\"",
+                "\"/etc/passwd\"",
+                "\"~/notes\"",
+                "\"\"",
+                "5",
+                "\"/srv/notes/\\u0000\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn hosts_and_domains_are_taken_from_urls_and_addresses() {
+        let hosts = with(|b| b.host_in = Some(vec!["api.example.com".into()]));
+        check(
+            &hosts,
+            Some(Kind::Url),
+            &["\"https://api.example.com/x\"", "\"API.EXAMPLE.com\""],
+            &[
+                "\"https://evil.com/api.example.com\"",
+                "\"https://api.example.com@evil.com\"",
+                "\"https://api.example.com.evil.com\"",
+                "\"https://xapi.example.com\"",
+            ],
+        );
+        let domains = with(|b| b.domain_in = Some(vec!["example.com".into()]));
+        check(
+            &domains,
+            Some(Kind::Mail),
+            &["\"a@example.com\"", "\"a@mail.Example.com\""],
+            &[
+                "\"a@notexample.com\"",
+                "\"a@example.com.evil.com\"",
+                "\"example.com\"",
+                "\"a@evil.com <a@example.com>\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn texts_are_bounded_by_length_prefix_glob_expression_and_values() {
+        check(&with(|b| b.max_length = Some(2)), None, &["\"ää\"", "\"\""], &["\"abc\"", "5"]);
+        check(&with(|b| b.prefix = Some("ab".into())), None, &["\"abc\""], &["\"ac\"", "\"\"", "\"ABc\""]);
+        check(
+            &with(|b| {
+                b.prefix = Some("ab".into());
+                b.ignore_case = true;
+            }),
+            None,
+            &["\"ABc\""],
+            &["\"ac\""],
+        );
+        check(&with(|b| b.glob = Some("*.txt".into())), None, &["\"a.txt\""], &["\"a/b.txt\"", "\"a.txtx\""]);
+        check(
+            &with(|b| b.matches = Some("a|b".into())),
+            None,
+            &["\"a\"", "\"b\""],
+            &["\"ab\"", "\"xa\"", "\"a\\n\""],
+        );
+        check(
+            &with(|b| b.equals = Some(json("\"DE89 3704\""))),
+            Some(Kind::Account),
+            &["\"de893704\""],
+            &["\"de893705\"", "893704"],
+        );
+        check(
+            &with(|b| b.one_of = Some(vec![json("1"), json("\"x\"")])),
+            None,
+            &["1.0", "\"x\""],
+            &["2", "\"1\"", "\"X\""],
+        );
+        check(&with(|b| b.absent = true), None, &["\"\"", "[]", "null"], &["\"x\"", "0", "[1]"]);
+    }
+
+    #[test]
+    fn a_template_fits_by_any_split_and_no_other() {
+        let hole = with(|b| b.matches = Some("[A-Z][a-z]+( [A-Z][a-z]+)?".into()));
+        let count = with(|b| b.max = Some(json("8")));
+        let bounds = with(|b| {
+            b.template = Some(warrantor_model::mandate::TextTemplate {
+                text: "Dinner at {x} for {n}".into(),
+                holes: [("x".to_owned(), hole), ("n".to_owned(), count)].into(),
+            });
+        });
+        check(
+            &bounds,
+            None,
+            &["\"Dinner at Luigi for 4\"", "\"Dinner at Casa Mia for 8\""],
+            &[
+                "\"Dinner at luigi for 4\"",
+                "\"Dinner at Luigi for 9\"",
+                "\"Dinner at Luigi for 4!\"",
+                "\"Lunch at Luigi for 4\"",
+                "\"Dinner at Luigi for -1\"",
+            ],
+        );
+        let unclosed = with(|b| {
+            b.template =
+                Some(warrantor_model::mandate::TextTemplate { text: "a {x".into(), holes: BTreeMap::new() })
+        });
+        assert!(Compiled::new(&unclosed, None).is_err());
+    }
+
+    #[test]
+    fn a_template_that_splits_in_too_many_ways_fails() {
+        let any = Bounds::default();
+        let bounds = with(|b| {
+            b.template = Some(warrantor_model::mandate::TextTemplate {
+                text: "{a}{b}{c}{d}!".into(),
+                holes: ["a", "b", "c", "d"].map(|n| (n.to_owned(), any.clone())).into(),
+            });
+        });
+        let compiled = Compiled::new(&bounds, None).unwrap();
+        assert!(compiled.judge(&Json::String("x".repeat(5000)), None).is_err());
+    }
+
+    #[test]
+    fn bounds_that_nothing_could_meet_are_faults() {
+        for bounds in [
+            with(|b| b.matches = Some("(".into())),
+            with(|b| b.glob = Some("[".into())),
+            with(|b| b.min = Some(json("\"soon\""))),
+            with(|b| b.max = Some(json("1e300"))),
+            with(|b| b.within = Some(vec!["../x".into()])),
+            with(|b| b.host_in = Some(vec![])),
+        ] {
+            assert!(Compiled::new(&bounds, None).is_err(), "{bounds:?} compiled");
+        }
+    }
+}

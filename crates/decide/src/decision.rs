@@ -1,0 +1,447 @@
+//! The decision: all layers, all reasons, one answer.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::RestrictedExpression;
+use warrantor_model::{
+    Call, Decimal, Effect, EffectSet, Evidence, Finding, MandateKind, PersonId, Question, ReasonCode,
+    Refusal, Subject, Timestamp, record::PolicyRecord,
+};
+
+use crate::{
+    accountability, grants,
+    policy::{self, Circumstances, Evaluation, Principal},
+    snapshot::{Snapshot, ToolFacts},
+    task::{Charge, Facts, Hop, TaskState, after_marker},
+    terms, tools,
+};
+
+/// Effects that observe mode never lets through: their harm is done before anybody has looked at what was observed.
+const NEVER_OBSERVED: [Effect; 5] =
+    [Effect::Pay, Effect::Destroy, Effect::Credential, Effect::Share, Effect::Execute];
+
+/// The answer to a call. There is no way from a boolean to it, and none from it to an effect: a pass is a draft until its
+/// record is durable.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Every layer lets it through.
+    Pass(Draft),
+    /// Only persons who have not answered stand in the way.
+    Ask(Question, Grounds),
+    /// Something stands in the way.
+    Deny(Refusal, Grounds),
+}
+
+impl Decision {
+    /// What the decision rests on.
+    #[must_use]
+    pub fn grounds(&self) -> &Grounds {
+        match self {
+            Self::Pass(draft) => &draft.grounds,
+            Self::Ask(_, grounds) | Self::Deny(_, grounds) => grounds,
+        }
+    }
+}
+
+/// What a decision rests on, whichever way it went: for records and explanations.
+#[derive(Debug, Clone, Default)]
+pub struct Grounds {
+    /// The effects the call has.
+    pub effects: EffectSet,
+    /// The winning grant of each hop, by its place.
+    pub grants: Vec<Option<usize>>,
+    /// Policies that held.
+    pub policies: Vec<PolicyRecord>,
+    /// The charges that were looked at, and what their counters stood at.
+    pub limits: Vec<(Charge, Decimal)>,
+    /// What observe mode lifted: what would have been said.
+    pub observed: Vec<Finding>,
+}
+
+/// A pass that has not been committed. Only [`decide`] makes one.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    grounds: Grounds,
+    charges: Vec<Charge>,
+    uses: BTreeSet<Subject>,
+    markers: BTreeSet<String>,
+}
+
+impl Draft {
+    /// What the decision rests on.
+    #[must_use]
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+
+    /// What the pass adds to the counts; each must hold when it is committed.
+    #[must_use]
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+
+    /// Whose standing the pass rests on: it may only be committed while none of them was stopped.
+    #[must_use]
+    pub fn uses(&self) -> &BTreeSet<Subject> {
+        &self.uses
+    }
+
+    /// What is marked once the call has succeeded, for grants that wait for it.
+    #[must_use]
+    pub fn markers(&self) -> &BTreeSet<String> {
+        &self.markers
+    }
+}
+
+/// Decides a call. Pure: the same inputs give the same answer.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call, now: Timestamp) -> Decision {
+    let mut obstacles = Obstacles::default();
+    let mut grounds = Grounds::default();
+    if let Evidence::Failed { why } = &call.evidence {
+        obstacles.hard.push(Finding::new(ReasonCode::CredentialInvalid, why.clone()));
+    }
+    let accountability = accountability::judge(snapshot, task, facts, call, now);
+    obstacles.hard.extend(accountability.findings);
+    obstacles.hard.extend(tools::judge(snapshot, call));
+    let mut charges = Vec::new();
+    let mut markers = BTreeSet::new();
+    if let Some(tool) = snapshot.facts(&call.tool) {
+        grounds.effects = snapshot.effects(&tool.tool, &call.arguments);
+        charges = mandates(snapshot, tool, task, call, &mut obstacles, &mut grounds);
+        policies(snapshot, tool, task, call, now, &mut obstacles, &mut grounds);
+        markers = success_markers(task, call);
+    }
+    obstacles.into_decision(grounds, charges, accountability.uses, markers)
+}
+
+/// What stands in the way, by what could lift it.
+#[derive(Default)]
+struct Obstacles {
+    hard: Vec<Finding>,
+    asks: Vec<(String, Finding)>,
+}
+
+impl Obstacles {
+    fn into_decision(
+        mut self,
+        grounds: Grounds,
+        mut charges: Vec<Charge>,
+        uses: BTreeSet<Subject>,
+        markers: BTreeSet<String>,
+    ) -> Decision {
+        if !self.hard.is_empty() {
+            self.hard.extend(self.asks.into_iter().map(|(_, finding)| finding));
+            return Decision::Deny(Refusal::new(self.hard), grounds);
+        }
+        if !self.asks.is_empty() {
+            let asked: BTreeSet<String> = self.asks.iter().map(|(who, _)| who.clone()).collect();
+            let findings = self.asks.into_iter().map(|(_, finding)| finding).collect();
+            return Decision::Ask(Question { asked: asked.into_iter().collect(), findings }, grounds);
+        }
+        charges.sort();
+        Decision::Pass(Draft { grounds, charges, uses, markers })
+    }
+}
+
+/// Layer 4 over every hop. Returns what the winners charge.
+fn mandates(
+    snapshot: &Snapshot,
+    facts: &ToolFacts,
+    task: &TaskState,
+    call: &Call,
+    obstacles: &mut Obstacles,
+    grounds: &mut Grounds,
+) -> Vec<Charge> {
+    let observed = snapshot.observes(&call.tool.server)
+        && !NEVER_OBSERVED.iter().any(|effect| grounds.effects.contains(*effect));
+    let mut charges = Vec::new();
+    for (at, hop) in task.chain.iter().enumerate() {
+        let verdict = grants::judge(snapshot, facts, task, at, hop, call, grounds.effects);
+        grounds.grants.push(verdict.grant);
+        for charge in &verdict.charges {
+            let stood_at = match charge {
+                Charge::Add { counter, .. } | Charge::Distinct { counter, .. } => task.counters.get(counter),
+                Charge::Unique { .. } => None,
+            };
+            grounds.limits.push((charge.clone(), stood_at.copied().unwrap_or_default()));
+        }
+        if observed {
+            grounds.observed.extend(verdict.findings);
+            grounds.observed.extend(verdict.asks.into_iter().map(|(_, finding)| finding));
+            charges.extend(verdict.charges.into_iter().map(unlimited));
+        } else {
+            obstacles.hard.extend(verdict.findings);
+            obstacles.asks.extend(verdict.asks);
+            charges.extend(verdict.charges);
+        }
+    }
+    charges
+}
+
+/// Observed calls are charged, but no limit stops them.
+fn unlimited(charge: Charge) -> Charge {
+    match charge {
+        Charge::Add { counter, amount, .. } => Charge::Add { counter, amount, at_most: None },
+        Charge::Distinct { member, counter, .. } => Charge::Distinct { member, counter, at_most: None },
+        Charge::Unique { member, .. } => Charge::Unique { member, observed: true },
+    }
+}
+
+/// Layer 5 for both principals.
+fn policies(
+    snapshot: &Snapshot,
+    facts: &ToolFacts,
+    task: &TaskState,
+    call: &Call,
+    now: Timestamp,
+    obstacles: &mut Obstacles,
+    grounds: &mut Grounds,
+) {
+    let (Some(root), Some(last)) = (task.chain.first(), task.chain.last()) else { return };
+    let mut inexact = Vec::new();
+    let arguments = facts.shape.cedar_object(&call.arguments, &mut inexact);
+    for number in inexact {
+        if snapshot.policies().names_attribute(&call.tool, &number.attribute) {
+            let detail = format!(
+                "{} = {} does not convert exactly to a Cedar number",
+                number.attribute, number.literal
+            );
+            obstacles.hard.push(Finding::new(ReasonCode::FactsUnavailable, detail).by(number.attribute));
+        }
+    }
+    let unavailable = |detail: String| Finding::new(ReasonCode::DecisionUnavailable, detail).by("policies");
+    let (Some(arguments), Some(person)) = (arguments, policy::person_value(&root.mandate.terms.person))
+    else {
+        obstacles.hard.push(unavailable("the arguments make no Cedar record".into()));
+        return;
+    };
+    let circumstances = circumstances(snapshot, facts, task, call, grounds.effects);
+    let mut context = shared_context(task, root, last, now, call);
+    context.push(("person".to_owned(), person));
+    let result =
+        judge_agent(snapshot, &circumstances, &context, arguments, last, root).and_then(|(agent, second)| {
+            collect(
+                snapshot,
+                Principal::Agent(&last.mandate.terms.agent),
+                agent,
+                ReasonCode::NoPolicyPermits,
+                obstacles,
+                grounds,
+            );
+            let second = match second {
+                Some(evaluation) => evaluation,
+                None => judge_sponsor(snapshot, &circumstances, &context, call, last)?,
+            };
+            let person = second_person(last);
+            collect(
+                snapshot,
+                Principal::Person(person),
+                second,
+                ReasonCode::PersonNotPermitted,
+                obstacles,
+                grounds,
+            );
+            Ok(())
+        });
+    if let Err(why) = result {
+        obstacles.hard.push(unavailable(why));
+    }
+}
+
+/// The second principal: the person acted for, or the sponsor of a standing mandate.
+fn second_person(last: &Hop) -> &PersonId {
+    match last.mandate.terms.kind {
+        MandateKind::Delegated => &last.mandate.terms.person,
+        MandateKind::Standing => &last.mandate.terms.sponsor,
+    }
+}
+
+/// The agent's evaluation, and the person's on the same action where the mandate is delegated.
+fn judge_agent(
+    snapshot: &Snapshot,
+    circumstances: &Circumstances<'_>,
+    context: &[(String, RestrictedExpression)],
+    arguments: RestrictedExpression,
+    last: &Hop,
+    root: &Hop,
+) -> Result<(Evaluation, Option<Evaluation>), String> {
+    let mut context = context.to_vec();
+    context.push(("arguments".to_owned(), arguments));
+    let policies = snapshot.policies();
+    let prepared = policies.prepare(circumstances, context)?;
+    let agent = policies.evaluate(&prepared, Principal::Agent(&last.mandate.terms.agent))?;
+    let person = match last.mandate.terms.kind {
+        MandateKind::Delegated => {
+            Some(policies.evaluate(&prepared, Principal::Person(&root.mandate.terms.person))?)
+        }
+        MandateKind::Standing => None,
+    };
+    Ok((agent, person))
+}
+
+/// The sponsor's, on `delegate` with the same resource.
+fn judge_sponsor(
+    snapshot: &Snapshot,
+    circumstances: &Circumstances<'_>,
+    context: &[(String, RestrictedExpression)],
+    call: &Call,
+    last: &Hop,
+) -> Result<Evaluation, String> {
+    let mut context = context.to_vec();
+    context.push(("tool".to_owned(), RestrictedExpression::new_string(call.tool.to_string())));
+    context.push(("effects".to_owned(), effect_set(circumstances.effects)));
+    let agent = policy::agent_value(&last.mandate.terms.agent).ok_or("the agent makes no Cedar entity")?;
+    context.push(("agent".to_owned(), agent));
+    let prepared = snapshot.policies().prepare_delegate(circumstances, context)?;
+    snapshot.policies().evaluate(&prepared, Principal::Person(&last.mandate.terms.sponsor))
+}
+
+fn circumstances<'a>(
+    snapshot: &'a Snapshot,
+    facts: &'a ToolFacts,
+    task: &'a TaskState,
+    call: &'a Call,
+    effects: EffectSet,
+) -> Circumstances<'a> {
+    let agents: Vec<_> = task.chain.iter().map(|hop| &hop.mandate.terms.agent).collect();
+    let mut people = BTreeSet::new();
+    for hop in &task.chain {
+        people.insert(&hop.mandate.terms.person);
+        people.insert(&hop.mandate.terms.sponsor);
+        if let Some(agent) = snapshot.agent(&hop.mandate.terms.agent) {
+            people.extend(snapshot.accountable(&agent.owner));
+            people.extend(agent.sponsors.iter().flat_map(|sponsor| snapshot.accountable(sponsor)));
+        }
+    }
+    let resource = facts.tool.resource.as_ref().and_then(|rule| {
+        let id = rule.id.select(&call.arguments).into_iter().find(|value| !value.is_null())?;
+        let id = match id.as_str() {
+            Some(text) => {
+                let kind = facts.kind(&rule.id.sample_location()).unwrap_or_default();
+                crate::kind::canonical(kind, text).unwrap_or_else(|_| text.to_owned())
+            }
+            None => id.canonical(),
+        };
+        Some((rule.entity_type.as_str(), id))
+    });
+    Circumstances { tool: &call.tool, effects, resource, agents, people }
+}
+
+/// Context that every action has.
+fn shared_context(
+    task: &TaskState,
+    root: &Hop,
+    last: &Hop,
+    now: Timestamp,
+    call: &Call,
+) -> Vec<(String, RestrictedExpression)> {
+    let text = |s: &str| RestrictedExpression::new_string(s.to_owned());
+    let record = |fields: Vec<(&str, RestrictedExpression)>| {
+        let fields: Vec<_> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        // The names above are distinct, which is all a record asks.
+        RestrictedExpression::new_record(fields).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+    };
+    let terms = &last.mandate.terms;
+    let number = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
+    let depth = u64::try_from(task.chain.len().saturating_sub(1)).unwrap_or(u64::MAX);
+    let mandate = record(vec![
+        ("id", text(terms.template.as_str())),
+        ("instance", text(last.mandate.id.as_str())),
+        ("root", text(root.mandate.terms.template.as_str())),
+        ("purpose", text(&terms.purpose)),
+        ("kind", text(terms.kind.as_str())),
+        ("depth", number(depth)),
+    ]);
+    let state = record(vec![
+        ("id", text(last.mandate.task.as_str())),
+        ("calls", number(task.calls)),
+        ("effects", effect_set(task.effects)),
+    ]);
+    let environment = record(vec![
+        ("time", RestrictedExpression::new_datetime(now.to_millis_text())),
+        ("enforcement_point", text(&call.enforcement_point)),
+    ]);
+    vec![("mandate".to_owned(), mandate), ("task".to_owned(), state), ("environment".to_owned(), environment)]
+}
+
+fn effect_set(effects: EffectSet) -> RestrictedExpression {
+    RestrictedExpression::new_set(
+        effects.iter().map(|e| RestrictedExpression::new_string(e.as_str().to_owned())),
+    )
+}
+
+/// Sorts what one principal's evaluation found into obstacles and grounds.
+fn collect(
+    snapshot: &Snapshot,
+    principal: Principal<'_>,
+    evaluation: Evaluation,
+    unpermitted: ReasonCode,
+    obstacles: &mut Obstacles,
+    grounds: &mut Grounds,
+) {
+    let who = snapshot.policies().principal_text(principal);
+    let hit = |policy: &str, effect: &str| PolicyRecord {
+        policy: policy.to_owned(),
+        principal: who.clone(),
+        effect: effect.to_owned(),
+    };
+    for failure in &evaluation.errors {
+        let code = if failure.missing { ReasonCode::FactsUnavailable } else { ReasonCode::PolicyError };
+        let detail = format!("policy {} failed for {who}: {}", failure.policy, failure.message);
+        obstacles.hard.push(Finding::new(code, detail).by(failure.policy.clone()));
+    }
+    if evaluation.permits.is_empty() {
+        let detail = format!("no policy permits {who}");
+        obstacles.hard.push(Finding::new(unpermitted, detail).by(who.clone()));
+    }
+    grounds.policies.extend(evaluation.permits.iter().map(|policy| hit(policy, "permit")));
+    for policy in &evaluation.forbids {
+        let detail = format!("policy {policy} forbids it to {who}");
+        obstacles.hard.push(Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone()));
+        grounds.policies.push(hit(policy, "forbid"));
+    }
+    for (policy, group) in evaluation.asks {
+        let detail =
+            format!("policy {policy} forbids it to {who} unless a person of {group} approves this call");
+        grounds.policies.push(hit(&policy, "forbid"));
+        obstacles
+            .asks
+            .push((format!("group:{group}"), Finding::new(ReasonCode::ApprovalRequired, detail).by(policy)));
+    }
+    lift_observed(&who, &evaluation.observed, obstacles, grounds);
+}
+
+/// A forbid in observe mode is recorded and does not forbid, except where the effect is one whose harm is done at once.
+fn lift_observed(who: &str, policies: &[String], obstacles: &mut Obstacles, grounds: &mut Grounds) {
+    let stands = NEVER_OBSERVED.iter().any(|effect| grounds.effects.contains(*effect));
+    for policy in policies {
+        let detail = format!("policy {policy}, in observe mode, forbids it to {who}");
+        let finding = Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone());
+        grounds.policies.push(PolicyRecord {
+            policy: policy.clone(),
+            principal: who.to_owned(),
+            effect: "forbid".into(),
+        });
+        if stands {
+            obstacles.hard.push(finding);
+        } else {
+            grounds.observed.push(finding);
+        }
+    }
+}
+
+/// What grants of the chain wait for that this call would satisfy by succeeding.
+fn success_markers(task: &TaskState, call: &Call) -> BTreeSet<String> {
+    let mut markers = BTreeSet::new();
+    for hop in &task.chain {
+        for (at, grant) in hop.terms.grants().iter().enumerate() {
+            for (nth, earlier) in grant.grant.after.iter().enumerate() {
+                if terms::satisfies(earlier, &call.tool, &call.arguments) {
+                    markers.insert(after_marker(&hop.mandate, at, nth));
+                }
+            }
+        }
+    }
+    markers
+}

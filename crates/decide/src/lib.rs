@@ -1,0 +1,29 @@
+//! The decision core of Warrantor, floor 2: pure, synchronous, without clock, randomness or I/O.
+//!
+//! A [`Snapshot`] holds what is central: people, agents, tools, policies, checked as a whole. A [`TaskState`] holds what one task has
+//! done. [`decide`] answers one [`Call`](warrantor_model::Call) on both, the same for the gateway, the command line, tests and explanations, so
+//! that a preview can never differ from what is enforced.
+//!
+//! Default is deny. Every layer must let a call through; all layers are evaluated and all reasons kept. A [`Decision::Pass`] is only a
+//! [`Draft`]: what makes it count is its durable record, which the engine commits.
+
+mod accountability;
+mod bounds;
+mod decision;
+mod grants;
+pub mod kind;
+mod listing;
+mod parts;
+mod policy;
+mod shape;
+mod snapshot;
+mod task;
+mod terms;
+mod tools;
+
+pub use decision::{Decision, Draft, Grounds, decide};
+pub use listing::{Presence, listed};
+pub use parts::{Fault, Parts, Place, PolicySource, Severity};
+pub use snapshot::{Built, Snapshot};
+pub use task::{Charge, Facts, Hop, TaskState, Wanted};
+pub use terms::CompiledTerms;

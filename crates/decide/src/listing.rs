@@ -1,0 +1,87 @@
+//! Which tools a task shows: those that some arguments could pass now, judged by the same layers.
+//!
+//! Sound: a tool that is not listed is denied for all arguments. Not complete: a listed tool may be denied for every argument
+//! that occurs.
+
+use std::collections::BTreeSet;
+
+use warrantor_model::{
+    Call, Definition, Evidence, Json, MandateKind, Match, ServerName, Timestamp, ToolName,
+};
+
+use crate::{
+    accountability,
+    policy::{DELEGATE, Principal},
+    snapshot::{Snapshot, ToolFacts},
+    task::{Facts, Hop, TaskState},
+};
+
+/// The tools of a server that the task could call now.
+#[must_use]
+pub fn listed(
+    snapshot: &Snapshot,
+    task: &TaskState,
+    facts: &Facts,
+    call_as: &Presence,
+    now: Timestamp,
+) -> BTreeSet<ToolName> {
+    let Some(manifest) = snapshot.manifest(&call_as.server) else { return BTreeSet::new() };
+    let Some(last) = task.chain.last() else { return BTreeSet::new() };
+    manifest
+        .tools
+        .keys()
+        .filter(|name| {
+            let tool = warrantor_model::ToolRef::new(call_as.server.clone(), (*name).clone());
+            // Layer 2 does not look at the tool; any call of the task stands for all.
+            let call = Call {
+                mandate: last.mandate.id.clone(),
+                tool: tool.clone(),
+                arguments: Json::Object(Vec::new()),
+                evidence: call_as.evidence.clone(),
+                definition: Definition::AsPinned,
+                enforcement_point: String::new(),
+            };
+            let accountable = accountability::judge(snapshot, task, facts, &call, now).findings.is_empty();
+            let verified = !matches!(call_as.evidence, Evidence::Failed { .. });
+            let Some(known) = snapshot.facts(&tool) else { return false };
+            let observed = snapshot.observes(&call_as.server);
+            verified
+                && accountable
+                && task.chain.iter().all(|hop| observed || could_grant(snapshot, known, hop, &tool))
+                && could_permit(snapshot, last, &tool)
+        })
+        .cloned()
+        .collect()
+}
+
+/// Who asks for the list, and of which server.
+#[derive(Debug, Clone)]
+pub struct Presence {
+    /// The server.
+    pub server: ServerName,
+    /// Layer 1.
+    pub evidence: Evidence,
+}
+
+fn could_grant(snapshot: &Snapshot, facts: &ToolFacts, hop: &Hop, tool: &warrantor_model::ToolRef) -> bool {
+    let least = facts.tool.effects;
+    let granted = hop.mandate.terms.grants.iter().any(|grant| match &grant.matches {
+        Match::Tool(named) => named == tool,
+        Match::Effects { effects, servers, except } => {
+            servers.contains(&tool.server) && least.is_within(*effects) && !except.contains(tool)
+        }
+    });
+    let ceiling = snapshot.agent(&hop.mandate.terms.agent).map(|agent| &agent.ceiling);
+    granted && ceiling.is_some_and(|c| c.servers.contains(&tool.server) && least.is_within(c.effects))
+}
+
+fn could_permit(snapshot: &Snapshot, last: &Hop, tool: &warrantor_model::ToolRef) -> bool {
+    let policies = snapshot.policies();
+    let action = tool.to_string();
+    let terms = &last.mandate.terms;
+    let second = match terms.kind {
+        MandateKind::Delegated => policies.could_permit(&action, Principal::Person(&terms.person)),
+        MandateKind::Standing => policies.could_permit(DELEGATE, Principal::Person(&terms.sponsor)),
+    };
+    policies.could_permit(&action, Principal::Agent(&terms.agent)) && second
+}

@@ -1,0 +1,371 @@
+//! A snapshot: everything central that a decision reads, checked as a whole and compiled once.
+//!
+//! A snapshot that exists is consistent: every name in it leads somewhere, every schema compiles, every policy is valid against the
+//! schema generated from the pinned tools. What could not be made consistent was never built.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jsonschema::{PatternOptions, Validator};
+use warrantor_model::{
+    Accountable, Agent, AgentId, Digest, EffectSet, GroupName, Json, Kind, Manifest, Path, Person, PersonId,
+    ServerName, Terms, Tool, ToolRef,
+    path::{Segment, Step},
+};
+
+use crate::{
+    parts::{Fault, Parts, Place, Severity, pointer},
+    policy::Policies,
+    shape::Shape,
+    terms::{self, CompiledTerms},
+};
+
+/// Names that resource types may not take: the schema has its own types of these names.
+pub(crate) const RESERVED_TYPES: [&str; 5] = ["Agent", "Person", "Group", "Server", "Action"];
+
+/// A consistent bundle, ready to decide on.
+#[derive(Debug)]
+pub struct Snapshot {
+    revision: Digest,
+    people: BTreeMap<PersonId, Person>,
+    agents: BTreeMap<AgentId, Agent>,
+    groups: BTreeMap<GroupName, BTreeSet<PersonId>>,
+    manifests: BTreeMap<ServerName, Manifest>,
+    tools: BTreeMap<ToolRef, ToolFacts>,
+    observe: BTreeSet<ServerName>,
+    policies: Policies,
+}
+
+/// What is compiled of one tool.
+#[derive(Debug)]
+pub(crate) struct ToolFacts {
+    pub(crate) tool: Tool,
+    pub(crate) shape: Shape,
+    pub(crate) validator: Validator,
+}
+
+/// A snapshot and what its author should know.
+#[derive(Debug)]
+pub struct Built {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Faults that do not keep it from loading.
+    pub warnings: Vec<Fault>,
+}
+
+impl Snapshot {
+    /// Checks the parts against one another and compiles them.
+    ///
+    /// # Errors
+    /// Every fault found, when one of them is an error; nothing is loaded then.
+    pub fn build(parts: Parts) -> Result<Built, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let people = index_people(&parts.people, &mut faults);
+        let groups = groups_of(&parts.people);
+        let agents = index_agents(&parts.agents, &people, &groups, &parts.manifests, &mut faults);
+        let manifests = index_manifests(parts.manifests, &mut faults);
+        let tools = compile_tools(&manifests, &mut faults);
+        for server in parts.observe.iter().filter(|server| !manifests.contains_key(*server)) {
+            faults.push(Fault::error(
+                Place::Bundle,
+                format!("observe mode is set for {server:?}, which has no manifest"),
+            ));
+        }
+        let policies =
+            Policies::build(&parts.policies, &people, &agents, &groups, &manifests, &tools, &mut faults);
+        match policies {
+            Some(policies) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
+                let snapshot = Self {
+                    revision: parts.revision,
+                    people,
+                    agents,
+                    groups,
+                    manifests,
+                    tools,
+                    observe: parts.observe,
+                    policies,
+                };
+                Ok(Built { snapshot, warnings: faults })
+            }
+            _ => Err(faults),
+        }
+    }
+
+    /// Checks a mandate's terms against people, agents and tools and compiles their bounds.
+    ///
+    /// # Errors
+    /// Every fault found, when one of them is an error.
+    pub fn compile(&self, terms: Terms) -> Result<CompiledTerms, Vec<Fault>> {
+        terms::compile(self, terms)
+    }
+
+    /// The bundle's digest.
+    #[must_use]
+    pub fn revision(&self) -> Digest {
+        self.revision
+    }
+
+    /// The Cedar schema that policies are validated against, generated from the pinned tools.
+    #[must_use]
+    pub fn cedar_schema(&self) -> &str {
+        self.policies.schema_text()
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn policy_count(&self) -> usize {
+        self.policies.count()
+    }
+
+    /// A person by the bundle's name.
+    #[must_use]
+    pub fn person(&self, id: &PersonId) -> Option<&Person> {
+        self.people.get(id)
+    }
+
+    /// An agent by its id.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// A server's manifest.
+    #[must_use]
+    pub fn manifest(&self, server: &ServerName) -> Option<&Manifest> {
+        self.manifests.get(server)
+    }
+
+    /// The servers, in order.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerName> {
+        self.manifests.keys()
+    }
+
+    /// A reviewed tool.
+    #[must_use]
+    pub fn tool(&self, tool: &ToolRef) -> Option<&Tool> {
+        self.tools.get(tool).map(|facts| &facts.tool)
+    }
+
+    pub(crate) fn facts(&self, tool: &ToolRef) -> Option<&ToolFacts> {
+        self.tools.get(tool)
+    }
+
+    pub(crate) fn tools(&self) -> &BTreeMap<ToolRef, ToolFacts> {
+        &self.tools
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    pub(crate) fn group(&self, group: &GroupName) -> Option<&BTreeSet<PersonId>> {
+        self.groups.get(group)
+    }
+
+    /// The persons who are accountable: the one, or all of the group.
+    pub(crate) fn accountable<'a>(&'a self, who: &'a Accountable) -> Vec<&'a PersonId> {
+        match who {
+            Accountable::Person(person) => vec![person],
+            Accountable::Group(group) => self.groups.get(group).into_iter().flatten().collect(),
+        }
+    }
+
+    /// Whether a server is in observe mode.
+    pub(crate) fn observes(&self, server: &ServerName) -> bool {
+        self.observe.contains(server)
+    }
+
+    /// The effects a call has, counting those that hang on an argument being present.
+    #[must_use]
+    pub fn effects(&self, tool: &Tool, arguments: &Json) -> EffectSet {
+        tool.effects_when.iter().fold(tool.effects, |effects, (path, more)| {
+            if is_present(path, arguments) { effects.union(*more) } else { effects }
+        })
+    }
+}
+
+/// Whether a path leads to something that is neither `null` nor empty.
+fn is_present(path: &Path, arguments: &Json) -> bool {
+    if matches!(path.segments().last(), Some(Segment::Keys)) {
+        return !path.select_keys(arguments).is_empty();
+    }
+    path.select(arguments).iter().any(|value| !value.is_null() && !value.is_empty_value())
+}
+
+impl ToolFacts {
+    /// The rule of the deepest path that covers a location.
+    pub(crate) fn rule(&self, location: &[Step]) -> Option<warrantor_model::ArgumentRule> {
+        self.tool
+            .arguments
+            .iter()
+            .filter(|(path, _)| path.covers(location).is_some())
+            .max_by(|(a, _), (b, _)| a.precedence(b))
+            .map(|(_, rule)| *rule)
+    }
+
+    /// The kind of the value at a location, when the manifest names one or the argument is sensitive.
+    pub(crate) fn kind(&self, location: &[Step]) -> Option<Kind> {
+        let rule = self.rule(location)?;
+        rule.kind.or(rule.sensitive.then_some(Kind::Text))
+    }
+}
+
+fn index_people(people: &[Person], faults: &mut Vec<Fault>) -> BTreeMap<PersonId, Person> {
+    let mut index = BTreeMap::new();
+    let mut keys = BTreeSet::new();
+    for (at, person) in people.iter().enumerate() {
+        let place = |field: &str| Place::People { pointer: pointer(&["people", &at.to_string(), field]) };
+        if !keys.insert((&person.issuer, &person.subject)) {
+            faults.push(Fault::error(
+                place("subject"),
+                format!(
+                    "issuer and subject of {} are those of another person: they are a person's key",
+                    person.id
+                ),
+            ));
+        }
+        if index.insert(person.id.clone(), person.clone()).is_some() {
+            faults.push(Fault::error(place("id"), format!("the person {} stands twice", person.id)));
+        }
+    }
+    index
+}
+
+fn groups_of(people: &[Person]) -> BTreeMap<GroupName, BTreeSet<PersonId>> {
+    let mut groups: BTreeMap<GroupName, BTreeSet<PersonId>> = BTreeMap::new();
+    for person in people {
+        for group in &person.groups {
+            groups.entry(group.clone()).or_default().insert(person.id.clone());
+        }
+    }
+    groups
+}
+
+fn index_agents(
+    agents: &[Agent],
+    people: &BTreeMap<PersonId, Person>,
+    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
+    manifests: &[Manifest],
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<AgentId, Agent> {
+    let mut index = BTreeMap::new();
+    for (at, agent) in agents.iter().enumerate() {
+        let place = |fields: &[&str]| Place::Agents {
+            pointer: pointer(&[&["agents", &at.to_string()], fields].concat()),
+        };
+        let known = |who: &Accountable| match who {
+            Accountable::Person(person) => people.contains_key(person),
+            Accountable::Group(group) => groups.contains_key(group),
+        };
+        if !known(&agent.owner) {
+            faults.push(Fault::error(
+                place(&["owner"]),
+                format!("the owner {} is not in people.yaml", agent.owner),
+            ));
+        }
+        if agent.sponsors.is_empty() {
+            faults.push(
+                Fault::error(place(&["sponsors"]), format!("nobody sponsors {}", agent.id))
+                    .cure("name at least one person who answers for what the agent does"),
+            );
+        }
+        for (nth, sponsor) in agent.sponsors.iter().enumerate().filter(|(_, sponsor)| !known(sponsor)) {
+            let place = place(&["sponsors", &nth.to_string()]);
+            faults.push(Fault::error(place, format!("the sponsor {sponsor} is not in people.yaml")));
+        }
+        for server in &agent.ceiling.servers {
+            if !manifests.iter().any(|manifest| manifest.server == *server) {
+                let place = place(&["ceiling", "servers"]);
+                faults.push(Fault::warning(place, format!("the server {server} has no manifest")));
+            }
+        }
+        if index.insert(agent.id.clone(), agent.clone()).is_some() {
+            faults.push(Fault::error(place(&["id"]), format!("the agent {} stands twice", agent.id)));
+        }
+    }
+    index
+}
+
+fn index_manifests(manifests: Vec<Manifest>, faults: &mut Vec<Fault>) -> BTreeMap<ServerName, Manifest> {
+    let mut index = BTreeMap::new();
+    for manifest in manifests {
+        let server = manifest.server.clone();
+        if index.insert(server.clone(), manifest).is_some() {
+            let place = Place::Manifest { server: server.clone(), pointer: pointer(&["server"]) };
+            faults.push(Fault::error(place, format!("the server {server} has two manifests")));
+        }
+    }
+    index
+}
+
+fn compile_tools(
+    manifests: &BTreeMap<ServerName, Manifest>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<ToolRef, ToolFacts> {
+    let mut tools = BTreeMap::new();
+    for manifest in manifests.values() {
+        for (name, tool) in &manifest.tools {
+            if let Some(facts) = compile_tool(&manifest.server, tool, faults) {
+                tools.insert(ToolRef::new(manifest.server.clone(), name.clone()), facts);
+            }
+        }
+    }
+    tools
+}
+
+fn compile_tool(server: &ServerName, tool: &Tool, faults: &mut Vec<Fault>) -> Option<ToolFacts> {
+    let place = |fields: &[&str]| Place::Manifest {
+        server: server.clone(),
+        pointer: pointer(&[&["tools", tool.name.as_str()], fields].concat()),
+    };
+    let shape = Shape::of(&tool.input_schema);
+    let mut lost = |fields: &[&str], path: &Path| {
+        if !shape.has(path) {
+            let names = shape.names().join(", ");
+            let message = format!("{path} is no argument of {server}/{}", tool.name);
+            faults.push(Fault::error(place(fields), message).cure(format!("its arguments are: {names}")));
+        }
+    };
+    for path in tool.arguments.keys() {
+        lost(&["arguments", &path.to_string()], path);
+    }
+    for (path, _) in &tool.effects_when {
+        lost(&["effects_when", &path.to_string()], path);
+    }
+    if let Some(resource) = &tool.resource {
+        lost(&["resource", "id"], &resource.id);
+        if RESERVED_TYPES.contains(&resource.entity_type.as_str()) || !is_type_name(&resource.entity_type) {
+            let message = format!("{:?} cannot be a resource type", resource.entity_type);
+            let cure = "use letters, digits and _, not one of Agent, Person, Group, Server, Action";
+            faults.push(Fault::error(place(&["resource", "type"]), message).cure(cure));
+        }
+    }
+    if tool.effects.is_empty() {
+        faults.push(
+            Fault::error(place(&["effects"]), format!("{server}/{} has no effects", tool.name))
+                .cure("name at least one"),
+        );
+    }
+    match validator(&tool.input_schema) {
+        Ok(validator) => Some(ToolFacts { tool: tool.clone(), shape, validator }),
+        Err(cause) => {
+            let message = format!("the input schema of {server}/{} does not compile: {cause}", tool.name);
+            faults.push(Fault::error(Place::Definitions { server: server.clone() }, message));
+            None
+        }
+    }
+}
+
+fn is_type_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Patterns run on a linear engine, so that no argument can make validation slow; references out of the document fail.
+fn validator(schema: &Json) -> Result<Validator, String> {
+    let schema = schema.to_value().ok_or("it holds a number beyond the range of a double")?;
+    jsonschema::options()
+        .with_pattern_options(PatternOptions::regex().size_limit(1 << 20))
+        .offline()
+        .build(&schema)
+        .map_err(|cause| cause.to_string())
+}

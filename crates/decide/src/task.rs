@@ -1,0 +1,205 @@
+//! What a decision reads of the task: its chain of mandates, what was counted, who stands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use warrantor_model::{
+    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Timestamp, path::Segment,
+};
+
+use crate::{snapshot::Snapshot, terms::CompiledTerms};
+
+/// One mandate of a chain with its compiled terms.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    /// The mandate that was handed over.
+    pub mandate: Mandate,
+    /// Its terms, compiled on the snapshot the decision is made on.
+    pub terms: Arc<CompiledTerms>,
+    /// The digest of the terms as handed over.
+    pub terms_digest: Digest,
+}
+
+/// The state of a task as of the call's arrival.
+#[derive(Debug, Clone)]
+pub struct TaskState {
+    /// Every hop, the root first. Empty when the mandate named is not known.
+    pub chain: Vec<Hop>,
+    /// Calls of the task that passed.
+    pub calls: u64,
+    /// Effects the task's passed calls had.
+    pub effects: EffectSet,
+    /// What every counter stands at that [`Snapshot::wanted`] names.
+    pub counters: BTreeMap<String, Decimal>,
+    /// Those of the wanted members that are there.
+    pub members: BTreeSet<String>,
+}
+
+/// What was fetched from outside the snapshot.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What is stopped.
+    pub standing: Standing,
+    /// The time of the last record; a clock before it is not to be trusted.
+    pub last_record_at: Timestamp,
+}
+
+/// What must be read for a call before it can be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Counters.
+    pub counters: BTreeSet<String>,
+    /// Members of sets.
+    pub members: BTreeSet<String>,
+}
+
+/// What a passed call adds to the counts, each conditionally.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Charge {
+    /// Adds to a counter that may not go beyond a bound.
+    Add {
+        /// The counter.
+        counter: String,
+        /// How much.
+        amount: Decimal,
+        /// The bound; none in observe mode, which counts and does not limit.
+        at_most: Option<Decimal>,
+    },
+    /// Adds a value to a set whose size may not go beyond a bound.
+    Distinct {
+        /// The member.
+        member: String,
+        /// Counts the members.
+        counter: String,
+        /// The bound.
+        at_most: Option<Decimal>,
+    },
+    /// Adds a value to a set that may not have it yet.
+    Unique {
+        /// The member.
+        member: String,
+        /// Whether a second time is counted and let through, in observe mode.
+        observed: bool,
+    },
+}
+
+/// The limits that one line of one mandate sets.
+pub(crate) struct Scope<'a> {
+    /// `limit/MANDATE` or `limit/MANDATE/GRANT`.
+    prefix: String,
+    limits: &'a Limits,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn of_mandate(mandate: &'a Mandate) -> Self {
+        Self { prefix: format!("limit/{}", mandate.id), limits: &mandate.terms.limits }
+    }
+
+    pub(crate) fn of_grant(mandate: &'a Mandate, grant: usize, limits: &'a Limits) -> Self {
+        Self { prefix: format!("limit/{}/{grant}", mandate.id), limits }
+    }
+
+    /// The charges a call makes here.
+    ///
+    /// # Errors
+    /// A sentence when a value cannot be counted exactly.
+    pub(crate) fn charges(&self, arguments: &Json) -> Result<Vec<Charge>, String> {
+        let mut charges = Vec::new();
+        if let Some(most) = self.limits.calls {
+            charges.push(Charge::Add {
+                counter: format!("{}/calls", self.prefix),
+                amount: Decimal::ONE,
+                at_most: Some(Decimal::from(most)),
+            });
+        }
+        for (path, most) in &self.limits.sum {
+            let mut total = Decimal::ZERO;
+            for value in path.select(arguments).into_iter().filter(|value| !value.is_null()) {
+                let number =
+                    value.as_decimal().ok_or_else(|| format!("{path} is not an exact number to add up"))?;
+                if number.is_sign_negative() && !number.is_zero() {
+                    return Err(format!("{path} is negative and so cannot be added up against a limit"));
+                }
+                total =
+                    total.checked_add(number).ok_or_else(|| format!("{path} adds up to too many digits"))?;
+            }
+            if !total.is_zero() {
+                charges.push(Charge::Add {
+                    counter: format!("{}/sum/{path}", self.prefix),
+                    amount: total,
+                    at_most: Some(*most),
+                });
+            }
+        }
+        for (path, most) in &self.limits.distinct {
+            charges.extend(values(path, arguments).into_iter().map(|value| Charge::Distinct {
+                member: format!("{}/distinct/{path}/{value}", self.prefix),
+                counter: format!("{}/distinct/{path}", self.prefix),
+                at_most: Some(Decimal::from(*most)),
+            }));
+        }
+        for path in &self.limits.unique {
+            charges.extend(values(path, arguments).into_iter().map(|value| Charge::Unique {
+                member: format!("{}/unique/{path}/{value}", self.prefix),
+                observed: false,
+            }));
+        }
+        Ok(charges)
+    }
+}
+
+/// The different values at a path, by digest: keys stay short and hold no personal value.
+fn values(path: &Path, arguments: &Json) -> BTreeSet<String> {
+    if matches!(path.segments().last(), Some(Segment::Keys)) {
+        return path.select_keys(arguments).into_iter().map(|key| Digest::of(key.as_bytes()).hex()).collect();
+    }
+    path.select(arguments)
+        .into_iter()
+        .filter(|value| !value.is_null())
+        .map(|value| match value.as_decimal() {
+            // 1.0 and 1 are one value.
+            Some(number) => Digest::of(number.normalize().to_string().as_bytes()).hex(),
+            None => value.digest().hex(),
+        })
+        .collect()
+}
+
+/// The marker that a call satisfied the nth condition of a grant.
+pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> String {
+    format!("after/{}/{grant}/{nth}", mandate.id)
+}
+
+impl Snapshot {
+    /// What must be read before a call can be decided: every counter and member that a matching grant could look at.
+    #[must_use]
+    pub fn wanted(&self, chain: &[Hop], call: &Call) -> Wanted {
+        let mut wanted = Wanted::default();
+        let Some(facts) = self.facts(&call.tool) else { return wanted };
+        let effects = self.effects(&facts.tool, &call.arguments);
+        for hop in chain {
+            let mut scopes = vec![Scope::of_mandate(&hop.mandate)];
+            for (at, grant) in
+                hop.terms.grants().iter().enumerate().filter(|(_, g)| g.matches(&call.tool, effects))
+            {
+                scopes.push(Scope::of_grant(&hop.mandate, at, &grant.grant.limits));
+                let markers = (0..grant.grant.after.len()).map(|nth| after_marker(&hop.mandate, at, nth));
+                wanted.members.extend(markers);
+            }
+            for scope in scopes {
+                for charge in scope.charges(&call.arguments).unwrap_or_default() {
+                    match charge {
+                        Charge::Add { counter, .. } => drop(wanted.counters.insert(counter)),
+                        Charge::Distinct { member, counter, .. } => {
+                            wanted.counters.insert(counter);
+                            wanted.members.insert(member);
+                        }
+                        Charge::Unique { member, .. } => drop(wanted.members.insert(member)),
+                    }
+                }
+            }
+        }
+        wanted
+    }
+}

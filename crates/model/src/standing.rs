@@ -1,0 +1,80 @@
+//! Who and what can be stopped, and what is stopped now.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use crate::{AgentId, IdError, MandateId, PersonId, TemplateId};
+
+/// Something that can be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// Everything: a lockdown.
+    Deployment,
+    /// One agent.
+    Agent(AgentId),
+    /// One person, and with the person everything the person answers for.
+    Person(PersonId),
+    /// One mandate that was handed over, and those below it.
+    Mandate(MandateId),
+    /// A mandate of the bundle, and with it every instance.
+    Template(TemplateId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment => f.write_str("deployment"),
+            Self::Agent(id) => write!(f, "agent:{id}"),
+            Self::Person(id) => write!(f, "person:{id}"),
+            Self::Mandate(id) => write!(f, "mandate:{id}"),
+            Self::Template(id) => write!(f, "template:{id}"),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text.split_once(':') {
+            Some(("agent", id)) => AgentId::new(id).map(Self::Agent),
+            Some(("person", id)) => PersonId::new(id).map(Self::Person),
+            Some(("mandate", id)) => MandateId::new(id).map(Self::Mandate),
+            Some(("template", id)) => TemplateId::new(id).map(Self::Template),
+            _ if text == "deployment" => Ok(Self::Deployment),
+            _ => {
+                Err(IdError::Empty { kind: "a subject (agent:, person:, mandate:, template: or deployment)" })
+            }
+        }
+    }
+}
+
+/// What is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    stopped: BTreeSet<Subject>,
+}
+
+impl Standing {
+    /// What is stopped.
+    #[must_use]
+    pub fn new(stopped: BTreeSet<Subject>) -> Self {
+        Self { stopped }
+    }
+
+    /// Whether this is stopped. A lockdown stops every subject.
+    #[must_use]
+    pub fn is_stopped(&self, subject: &Subject) -> bool {
+        self.stopped.contains(subject)
+    }
+
+    /// What is stopped, in order.
+    pub fn stopped(&self) -> impl Iterator<Item = &Subject> {
+        self.stopped.iter()
+    }
+
+    /// With what another source says is stopped as well.
+    #[must_use]
+    pub fn and(mut self, other: impl IntoIterator<Item = Subject>) -> Self {
+        self.stopped.extend(other);
+        self
+    }
+}

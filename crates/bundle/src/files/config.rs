@@ -1,0 +1,124 @@
+//! `warrantor.toml`: how this deployment of the bundle runs.
+
+use std::{collections::BTreeMap, fmt};
+
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
+use warrantor_model::ServerName;
+
+use super::text::{DurationText, NameText};
+
+/// How this deployment of the bundle runs.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Configuration")]
+pub struct ConfigFile {
+    /// Tool servers by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<NameText, ServerEntry>")]
+    pub servers: BTreeMap<ServerName, ServerEntry>,
+    /// The audit log.
+    #[serde(default)]
+    pub audit: AuditEntry,
+}
+
+/// How a tool server runs.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Server")]
+pub struct ServerEntry {
+    /// Calls outside the mandate are let through and recorded with what would have been said. Never for pay, destroy, credential, share and execute.
+    #[serde(default)]
+    pub observe: bool,
+    /// Environment variables the server gets, which its client never sees.
+    #[serde(default)]
+    pub env: BTreeMap<String, EnvEntry>,
+    /// Environment variables that are passed through to the server.
+    #[serde(default)]
+    pub pass: Vec<String>,
+    /// The directory the server runs in, from the bundle's directory.
+    pub cwd: Option<String>,
+    /// How long a call may take; 60 seconds when nothing is said.
+    #[schemars(with = "Option<DurationText>")]
+    pub timeout: Option<String>,
+    /// The most bytes a result may have.
+    #[schemars(range(min = 1))]
+    pub max_result_bytes: Option<u64>,
+}
+
+/// Where the value of an environment variable comes from: the text itself, `{ file = "…" }` or `{ env = "…" }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvEntry {
+    /// This text.
+    Literal(String),
+    /// The contents of a file, the last line break dropped.
+    File(String),
+    /// Another environment variable.
+    Env(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvSource {
+    file: Option<String>,
+    env: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for EnvEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EnvVisitor;
+        impl<'de> Visitor<'de> for EnvVisitor {
+            type Value = EnvEntry;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, { file = \"…\" } or { env = \"…\" }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<EnvEntry, E> {
+                Ok(EnvEntry::Literal(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvEntry, A::Error> {
+                match EnvSource::deserialize(de::value::MapAccessDeserializer::new(map))? {
+                    EnvSource { file: Some(file), env: None } => Ok(EnvEntry::File(file)),
+                    EnvSource { file: None, env: Some(env) } => Ok(EnvEntry::Env(env)),
+                    _ => Err(de::Error::custom("the value has no one source: give either `file` or `env`")),
+                }
+            }
+        }
+        deserializer.deserialize_any(EnvVisitor)
+    }
+}
+
+impl JsonSchema for EnvEntry {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EnvironmentValue".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let source = |name: &str, description: &str| {
+            serde_json::json!({
+                "type": "object",
+                "properties": { name: { "type": "string", "description": description } },
+                "required": [name],
+                "additionalProperties": false
+            })
+        };
+        schemars::json_schema!({
+            "description": "The value itself, or where it comes from.",
+            "anyOf": [
+                { "type": "string" },
+                source("file", "A file that holds the value, from the bundle's directory; its last line break is dropped."),
+                source("env", "The environment variable that holds the value.")
+            ]
+        })
+    }
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Audit")]
+pub struct AuditEntry {
+    /// The name under which this log signs its checkpoints, such as `warrantor.example.com/log`.
+    pub origin: Option<String>,
+}

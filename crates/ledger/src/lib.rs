@@ -11,5 +11,7 @@
 //! Not known here: what an entry means, where it is stored, what time it is. This crate is pure; the caller supplies keys.
 
 pub mod merkle;
+pub mod note;
 
 pub use merkle::{Frontier, Hash, MAX_SIZE, Subtrees};
+pub use note::{KeyId, KeyName, SigningKey, UnverifiedNote, VerifiedNote, VerifierKey};

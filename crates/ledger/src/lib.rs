@@ -10,8 +10,10 @@
 //!
 //! Not known here: what an entry means, where it is stored, what time it is. This crate is pure; the caller supplies keys.
 
+pub mod checkpoint;
 pub mod merkle;
 pub mod note;
 
+pub use checkpoint::{Checkpoint, UnverifiedCheckpoint, VerifiedCheckpoint};
 pub use merkle::{Frontier, Hash, MAX_SIZE, Subtrees};
 pub use note::{KeyId, KeyName, SigningKey, UnverifiedNote, VerifiedNote, VerifierKey};

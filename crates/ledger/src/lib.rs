@@ -11,9 +11,13 @@
 //! Not known here: what an entry means, where it is stored, what time it is. This crate is pure; the caller supplies keys.
 
 pub mod checkpoint;
+pub mod evidence;
 pub mod merkle;
 pub mod note;
+pub mod tile;
 
 pub use checkpoint::{Checkpoint, UnverifiedCheckpoint, VerifiedCheckpoint};
+pub use evidence::{UnverifiedEvidence, VerifiedEntry};
 pub use merkle::{Frontier, Hash, MAX_SIZE, Subtrees};
 pub use note::{KeyId, KeyName, SigningKey, UnverifiedNote, VerifiedNote, VerifierKey};
+pub use tile::Tile;

@@ -10,12 +10,14 @@
 //!
 //! Not known here: what an entry means, where it is stored, what time it is. This crate is pure; the caller supplies keys.
 
+pub mod audit;
 pub mod checkpoint;
 pub mod evidence;
 pub mod merkle;
 pub mod note;
 pub mod tile;
 
+pub use audit::{AuditReport, Auditor, Finding};
 pub use checkpoint::{Checkpoint, UnverifiedCheckpoint, VerifiedCheckpoint};
 pub use evidence::{UnverifiedEvidence, VerifiedEntry};
 pub use merkle::{Frontier, Hash, MAX_SIZE, Subtrees};

@@ -1,0 +1,176 @@
+//! The store on SQLite, floor 4.
+//!
+//! One file holds everything, and any number of processes may share it: nothing that decides is kept in memory, as every write transaction takes the
+//! write lock first (`BEGIN IMMEDIATE`) and reads the head anew. One task a handle does all its writing and stores whatever is queued in one
+//! transaction, so that many commits share one wait for the disk; readers have connections of their own, which in WAL mode neither wait for the
+//! writer nor hold it up.
+//!
+//! What it keeps true beside the contract of [`Store`]:
+//!
+//! - A handle opens only on a file that is ours, of a known version, writable by its owner alone, in WAL mode with `synchronous=FULL`; settings are read
+//!   back, not believed.
+//! - An error of the database before `COMMIT` is `Unavailable`; at `COMMIT` it is `Unknown`, unless the database says that it is full, busy or read-only
+//!   and then rolls back.
+//! - After any error a connection is opened anew.
+//!
+//! It does not know what is stored, nor what time it is. PostgreSQL comes beside it.
+
+use std::path::PathBuf;
+
+use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
+use tokio::sync::{mpsc, oneshot};
+use warrantor_ledger::Hash;
+use warrantor_model::{Digest, record::Record};
+use warrantor_store::{
+    Body, CheckpointError, Closed, Commit, CommitError, Committed, Entry, Head, Key, Prepared, ReadError,
+    Store, StoredCheckpoint, StoredRecord, View, Wanted, check_note,
+};
+
+mod file;
+mod read;
+mod rows;
+mod sql;
+mod write;
+mod writer;
+
+pub use file::{OpenError, Options};
+
+use file::{File, Side};
+use writer::{Job, WriterEnded};
+
+/// Commits that may wait for the writer; whoever comes then waits for a place.
+const QUEUE: usize = 1024;
+/// Connections that read.
+const READERS: u32 = 2;
+
+/// A handle on a database file. Dropping it lets the writer finish what was queued; [`Store::close`] waits for that.
+#[derive(Debug)]
+pub struct SqliteStore {
+    jobs: mpsc::Sender<Job>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the store at this path, and makes it first if nothing is there. The directory must exist. Must be called within a tokio runtime, which the
+    /// writer's task lives in.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file is not what it must be or a setting is not in force.
+    pub async fn open(path: impl Into<PathBuf>, options: Options) -> Result<Self, OpenError> {
+        let file = File { path: path.into(), options };
+        file.prepare().await?;
+        let connection = file.connect(Side::Writer).await?;
+        let readers = readers(&file);
+        let epoch = read::head(&readers).await?.epoch;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(writer::run(file, connection, epoch, queue));
+        Ok(Self { jobs, readers })
+    }
+
+    /// Hands a job to the writer and waits for its answer. The outer error means that the job never reached the writer, the inner one that the
+    /// writer went away with it.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<T>) -> Job,
+    ) -> Result<Result<T, WriterEnded>, Closed> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer)).await.map_err(|_| Closed)?;
+        Ok(answered.await.map_err(|_| WriterEnded))
+    }
+
+    async fn store(&self, prepared: Prepared) -> Result<Committed, CommitError> {
+        let prepared = Box::new(prepared);
+        match self.ask(|answer| Job::Commit(writer::Waiting { prepared, answer })).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(ended)) => Err(CommitError::unknown(ended)),
+            Err(closed) => Err(CommitError::unavailable(closed)),
+        }
+    }
+}
+
+fn readers(file: &File) -> SqlitePool {
+    let checked = file.clone();
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        // A connection is closed when it fails, so one that lies here is good.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let file = checked.clone();
+            Box::pin(async move {
+                file.check(connection, Side::Reader)
+                    .await
+                    .map_err(|error| sqlx::Error::Configuration(error.into()))
+            })
+        })
+        .connect_lazy_with(file.settings(Side::Reader))
+}
+
+impl Store for SqliteStore {
+    async fn head(&self) -> Result<Head, ReadError> {
+        read::head(&self.readers).await
+    }
+
+    async fn read(&self, wanted: &Wanted) -> Result<View, ReadError> {
+        read::view(&self.readers, wanted).await
+    }
+
+    async fn scan(
+        &self,
+        under: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Entry)>, ReadError> {
+        read::scan(&self.readers, under, after, limit).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.store(Prepared::new(commit)?).await
+    }
+
+    async fn records(&self, from: u64, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
+        read::records(&self.readers, from, limit).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<StoredRecord>, ReadError> {
+        read::find(&self.readers, id).await
+    }
+
+    async fn linked(&self, to: &str, from: u64, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
+        read::linked(&self.readers, to, from, limit).await
+    }
+
+    async fn leaves(&self, from: u64, limit: usize) -> Result<Vec<Hash>, ReadError> {
+        read::leaves(&self.readers, from, limit).await
+    }
+
+    async fn body(&self, commitment: &Digest) -> Result<Option<Body>, ReadError> {
+        read::body(&self.readers, commitment).await
+    }
+
+    async fn put_checkpoint(&self, size: u64, note: String) -> Result<(), CheckpointError> {
+        check_note(&note)?;
+        match self.ask(|answer| Job::Checkpoint(writer::Signed { size, note, answer })).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(ended)) => Err(CheckpointError::Unknown { cause: warrantor_store::Cause::new(ended) }),
+            Err(closed) => Err(CheckpointError::Unavailable { cause: warrantor_store::Cause::new(closed) }),
+        }
+    }
+
+    async fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<StoredCheckpoint>, ReadError> {
+        read::checkpoints(&self.readers, from, limit).await
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, ReadError> {
+        read::last_checkpoint(&self.readers).await
+    }
+
+    async fn begin_epoch(&self, expected: u64, record: Record) -> Result<Committed, CommitError> {
+        self.store(Prepared::epoch(expected, record)?).await
+    }
+
+    async fn close(&self) {
+        // That the writer has gone already is what was wanted.
+        let _ = self.ask(Job::Close).await;
+        self.readers.close().await;
+    }
+}

@@ -1,0 +1,302 @@
+//! The writer: the one task of a handle that writes. It stores whatever is queued in one transaction.
+//!
+//! What it keeps true: a commit is answered as made only after `COMMIT` has returned; a refusal only after the transaction it was judged in has ended well, as it
+//! may rest on commits before it in the batch; and `Unavailable` only where nothing can have been stored.
+
+use std::mem;
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use warrantor_store::{
+    Cause, CheckpointError, Closed, CommitError, Committed, Prepared,
+    batch::{Batch, Touched},
+};
+
+use crate::{
+    file::{File, Side},
+    rows::At,
+    sql, write,
+};
+
+/// Most commits in one transaction.
+const BATCH: usize = 256;
+/// How many bytes end a batch: the commit that reaches them is its last.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The writer's task has ended with the job in its hands, as when the runtime shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store's writer ended before it answered")]
+pub(crate) struct WriterEnded;
+
+/// A commit and who waits for it.
+pub(crate) struct Waiting {
+    /// Boxed, as jobs move through the queue by value.
+    pub(crate) prepared: Box<Prepared>,
+    pub(crate) answer: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+/// A checkpoint and who waits for it.
+pub(crate) struct Signed {
+    pub(crate) size: u64,
+    pub(crate) note: String,
+    pub(crate) answer: oneshot::Sender<Result<(), CheckpointError>>,
+}
+
+pub(crate) enum Job {
+    Commit(Waiting),
+    Checkpoint(Signed),
+    Close(oneshot::Sender<()>),
+}
+
+/// Why a transaction came to nothing, as far as that is known.
+enum Failure {
+    /// Nothing of it is stored.
+    NotStored(Cause),
+    /// All of it may be stored.
+    Unknown(Cause),
+}
+
+struct Writer {
+    file: File,
+    /// `None` after a failure: the next transaction opens another.
+    connection: Option<SqliteConnection>,
+    /// The epoch this handle was opened in, or has begun.
+    held: u64,
+}
+
+/// Does the jobs of the queue until it is closed.
+pub(crate) async fn run(
+    file: File,
+    connection: SqliteConnection,
+    epoch: u64,
+    mut queue: mpsc::Receiver<Job>,
+) {
+    let mut writer = Writer { file, connection: Some(connection), held: epoch };
+    let mut carried = None;
+    loop {
+        let job = match carried.take() {
+            Some(job) => Some(job),
+            None => queue.recv().await,
+        };
+        match job {
+            Some(Job::Commit(first)) => {
+                let (batch, next) = gather(first, &mut queue);
+                carried = next;
+                writer.store(batch).await;
+            }
+            Some(Job::Checkpoint(signed)) => {
+                let stored = writer.checkpoint(signed.size, &signed.note).await;
+                // Whoever went away does not want to know.
+                let _ = signed.answer.send(stored);
+            }
+            Some(Job::Close(answer)) => {
+                writer.close().await;
+                refuse(queue).await;
+                let _ = answer.send(());
+                return;
+            }
+            None => return writer.close().await,
+        }
+    }
+}
+
+/// Takes what is queued, up to the bounds of a batch and to the next job of another kind.
+fn gather(first: Waiting, queue: &mut mpsc::Receiver<Job>) -> (Vec<Waiting>, Option<Job>) {
+    let mut bytes = first.prepared.weight();
+    let mut batch = vec![first];
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        match queue.try_recv() {
+            Ok(Job::Commit(next)) => {
+                bytes = bytes.saturating_add(next.prepared.weight());
+                batch.push(next);
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+/// Answers what was queued behind the end.
+async fn refuse(mut queue: mpsc::Receiver<Job>) {
+    queue.close();
+    while let Some(job) = queue.recv().await {
+        match job {
+            Job::Commit(waiting) => drop(waiting.answer.send(Err(CommitError::unavailable(Closed)))),
+            Job::Checkpoint(signed) => {
+                let cause = Cause::new(Closed);
+                drop(signed.answer.send(Err(CheckpointError::Unavailable { cause })));
+            }
+            Job::Close(answer) => drop(answer.send(())),
+        }
+    }
+}
+
+type Verdicts = Vec<Result<Committed, CommitError>>;
+
+impl Writer {
+    /// Stores a batch and answers everyone in it.
+    async fn store(&mut self, batch: Vec<Waiting>) {
+        // Whoever gave up before the transaction began gets nothing stored behind their back.
+        let waiting = batch.into_iter().filter(|waiting| !waiting.answer.is_closed());
+        let (commits, answers): (Vec<_>, Vec<_>) =
+            waiting.map(|waiting| (*waiting.prepared, waiting.answer)).unzip();
+        if commits.is_empty() {
+            return;
+        }
+        let (mut verdicts, ended) = self.transaction(commits).await;
+        if let Err(failure) = ended {
+            verdicts.resize_with(answers.len(), || Err(CommitError::unavailable(WriterEnded)));
+            verdicts = verdicts.into_iter().map(|verdict| failure.answers(verdict.is_ok())).collect();
+        }
+        for (answer, verdict) in answers.into_iter().zip(verdicts) {
+            // Whoever went away does not want to know.
+            let _ = answer.send(verdict);
+        }
+    }
+
+    /// Judges the commits and stores those that pass. The verdicts count only if it ends well.
+    async fn transaction(&mut self, commits: Vec<Prepared>) -> (Verdicts, Result<(), Failure>) {
+        match self.judge(commits).await {
+            Err(cause) => {
+                self.abandon().await;
+                (Vec::new(), Err(Failure::NotStored(cause)))
+            }
+            Ok((verdicts, held)) => {
+                let ended = self.commit().await;
+                if ended.is_ok() {
+                    self.held = held;
+                }
+                (verdicts, ended)
+            }
+        }
+    }
+
+    /// Everything before `COMMIT`. Nothing of it is stored when it fails: without the frame of a commit no reader and no recovery takes what it wrote.
+    async fn judge(&mut self, commits: Vec<Prepared>) -> Result<(Verdicts, u64), Cause> {
+        let touched = Touched::by(&commits);
+        let mut held = self.held;
+        let connection = self.begin().await?;
+        let (head, loaded) = write::load(connection, &touched).await?;
+        let before = head.revision;
+        let mut batch = Batch::new(head, loaded);
+        let mut verdicts = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let begins = commit.begins_after();
+            let verdict = batch.apply(held, commit);
+            if let (Some(expected), Ok(_)) = (begins, &verdict) {
+                held = expected.saturating_add(1);
+            }
+            verdicts.push(verdict);
+        }
+        if !batch.is_empty() {
+            let (head, changes) = batch.finish();
+            write::changes(connection, before, &head, &changes).await?;
+        }
+        Ok((verdicts, held))
+    }
+
+    async fn checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
+        let put = self.put_checkpoint(size, note).await;
+        if let Err(error) = put {
+            self.abandon().await;
+            return Err(error);
+        }
+        self.commit().await.map_err(|failure| match failure {
+            Failure::NotStored(cause) => CheckpointError::Unavailable { cause },
+            Failure::Unknown(cause) => CheckpointError::Unknown { cause },
+        })
+    }
+
+    async fn put_checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
+        let unavailable = |cause| CheckpointError::Unavailable { cause };
+        let held = self.held;
+        let connection = self.begin().await.map_err(unavailable)?;
+        let (head, _) = write::load(connection, &Touched::default()).await.map_err(unavailable)?;
+        let last = sqlx::query(sql::LAST_CHECKPOINT)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| unavailable(Cause::new(error)))?;
+        let last = last.map(|row| At::new(&row, "checkpoints", "the last row").number("size", "size"));
+        let last = last.transpose().map_err(|error| unavailable(Cause::new(error)))?;
+        head.admits_checkpoint(held, last, size)?;
+        sqlx::query(sql::PUT_CHECKPOINT)
+            .bind(i64::try_from(size).unwrap_or(i64::MAX))
+            .bind(note)
+            .execute(connection)
+            .await
+            .map_err(|error| unavailable(Cause::new(error)))?;
+        Ok(())
+    }
+
+    /// Takes the write lock, on a new connection after a failure.
+    async fn begin(&mut self) -> Result<&mut SqliteConnection, Cause> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.file.connect(Side::Writer).await.map_err(Cause::new)?,
+        };
+        let connection = self.connection.insert(connection);
+        sqlx::query(sql::BEGIN).execute(&mut *connection).await.map_err(Cause::new)?;
+        Ok(connection)
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// A failing write or sync leaves it unknown: a frame that reached the disk counts after a crash, whatever was said. A database that is full, busy or read-only
+    /// did not write the last frame, and says so by rolling back.
+    async fn commit(&mut self) -> Result<(), Failure> {
+        let Some(mut connection) = self.connection.take() else {
+            return Err(Failure::NotStored(Cause::new(WriterEnded)));
+        };
+        match sqlx::query(sql::COMMIT).execute(&mut connection).await {
+            Ok(_) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                let refused = was_refused(&error);
+                let rolled_back = sqlx::query(sql::ROLLBACK).execute(&mut connection).await.is_ok();
+                let cause = Cause::new(error);
+                Err(if refused && rolled_back { Failure::NotStored(cause) } else { Failure::Unknown(cause) })
+            }
+        }
+    }
+
+    /// Gives a transaction up before `COMMIT`, and the connection with it: what is wrong with it is not known.
+    async fn abandon(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            // Closing gives up the transaction too; this only lets others have the lock sooner.
+            let _ = sqlx::query(sql::ROLLBACK).execute(&mut connection).await;
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(connection) = mem::take(&mut self.connection) {
+            // Everything acknowledged is durable; what closing would still do is moving the log into the file.
+            let _ = connection.close().await;
+        }
+    }
+}
+
+impl Failure {
+    /// The answer to a commit of the transaction that failed. One that was refused is certainly not stored, but its refusal may have rested on others that are
+    /// not stored either.
+    fn answers(&self, passed: bool) -> Result<Committed, CommitError> {
+        Err(match self {
+            Self::Unknown(cause) if passed => CommitError::Unknown { cause: cause.clone() },
+            Self::Unknown(cause) | Self::NotStored(cause) => {
+                CommitError::Unavailable { cause: cause.clone() }
+            }
+        })
+    }
+}
+
+/// Whether the database refused to write: SQLITE_BUSY, SQLITE_READONLY or SQLITE_FULL, the low byte of the extended code.
+fn was_refused(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    const READONLY: i32 = 8;
+    const FULL: i32 = 13;
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    matches!(code, Some(BUSY | READONLY | FULL))
+}

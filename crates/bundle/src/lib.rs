@@ -6,10 +6,27 @@
 //!
 //! Not known here: what a fault of meaning is (`decide` judges that and this crate finds its line), who runs, sockets, time.
 
+mod archive;
+pub mod config;
+mod definitions;
+mod doc;
+mod earlier;
 pub mod files;
 mod json;
+mod link;
+mod load;
+mod manifest;
 pub mod read;
 pub mod report;
+mod schema;
+mod terms;
 mod toml;
 mod tree;
 mod yaml;
+
+pub use archive::{MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
+pub use config::{Config, EnvEntry, ServerSettings};
+pub use load::{Loaded, MandateTemplate, check, load, load_files};
+pub use report::{Diagnostic, Listed, Report, Severity};
+pub use schema::{FileKind, UnknownKind, parse_any, parse_definitions, schema, trace_line};
+pub use terms::terms_from_document;

@@ -103,6 +103,8 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
     /// How many more there are than are listed.
     omitted: usize,
+    #[serde(skip)]
+    told_errors: usize,
 }
 
 impl Report {
@@ -133,7 +135,12 @@ impl Report {
     /// Whether the bundle loads.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        self.errors() == 0
+        self.told_errors == 0
+    }
+
+    /// Grows with every error, also with those that are not listed.
+    pub(crate) fn weight(&self) -> usize {
+        self.told_errors
     }
 
     fn count(&self, severity: Severity) -> usize {
@@ -142,6 +149,9 @@ impl Report {
 
     /// Errors come before warnings when there are too many to keep: what keeps a bundle from loading must not be crowded out.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if diagnostic.severity == Severity::Error {
+            self.told_errors = self.told_errors.saturating_add(1);
+        }
         if self.diagnostics.len() < MAX_DIAGNOSTICS {
             self.diagnostics.push(diagnostic);
             return;
@@ -152,6 +162,10 @@ impl Report {
         {
             *lesser = diagnostic;
         }
+    }
+
+    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
     }
 
     pub(crate) fn sort(&mut self) {

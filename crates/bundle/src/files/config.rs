@@ -50,7 +50,7 @@ pub struct ServerEntry {
 }
 
 /// Where the value of an environment variable comes from: the text itself, `{ file = "…" }` or `{ env = "…" }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum EnvEntry {
     /// This text.
     Literal(String),
@@ -58,6 +58,17 @@ pub enum EnvEntry {
     File(String),
     /// Another environment variable.
     Env(String),
+}
+
+/// A literal may be a secret, so it is not shown.
+impl fmt::Debug for EnvEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("Literal(…)"),
+            Self::File(file) => write!(f, "File({file:?})"),
+            Self::Env(variable) => write!(f, "Env({variable:?})"),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,376 @@
+//! A bundle's files into what decides.
+
+use std::{collections::BTreeMap, path::Path};
+
+use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot};
+use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms};
+
+use crate::{
+    archive::{Files, Role},
+    config::{self, Config},
+    definitions::Definitions,
+    doc::{Doc, Format, utf8, whole, without_error},
+    files::{
+        config::ConfigFile,
+        manifest::ManifestFile,
+        people::{AgentsFile, PeopleFile},
+        trackers::TrackersFile,
+    },
+    link::{self, Places},
+    manifest,
+    report::{Diagnostic, Report, Severity, Source},
+    terms,
+    tree::short,
+};
+
+/// A bundle that holds together.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What decides.
+    pub snapshot: Snapshot,
+    /// The mandates of the bundle: templates until a person hands one over.
+    pub templates: BTreeMap<TemplateId, MandateTemplate>,
+    /// The settings of the deployment.
+    pub config: Config,
+    /// The digest over all paths and contents.
+    pub revision: Digest,
+    /// The files, sorted by path, to keep with the revision.
+    pub archive: Vec<(String, Vec<u8>)>,
+    /// What an author should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A mandate as a bundle states it.
+#[derive(Debug, Clone)]
+pub struct MandateTemplate {
+    /// The file it stands in.
+    pub file: String,
+    /// The document, exactly: [`terms_from_document`](crate::terms_from_document) makes the same terms of it.
+    pub document: Json,
+    /// What it says.
+    pub terms: Terms,
+    /// The same, checked against the bundle's tools and compiled.
+    pub compiled: CompiledTerms,
+}
+
+/// Loads the bundle in a directory.
+///
+/// # Errors
+/// Everything that is wrong with any of its files; nothing is loaded then.
+pub fn load(dir: &Path) -> Result<Loaded, Report> {
+    let mut report = Report::default();
+    let files = Files::read(dir, &mut report);
+    finish(files, report)
+}
+
+/// Loads a bundle from its files, such as an archive that was kept.
+///
+/// # Errors
+/// As [`load`]. A path that is no part of a bundle is an error here.
+pub fn load_files(archive: Vec<(String, Vec<u8>)>) -> Result<Loaded, Report> {
+    let mut report = Report::default();
+    let mut files = Files::default();
+    for (path, contents) in archive {
+        if crate::archive::role(&path).is_none() {
+            report.push(whole(&path, Severity::Error, "the file is no part of a bundle", "leave it out"));
+        } else if files.0.insert(path.clone(), contents).is_some() {
+            report.push(whole(&path, Severity::Error, "the file stands twice in the archive", "keep one"));
+        }
+    }
+    finish(files, report)
+}
+
+/// What is wrong with the bundle in a directory, and what its author should know.
+#[must_use]
+pub fn check(dir: &Path) -> Report {
+    match load(dir) {
+        Ok(loaded) => {
+            let mut report = Report::default();
+            loaded.warnings.into_iter().for_each(|warning| report.push(warning));
+            report
+        }
+        Err(report) => report,
+    }
+}
+
+fn finish(files: Files, report: Report) -> Result<Loaded, Report> {
+    let mut loader = Loader { files, report, places: Places::default() };
+    match loader.load() {
+        Some((snapshot, templates, config)) if loader.report.is_passed() => {
+            let revision = loader.files.revision();
+            loader.report.sort();
+            Ok(Loaded {
+                snapshot,
+                templates,
+                config,
+                revision,
+                archive: loader.files.0.into_iter().collect(),
+                warnings: loader.report.into_diagnostics(),
+            })
+        }
+        _ => {
+            loader.report.sort();
+            Err(loader.report)
+        }
+    }
+}
+
+struct Loader {
+    files: Files,
+    report: Report,
+    places: Places,
+}
+
+/// A mandate before it is compiled.
+struct Draft {
+    file: String,
+    document: Json,
+    terms: Terms,
+}
+
+impl Loader {
+    fn load(&mut self) -> Option<(Snapshot, BTreeMap<TemplateId, MandateTemplate>, Config)> {
+        let before = self.report.weight();
+        let people = self.people();
+        let agents = self.agents();
+        let manifests = self.manifests();
+        let policies = self.policies();
+        // Judging the rest against files that are at fault would tell faults that are none.
+        let sound = self.report.weight() == before;
+        let config = self.config(&manifests, sound);
+        self.trackers();
+        self.tests();
+        let drafts = self.mandates();
+        if !sound {
+            return None;
+        }
+        let observed = |server: &ServerName| manifests.iter().any(|manifest| manifest.server == *server);
+        let observe = config.servers.iter().filter(|(name, server)| server.observe && observed(name));
+        let parts = Parts {
+            revision: self.files.revision(),
+            people,
+            agents,
+            observe: observe.map(|(name, _)| name.clone()).collect(),
+            manifests,
+            policies,
+        };
+        let snapshot = link::snapshot(parts, &self.places, &mut self.report)?;
+        let templates = self.compile(&snapshot, drafts);
+        Some((snapshot, templates, config))
+    }
+
+    /// Reads the one file of a role.
+    fn single<T: serde::de::DeserializeOwned>(&mut self, role: Role) -> Option<(Doc, T)> {
+        let (path, contents) = self.files.of(role).next()?;
+        let format = Format::of(path)?;
+        let mut doc = Doc::parse(path, contents, format, &mut self.report)?;
+        let file = doc.read(&mut self.report)?;
+        Some((doc, file))
+    }
+
+    fn people(&mut self) -> Vec<Person> {
+        let Some((doc, file)) = self.single::<PeopleFile>(Role::People) else { return Vec::new() };
+        let mut people = Vec::new();
+        for (at, entry) in file.people.into_iter().enumerate() {
+            for (field, text) in [("issuer", &entry.issuer), ("subject", &entry.subject)] {
+                if text.trim().is_empty() {
+                    let pointer = ["people", &at.to_string(), field];
+                    let message = format!("the {field} of {} is empty", entry.id);
+                    doc.error(&mut self.report, &pointer, message, "issuer and subject are a person's key");
+                }
+            }
+            people.push(Person {
+                id: entry.id,
+                issuer: entry.issuer,
+                subject: entry.subject,
+                mail: entry.mail,
+                handles: entry.handles,
+                groups: entry.groups,
+                status: entry.status,
+            });
+        }
+        self.places.people = Some(doc);
+        people
+    }
+
+    fn agents(&mut self) -> Vec<Agent> {
+        let Some((doc, file)) = self.single::<AgentsFile>(Role::Agents) else { return Vec::new() };
+        let agents = file.agents.into_iter().map(|entry| Agent {
+            id: entry.id,
+            owner: entry.owner,
+            sponsors: entry.sponsors,
+            purpose: entry.purpose,
+            status: entry.status,
+            ceiling: warrantor_model::Ceiling {
+                servers: entry.ceiling.servers,
+                effects: entry.ceiling.effects.into_iter().collect(),
+            },
+        });
+        self.places.agents = Some(doc);
+        agents.collect()
+    }
+
+    fn config(&mut self, manifests: &[Manifest], sound: bool) -> Config {
+        let Some((doc, file)) = self.single::<ConfigFile>(Role::Config) else { return Config::default() };
+        let config = config::config(&doc, file, &mut self.report);
+        let known = |name: &ServerName| manifests.iter().any(|manifest| manifest.server == *name);
+        for name in config.servers.keys().filter(|name| sound && !known(name)) {
+            let message = format!("the server {name} has no manifest");
+            let cure = format!("add tools/{name}.yaml: see `warrantor manifest draft`");
+            doc.error_at_key(&mut self.report, &["servers", name.as_str()], message, cure);
+        }
+        config
+    }
+
+    fn trackers(&mut self) {
+        let Some((doc, TrackersFile(trackers))) = self.single(Role::Trackers) else { return };
+        for name in trackers.keys() {
+            let message = format!("not supported yet: the tracker {name:?}");
+            doc.error_at_key(&mut self.report, &[name], message, "take it out");
+        }
+    }
+
+    fn tests(&mut self) {
+        let tests: Vec<String> = self.files.of(Role::Test).map(|(path, _)| path.to_owned()).collect();
+        for path in tests {
+            self.report.push(whole(&path, Severity::Warning, "tests are not run yet", ""));
+        }
+    }
+
+    fn policies(&mut self) -> Vec<PolicySource> {
+        let mut policies = Vec::new();
+        for (path, contents) in self.files.of(Role::Policy) {
+            if let Some(text) = utf8(path, contents, &mut self.report) {
+                self.places.policies.insert(path.to_owned(), Source::new(path, text));
+                policies.push(PolicySource { file: path.to_owned(), text: text.to_owned() });
+            }
+        }
+        policies
+    }
+
+    fn manifests(&mut self) -> Vec<Manifest> {
+        let mut manifests = Vec::new();
+        let mut described = Vec::new();
+        for (path, contents) in self.files.of(Role::Manifest) {
+            let Some(format) = Format::of(path) else { continue };
+            let report = &mut self.report;
+            let Some(mut doc) = Doc::parse(path, contents, format, report) else { continue };
+            let before = report.weight();
+            let Some(file) = doc.read::<ManifestFile>(report) else { continue };
+            described.push(file.definitions.clone());
+            if self.places.manifests.contains_key(&file.server) {
+                let message = format!("another manifest describes the server {} already", file.server);
+                doc.error(report, &["server"], message, "give one of the two another name, or join them");
+                continue;
+            }
+            let found = definitions(&self.files, &doc, &file, report);
+            if let Some((definitions_doc, definitions)) = found {
+                let made = manifest::manifest(&doc, &file, &definitions, report);
+                manifests.extend(made.filter(|_| report.weight() == before));
+                self.places.definitions.insert(file.server.clone(), definitions_doc);
+            }
+            self.places.manifests.insert(file.server.clone(), doc);
+        }
+        for (path, _) in self.files.of(Role::Definitions) {
+            if !described.iter().any(|name| path.strip_prefix("tools/") == Some(name)) {
+                let cure = "name it in a manifest: see `warrantor manifest draft`";
+                self.report.push(whole(path, Severity::Warning, "no manifest names these definitions", cure));
+            }
+        }
+        manifests
+    }
+
+    fn mandates(&mut self) -> Vec<Draft> {
+        let mut drafts: Vec<Draft> = Vec::new();
+        let sound = without_error(&mut self.report, |report| {
+            for (path, contents) in self.files.of(Role::Mandate) {
+                let Some(format) = Format::of(path) else { continue };
+                let Some(mut doc) = Doc::parse(path, contents, format, report) else { continue };
+                let document = doc.tree.to_json();
+                let Some(terms) = terms::read_terms(&mut doc, report) else { continue };
+                if self.places.mandates.contains_key(&terms.template) {
+                    let message = format!("another file states the mandate {} already", terms.template);
+                    doc.error(report, &["id"], message, "give one of the two another id");
+                    continue;
+                }
+                self.places.mandates.insert(terms.template.clone(), doc);
+                drafts.push(Draft { file: path.to_owned(), document, terms });
+            }
+        });
+        if sound {
+            self.parents(&drafts);
+        }
+        drafts
+    }
+
+    /// A mandate narrows one that is there, that lets it, and that does not narrow it in turn.
+    fn parents(&mut self, drafts: &[Draft]) {
+        let terms_of = |id: &TemplateId| drafts.iter().map(|draft| &draft.terms).find(|t| t.template == *id);
+        for terms in drafts.iter().map(|draft| &draft.terms) {
+            let (Some(parent), Some(doc)) = (&terms.parent, self.places.mandates.get(&terms.template)) else {
+                continue;
+            };
+            let fault = match terms_of(parent) {
+                None => Some((
+                    format!("there is no mandate {} to narrow", short(parent.as_str())),
+                    "name a mandate of this bundle".to_owned(),
+                )),
+                Some(_) if narrows_itself(terms, &terms_of) => {
+                    Some((format!("{} narrows itself", terms.template), "break the circle".to_owned()))
+                }
+                Some(above) if above.depth <= terms.depth => Some((
+                    format!("{parent} does not let this follow it: its `delegation.depth` is {}", above.depth),
+                    format!("a mandate that narrows it needs at least {} there", terms.depth.saturating_add(1)),
+                )),
+                Some(_) => None,
+            };
+            if let Some((message, cure)) = fault {
+                doc.error(&mut self.report, &["parent"], message, cure);
+            }
+        }
+    }
+
+    fn compile(&mut self, snapshot: &Snapshot, drafts: Vec<Draft>) -> BTreeMap<TemplateId, MandateTemplate> {
+        let mut templates = BTreeMap::new();
+        for Draft { file, document, terms } in drafts {
+            let compiled = link::compile(snapshot, terms.clone(), &self.places, &mut self.report);
+            if let Some(compiled) = compiled {
+                let template = terms.template.clone();
+                templates.insert(template, MandateTemplate { file, document, terms, compiled });
+            }
+        }
+        templates
+    }
+}
+
+/// Follows parents for as many steps as there could be before one comes again.
+fn narrows_itself<'a>(terms: &Terms, terms_of: &impl Fn(&TemplateId) -> Option<&'a Terms>) -> bool {
+    let mut seen = vec![&terms.template];
+    let mut above = terms.parent.as_ref().and_then(terms_of);
+    while let Some(next) = above {
+        if seen.contains(&&next.template) {
+            return next.template == terms.template;
+        }
+        seen.push(&next.template);
+        above = next.parent.as_ref().and_then(terms_of);
+    }
+    false
+}
+
+/// The definitions a manifest names, from the file beside it.
+fn definitions(files: &Files, doc: &Doc, file: &ManifestFile, report: &mut Report) -> Option<(Doc, Definitions)> {
+    let path = format!("tools/{}", file.definitions);
+    if crate::archive::role(&path) != Some(Role::Definitions) {
+        let message = format!("{:?} is no name of a file of definitions", short(&file.definitions));
+        doc.error(report, &["definitions"], message, format!("name a file beside this one: {}.tools.json", file.server));
+        return None;
+    }
+    match files.0.get(&path) {
+        Some(contents) => Definitions::parse(&path, contents, report),
+        None => {
+            let message = format!("there is no file {path}");
+            doc.error(report, &["definitions"], message, "save the server's `tools/list` answer there");
+            None
+        }
+    }
+}

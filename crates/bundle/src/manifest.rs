@@ -1,0 +1,233 @@
+//! A manifest and a server's definitions into what is known of its tools.
+//!
+//! Records, returns, outputs and writers are checked for shape and references; what they say about results is not used yet.
+
+use std::collections::BTreeMap;
+
+use warrantor_model::{
+    ArgumentRule, EffectSet, Manifest, Path, Tool, ToolName,
+    path::Segment,
+    tool::ResourceRule,
+};
+
+use crate::{
+    definitions::{Definition, Definitions},
+    doc::{Doc, without_error},
+    files::manifest::{EmptyValue, FieldEntry, ManifestFile, RecordEntry, ToolEntry, WriterRule},
+    read::nearest,
+    report::Report,
+    tree::short,
+};
+
+/// The manifest a file states over its definitions. What is wrong is in the report; then there is none.
+pub(crate) fn manifest(
+    doc: &Doc,
+    file: &ManifestFile,
+    definitions: &Definitions,
+    report: &mut Report,
+) -> Option<Manifest> {
+    let mut tools = BTreeMap::new();
+    let sound = without_error(report, |report| {
+        pin(doc, file, definitions, report);
+        for (name, record) in &file.records {
+            check_record(doc, name, record, report);
+        }
+        let unlisted: Vec<&str> =
+            definitions.tools.keys().map(String::as_str).filter(|name| !is_listed(file, name)).collect();
+        if !unlisted.is_empty() {
+            let message = format!("not listed here, so they can never be called: {}", unlisted.join(", "));
+            doc.warn(report, &["tools"], message, "describe them, or leave it at that");
+        }
+        for (name, entry) in &file.tools {
+            let here = ["tools", name.as_str()];
+            check_tool(doc, file, name, entry, report);
+            match definitions.tools.get(name.as_str()) {
+                Some(definition) => drop(tools.insert(name.clone(), tool(name, entry, definition))),
+                None => {
+                    let message = format!("the server defines no tool {name}");
+                    let cure = match nearest(name.as_str(), definitions.tools.keys().map(String::as_str)) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("take it out, or renew {}", file.definitions),
+                    };
+                    doc.error_at_key(report, &here, message, cure);
+                }
+            }
+        }
+    });
+    sound.then(|| Manifest {
+        server: file.server.clone(),
+        tools,
+        instructions: definitions.instructions.clone(),
+        launch: file.launch,
+    })
+}
+
+fn is_listed(file: &ManifestFile, name: &str) -> bool {
+    file.tools.keys().any(|listed| listed.as_str() == name)
+}
+
+fn pin(doc: &Doc, file: &ManifestFile, definitions: &Definitions, report: &mut Report) {
+    let found = definitions.digest;
+    match &file.digest {
+        None => {
+            let message = format!("the definitions in {} are not pinned", file.definitions);
+            let cure = format!("once they are reviewed, add `digest: {found}`");
+            doc.warn(report, &["definitions"], message, cure);
+        }
+        Some(pin) if pin.holds(found) => {}
+        Some(_) => {
+            let message = format!("the definitions in {} are not the ones that were pinned", file.definitions);
+            let cure = format!("review what has changed, then write `digest: {found}`");
+            doc.error_at_key(report, &["digest"], message, cure);
+        }
+    }
+}
+
+fn tool(name: &ToolName, entry: &ToolEntry, definition: &Definition) -> Tool {
+    let set = |effects: &[warrantor_model::Effect]| effects.iter().copied().collect::<EffectSet>();
+    Tool {
+        name: name.clone(),
+        definition: definition.digest,
+        input_schema: definition.input_schema.clone(),
+        effects: set(&entry.effects),
+        effects_when: entry.effects_when.iter().map(|(path, effects)| (path.clone(), set(effects))).collect(),
+        resource: entry
+            .resource
+            .as_ref()
+            .map(|r| ResourceRule { entity_type: r.entity_type.clone(), id: r.id.clone() }),
+        arguments: entry
+            .arguments
+            .iter()
+            .map(|(path, rule)| {
+                let rule = ArgumentRule {
+                    sensitive: rule.sensitive,
+                    kind: rule.kind,
+                    free: rule.free,
+                    empty_acts: rule.empty == EmptyValue::Acts,
+                };
+                (path.clone(), rule)
+            })
+            .collect(),
+        failure: entry.failure,
+    }
+}
+
+fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry, report: &mut Report) {
+    let name = name.as_str();
+    if entry.effects.is_empty() {
+        let cure = "say what it does: read, write, egress, share, destroy, pay, credential, execute";
+        doc.error(report, &["tools", name, "effects"], format!("{name} has no effect"), cure);
+    }
+    for (path, effects) in &entry.effects_when {
+        if effects.is_empty() {
+            let pointer = ["tools", name, "effects_when", &path.to_string()];
+            doc.error(report, &pointer, format!("{path} adds no effect"), "name at least one, or remove the line");
+        }
+    }
+    for (path, record) in &entry.returns {
+        if !file.records.contains_key(record) {
+            let pointer = ["tools", name, "returns", &path.to_string()];
+            let message = format!("there is no record {:?} here", short(record));
+            let cure = match nearest(record, file.records.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "describe it under `records`".to_owned(),
+            };
+            doc.error(report, &pointer, message, cure);
+        }
+    }
+    for (path, output) in &entry.outputs {
+        check_field(doc, &["tools", name, "outputs", &path.to_string()], output, report);
+    }
+}
+
+fn check_record(doc: &Doc, name: &str, record: &RecordEntry, report: &mut Report) {
+    if !is_word(name) {
+        let cure = "begin with a letter, then letters, digits, `_` and `-`";
+        doc.error_at_key(report, &["records", name], format!("{:?} is no name of a record", short(name)), cure);
+    }
+    if let Some(key) = record.key.as_deref().filter(|key| *key != "@keys") {
+        let is_field = record.fields.keys().any(
+            |path| matches!(path.segments(), [Segment::Name(field)] if field == key),
+        );
+        if !is_field {
+            let message = format!("the key {:?} is no field of {name}", short(key));
+            let cure = "list it under `fields`, or write \"@keys\" for maps by name";
+            doc.error(report, &["records", name, "key"], message, cure);
+        }
+    }
+    check_labels(doc, &["records", name, "labels"], &record.labels, report);
+    for (path, field) in &record.fields {
+        check_field(doc, &["records", name, "fields", &path.to_string()], field, report);
+    }
+}
+
+fn check_field(doc: &Doc, pointer: &[&str], field: &FieldEntry, report: &mut Report) {
+    check_labels(doc, &[pointer, &["labels"]].concat(), &field.labels, report);
+    let Some(WriterRule::Depends { when, .. }) = &field.writer else { return };
+    for (selector, _) in when {
+        if let Err(message) = check_selector(selector) {
+            let pointer = [pointer, &["writer", selector]].concat();
+            doc.error_at_key(report, &pointer, message, "write it as [field=value], with `=`, `^=` or `~=`");
+        }
+    }
+}
+
+fn check_labels(doc: &Doc, pointer: &[&str], labels: &[String], report: &mut Report) {
+    for (at, label) in labels.iter().enumerate().filter(|(_, label)| !is_word(label)) {
+        let at = at.to_string();
+        let pointer = [pointer, &[at.as_str()]].concat();
+        let cure = "begin with a letter, then letters, digits, `_` and `-`";
+        doc.error(report, &pointer, format!("{:?} is no label", short(label)), cure);
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+/// Shape only: `[path=value, path^=value, path~=value]`, values with commas or brackets in quotes.
+fn check_selector(text: &str) -> Result<(), String> {
+    let Some(mut rest) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) else {
+        return Err(format!("{:?} does not stand in brackets", short(text)));
+    };
+    loop {
+        let Some((path, after)) = rest.split_once('=') else {
+            return Err(format!("{:?} compares nothing", short(rest)));
+        };
+        let path = path.trim().trim_end_matches(['^', '~']).trim();
+        if path.is_empty() || path != "." && path.parse::<Path>().is_err() {
+            return Err(format!("{:?} is no field", short(path)));
+        }
+        let after = after.trim_start();
+        let (value, tail) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or("a quote is not closed")?,
+            None => after.split_at(after.find(',').unwrap_or(after.len())),
+        };
+        if value.trim().is_empty() && !after.starts_with('"') {
+            return Err(format!("{path} is compared with nothing"));
+        }
+        let tail = tail.trim_start();
+        match tail.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if tail.is_empty() => return Ok(()),
+            None => return Err(format!("{:?} follows a value", short(tail))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_comparisons_in_brackets() {
+        for good in ["[sender=$self]", "[a=b, c^=d,e~=f g]", "[name=\"a, b]\"]", "[.=x]", "[a/b=1]"] {
+            assert_eq!(check_selector(good), Ok(()), "{good}");
+        }
+        for bad in ["sender=$self", "[sender]", "[=x]", "[a=]", "[a=\"x]", "[a=\"x\"y]", "[a=b,]", "[]"] {
+            assert!(check_selector(bad).is_err(), "{bad} was taken");
+        }
+    }
+}

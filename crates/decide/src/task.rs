@@ -6,7 +6,7 @@ use std::{
 };
 
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Timestamp, path::Segment,
+    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Subject, Timestamp, path::Segment,
 };
 
 use crate::{snapshot::Snapshot, terms::CompiledTerms};
@@ -172,6 +172,25 @@ pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> Strin
 }
 
 impl Snapshot {
+    /// Everyone and everything whose standing a call under this chain can rest on.
+    #[must_use]
+    pub fn subjects(&self, chain: &[Hop]) -> BTreeSet<Subject> {
+        let mut subjects = BTreeSet::from([Subject::Deployment]);
+        for hop in chain {
+            let terms = &hop.mandate.terms;
+            subjects.insert(Subject::Mandate(hop.mandate.id.clone()));
+            subjects.insert(Subject::Template(terms.template.clone()));
+            subjects.insert(Subject::Agent(terms.agent.clone()));
+            let mut people = vec![&terms.person, &terms.sponsor];
+            if let Some(agent) = self.agent(&terms.agent) {
+                people.extend(self.accountable(&agent.owner));
+                people.extend(agent.sponsors.iter().flat_map(|sponsor| self.accountable(sponsor)));
+            }
+            subjects.extend(people.into_iter().cloned().map(Subject::Person));
+        }
+        subjects
+    }
+
     /// What must be read before a call can be decided: every counter and member that a matching grant could look at.
     #[must_use]
     pub fn wanted(&self, chain: &[Hop], call: &Call) -> Wanted {

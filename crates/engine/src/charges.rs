@@ -1,0 +1,63 @@
+//! Charges as changes of the store, there and back.
+
+use warrantor_decide::Charge;
+use warrantor_model::Decimal;
+use warrantor_store::{Add, Commit, Counted, Insert, Key, KeyError, Remove};
+
+/// Adds the charges to a commit, each with its condition.
+pub(crate) fn charge(charges: &[Charge], commit: &mut Commit) -> Result<(), KeyError> {
+    for charge in charges {
+        match charge {
+            Charge::Add { counter, amount, at_most } => commit.adds.push(Add {
+                counter: Key::new(counter.clone())?,
+                amount: *amount,
+                at_most: *at_most,
+            }),
+            Charge::Distinct { member, counter, at_most } => commit.inserts.push(Insert {
+                member: Key::new(member.clone())?,
+                must_be_new: false,
+                counted: Some(Counted {
+                    counter: Key::new(counter.clone())?,
+                    at_most: at_most.unwrap_or(Decimal::MAX),
+                }),
+            }),
+            Charge::Unique { member, observed } => commit.inserts.push(Insert {
+                member: Key::new(member.clone())?,
+                must_be_new: !observed,
+                counted: None,
+            }),
+        }
+    }
+    Ok(())
+}
+
+/// Adds giving the charges back to a commit. A name that was a key when it was charged is one still.
+pub(crate) fn give_back(charges: &[Charge], commit: &mut Commit) {
+    for charge in charges {
+        match charge {
+            Charge::Add { counter, amount, .. } => {
+                if let Ok(counter) = Key::new(counter.clone()) {
+                    commit.adds.push(Add { counter, amount: -*amount, at_most: None });
+                }
+            }
+            Charge::Distinct { member, counter, .. } => {
+                if let Ok(member) = Key::new(member.clone()) {
+                    commit.removes.push(Remove { member, counted: Key::new(counter.clone()).ok() });
+                }
+            }
+            Charge::Unique { member, .. } => {
+                if let Ok(member) = Key::new(member.clone()) {
+                    commit.removes.push(Remove { member, counted: None });
+                }
+            }
+        }
+    }
+}
+
+/// What a record says was given back.
+pub(crate) fn name(charge: &Charge) -> String {
+    match charge {
+        Charge::Add { counter, amount, .. } => format!("{counter} {amount}"),
+        Charge::Distinct { member, .. } | Charge::Unique { member, .. } => member.clone(),
+    }
+}

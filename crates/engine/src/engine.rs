@@ -1,0 +1,619 @@
+//! The engine itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+use warrantor_decide::{
+    Charge, Decision, Draft, Facts, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed,
+};
+use warrantor_model::{
+    Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
+    Randomness, ReasonCode, Refusal, Subject, Timestamp, ToolName, ToolRef,
+    record::{DefinitionsRecord, Event, Outcome, OutcomeRecord, Record, Verdict},
+};
+use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
+
+use crate::{
+    bodies::SealKey,
+    charges,
+    gap::{Gap, Pending, abandoned},
+    keys,
+    load::{Loaded, load},
+    mandates::{self, ChainError},
+    permit::{Permit, Receipt, Release},
+    recording::Decided,
+    stop::StopFile,
+};
+
+/// How often a pass is decided again because what it rests on moved. Counters do not move a pass; stops and lifts do, and those are rare.
+const ATTEMPTS: usize = 4;
+
+/// The engine's own bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of the enforcement point, in records and policies.
+    pub enforcement_point: String,
+    /// How long a pass waits for its record to be durable.
+    pub commit_deadline: Duration,
+    /// How long a refusal waits for its record before it goes ahead without.
+    pub refusal_patience: Duration,
+    /// Most bytes of a body that are kept; of a larger one only the size is recorded.
+    pub kept_body_bytes: usize,
+}
+
+impl Settings {
+    /// Settings for an enforcement point of this name.
+    #[must_use]
+    pub fn named(enforcement_point: impl Into<String>) -> Self {
+        Self {
+            enforcement_point: enforcement_point.into(),
+            commit_deadline: Duration::from_secs(5),
+            refusal_patience: Duration::from_millis(250),
+            kept_body_bytes: 256 << 10,
+        }
+    }
+}
+
+/// A call as an enforcement point presents it.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    /// The protocol method.
+    pub method: String,
+    /// The mandate it is made under.
+    pub mandate: MandateId,
+    /// The server.
+    pub server: warrantor_model::ServerName,
+    /// The tool's name as it arrived; what is no name is no tool.
+    pub tool: String,
+    /// The arguments' bytes as they arrived. What is decided is read from these bytes and nothing else.
+    pub arguments: Vec<u8>,
+    /// Layer 1.
+    pub evidence: Evidence,
+    /// What is known of the tool's present definition.
+    pub definition: Definition,
+}
+
+/// The answer to a presented call.
+#[derive(Debug)]
+pub enum Answer {
+    /// It may be released.
+    Permitted(Permit),
+    /// A person has to be asked; nothing takes effect.
+    Asked(DecisionId, Question),
+    /// It is refused.
+    Refused(Refused),
+}
+
+/// A refusal with the id of its decision.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// The parts an engine is put together from.
+pub struct EngineParts<S> {
+    /// The store.
+    pub store: Arc<S>,
+    /// The bundle.
+    pub snapshot: Arc<Snapshot>,
+    /// The data directory's stop file.
+    pub stop: Arc<StopFile>,
+    /// The key that wraps the persons' keys.
+    pub seal: SealKey,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub randomness: Arc<dyn Randomness>,
+    /// Bounds.
+    pub settings: Settings,
+}
+
+/// Authorizes calls. Cheap to clone; clones are the same engine.
+pub struct Engine<S>(Arc<Inner<S>>);
+
+impl<S> Clone for Engine<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<S> {
+    parts: EngineParts<S>,
+    /// Chains by their last mandate. What was handed over never changes, so they are read once; what may change is read for each call.
+    chains: Mutex<HashMap<MandateId, Arc<Vec<Hop>>>>,
+    seals: Mutex<HashMap<String, SealKey>>,
+    gap: Mutex<Gap>,
+    background: Mutex<JoinSet<()>>,
+}
+
+/// A lock whose holder panicked guards data that every step leaves consistent.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Done(Answer),
+    /// What it rested on moved before the commit.
+    Moved,
+}
+
+impl<S: Store> Engine<S> {
+    /// Puts an engine together.
+    #[must_use]
+    pub fn new(parts: EngineParts<S>) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            chains: Mutex::default(),
+            seals: Mutex::default(),
+            gap: Mutex::default(),
+            background: Mutex::default(),
+        }))
+    }
+
+    /// The bundle it decides on.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.0.parts.snapshot
+    }
+
+    /// The store it commits to.
+    #[must_use]
+    pub fn store(&self) -> &Arc<S> {
+        &self.0.parts.store
+    }
+
+    /// Decides a call and, when it passes, makes its record durable. Never an error: what goes wrong ends as a refusal.
+    pub async fn authorize(&self, presented: &Presented) -> Answer {
+        let now = self.0.parts.clock.now();
+        let Ok(id) = self.fresh_id(now) else {
+            let finding =
+                Finding::new(ReasonCode::DecisionUnavailable, "no random bytes for the decision's id");
+            return Answer::Refused(Refused { decision: unnamed(), refusal: Refusal::new(vec![finding]) });
+        };
+        let arguments = match Json::parse(&presented.arguments) {
+            Ok(arguments) => arguments,
+            Err(cause) => {
+                let finding = Finding::new(ReasonCode::ArgumentsInvalid, cause.to_string())
+                    .saying(format!("The arguments cannot be read: {cause}."));
+                return self.refuse(&id, presented, None, finding).await;
+            }
+        };
+        let tool = warrantor_model::ToolName::new(presented.tool.clone());
+        let Ok(tool) = tool else {
+            let detail =
+                format!("{:?} is no tool's name", presented.tool.chars().take(200).collect::<String>());
+            return self
+                .refuse(&id, presented, None, Finding::new(ReasonCode::ToolNotAvailable, detail))
+                .await;
+        };
+        let call = Call {
+            mandate: presented.mandate.clone(),
+            tool: ToolRef::new(presented.server.clone(), tool),
+            arguments,
+            evidence: presented.evidence.clone(),
+            definition: presented.definition,
+            enforcement_point: self.0.parts.settings.enforcement_point.clone(),
+        };
+        for _ in 0..ATTEMPTS {
+            match self.attempt(&id, presented, &call).await {
+                Attempt::Done(answer) => return answer,
+                Attempt::Moved => {}
+            }
+        }
+        let detail = format!("what the decision rests on moved {ATTEMPTS} times while it was committed");
+        self.refuse(&id, presented, Some(&call), Finding::new(ReasonCode::DecisionUnavailable, detail)).await
+    }
+
+    async fn attempt(&self, id: &DecisionId, presented: &Presented, call: &Call) -> Attempt {
+        let loaded = match self.load(&call.mandate, Some(call)).await {
+            Ok(loaded) => loaded,
+            Err(why) => {
+                let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
+                return Attempt::Done(self.refuse(id, presented, Some(call), finding).await);
+            }
+        };
+        let now = self.0.parts.clock.now();
+        let snapshot = &self.0.parts.snapshot;
+        let decision = decide(snapshot, &loaded.task, &loaded.facts, call, now);
+        let decided = |verdict, findings, asked| Decided {
+            id,
+            at: now,
+            verdict,
+            snapshot,
+            method: &presented.method,
+            call: Some(call),
+            evidence: &call.evidence,
+            enforcement_point: &call.enforcement_point,
+            task: Some(&loaded.task),
+            revision: loaded.revision,
+            grounds: decision.grounds(),
+            findings,
+            asked,
+        };
+        match &decision {
+            Decision::Pass(draft) => {
+                self.commit_pass(&decided(Verdict::Pass, &[], &[]), presented, call, &loaded, draft).await
+            }
+            Decision::Ask(question, _) => {
+                self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
+                    .await;
+                Attempt::Done(Answer::Asked(id.clone(), question.clone()))
+            }
+            Decision::Deny(refusal, _) => {
+                self.record_refusal(&decided(Verdict::Deny, refusal.findings(), &[]), presented).await;
+                Attempt::Done(Answer::Refused(Refused { decision: id.clone(), refusal: refusal.clone() }))
+            }
+        }
+    }
+
+    async fn load(&self, mandate: &MandateId, call: Option<&Call>) -> Result<Loaded, String> {
+        let chain = self.chain(mandate).await.map_err(|cause| cause.to_string())?;
+        let parts = &self.0.parts;
+        load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call)
+            .await
+            .map_err(|cause| cause.to_string())
+    }
+
+    /// The chain that ends at a mandate; empty when it is not known.
+    async fn chain(&self, last: &MandateId) -> Result<Arc<Vec<Hop>>, ChainError> {
+        if let Some(chain) = lock(&self.0.chains).get(last) {
+            return Ok(Arc::clone(chain));
+        }
+        let chain = Arc::new(mandates::load_chain(&*self.0.parts.store, &self.0.parts.snapshot, last).await?);
+        if !chain.is_empty() {
+            lock(&self.0.chains).insert(last.clone(), Arc::clone(&chain));
+        }
+        Ok(chain)
+    }
+
+    /// Commits a pass with its record. The only place where a permit is made.
+    async fn commit_pass(
+        &self,
+        decided: &Decided<'_>,
+        presented: &Presented,
+        call: &Call,
+        loaded: &Loaded,
+        draft: &Draft,
+    ) -> Attempt {
+        let unavailable = |detail: String| Finding::new(ReasonCode::AuditUnavailable, detail);
+        let owner = loaded.task.chain.first().map(|hop| hop.mandate.terms.person.clone());
+        let body = self.seal(owner.as_ref(), &decided.body(&presented.arguments)).await;
+        let commit = match pass_commit(decided, loaded, draft, body) {
+            Ok(commit) => commit,
+            Err(why) => {
+                return Attempt::Done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
+            }
+        };
+        let uncertain =
+            Pending::Uncertain { commit: Box::new(commit.clone()), charges: draft.charges().to_vec() };
+        match self.commit_within(commit, self.0.parts.settings.commit_deadline).await {
+            Ok(_) => {
+                self.write_gap_later();
+                Attempt::Done(Answer::Permitted(Permit {
+                    decision: decided.id.clone(),
+                    tool: call.tool.clone(),
+                    arguments: presented.arguments.clone(),
+                    receipt: Receipt {
+                        decision: decided.id.clone(),
+                        owner: owner.map(|person| person.to_string()),
+                        charges: draft.charges().to_vec(),
+                        markers: draft.markers().clone(),
+                        failure: self.failure(&call.tool),
+                    },
+                    uses: draft.uses().clone(),
+                }))
+            }
+            Err(
+                CommitError::Moved { .. } | CommitError::LimitReached { .. } | CommitError::NotNew { .. },
+            ) => Attempt::Moved,
+            Err(CommitError::Unknown { cause }) => {
+                lock(&self.0.gap).keep(uncertain, decided.at, cause.to_string());
+                let finding = unavailable(cause.to_string());
+                Attempt::Done(Answer::Refused(Refused {
+                    decision: decided.id.clone(),
+                    refusal: Refusal::new(vec![finding]),
+                }))
+            }
+            Err(cause) => Attempt::Done(
+                self.refuse(decided.id, presented, Some(call), unavailable(cause.to_string())).await,
+            ),
+        }
+    }
+
+    fn failure(&self, tool: &ToolRef) -> Failure {
+        self.0.parts.snapshot.tool(tool).map(|tool| tool.failure).unwrap_or_default()
+    }
+
+    /// A refusal that no decision gave: something failed before or after it.
+    async fn refuse(
+        &self,
+        id: &DecisionId,
+        presented: &Presented,
+        call: Option<&Call>,
+        finding: Finding,
+    ) -> Answer {
+        let findings = vec![finding];
+        let grounds = Grounds::default();
+        // The chain is told if it is known without asking the store again.
+        let chain = lock(&self.0.chains).get(&presented.mandate).cloned();
+        let task = chain.map(|chain| TaskState {
+            chain: chain.to_vec(),
+            calls: 0,
+            effects: warrantor_model::EffectSet::EMPTY,
+            counters: BTreeMap::new(),
+            members: BTreeSet::new(),
+        });
+        let decided = Decided {
+            id,
+            at: self.0.parts.clock.now(),
+            verdict: Verdict::Deny,
+            snapshot: &self.0.parts.snapshot,
+            method: &presented.method,
+            call,
+            evidence: &presented.evidence,
+            enforcement_point: &self.0.parts.settings.enforcement_point,
+            task: task.as_ref(),
+            revision: 0,
+            grounds: &grounds,
+            findings: &findings,
+            asked: &[],
+        };
+        self.record_refusal(&decided, presented).await;
+        Answer::Refused(Refused { decision: id.clone(), refusal: Refusal::new(findings) })
+    }
+
+    /// Records a refusal, and waits for it a little: it takes effect in any case.
+    async fn record_refusal(&self, decided: &Decided<'_>, presented: &Presented) {
+        let owner =
+            decided.task.and_then(|task| task.chain.first()).map(|hop| hop.mandate.terms.person.clone());
+        let body = self.seal(owner.as_ref(), &decided.body(&presented.arguments)).await;
+        let mut commit = Commit::new(decided.record(body.as_ref()));
+        commit.body = body;
+        self.record_or_keep(commit, self.0.parts.settings.refusal_patience).await;
+    }
+
+    async fn record_or_keep(&self, commit: Commit, patience: Duration) {
+        let kept = Pending::Plain(Box::new(commit.clone()));
+        let at = commit.record.at;
+        match self.commit_within(commit, patience).await {
+            Ok(_) => self.write_gap_later(),
+            Err(cause) => lock(&self.0.gap).keep(kept, at, cause.to_string()),
+        }
+    }
+
+    async fn commit_within(&self, commit: Commit, deadline: Duration) -> Result<Committed, CommitError> {
+        match tokio::time::timeout(deadline, self.0.parts.store.commit(commit)).await {
+            Ok(result) => result,
+            Err(_) => Err(CommitError::unknown(format!("no answer within {} ms", deadline.as_millis()))),
+        }
+    }
+
+    /// Records a gap in the background once the log works again.
+    fn write_gap_later(&self) {
+        if !lock(&self.0.gap).is_open() {
+            return;
+        }
+        let engine = self.clone();
+        lock(&self.0.background).spawn(async move { engine.write_gap().await });
+    }
+
+    async fn write_gap(&self) {
+        let now = self.0.parts.clock.now();
+        let Ok(id) = self.fresh_id(now) else { return };
+        let mut gap = lock(&self.0.gap).take();
+        let result = gap.write(&*self.0.parts.store, id.to_string(), now).await;
+        if result.is_err() || gap.is_open() {
+            lock(&self.0.gap).restore(gap);
+        }
+    }
+
+    /// The last look: reads the stop file, and gives what can be sent.
+    ///
+    /// # Errors
+    /// The refusal, when something the permit rests on was stopped meanwhile or the stop file cannot be read. The charges are given back.
+    pub fn release(&self, permit: Permit) -> Result<Release, Box<Refused>> {
+        let stopped = match self.0.parts.stop.read() {
+            Ok(stops) => {
+                stops.into_iter().map(|stop| stop.subject).find(|subject| permit.uses.contains(subject))
+            }
+            Err(cause) => {
+                let finding = Finding::new(ReasonCode::DecisionUnavailable, cause.to_string());
+                return Err(Box::new(self.take_back(permit, finding)));
+            }
+        };
+        match stopped {
+            None => Ok(Release { tool: permit.tool, arguments: permit.arguments, receipt: permit.receipt }),
+            Some(subject) => {
+                let code = match &subject {
+                    Subject::Deployment => ReasonCode::Lockdown,
+                    Subject::Agent(_) => ReasonCode::AgentInactive,
+                    Subject::Person(_) => ReasonCode::PersonInactive,
+                    Subject::Mandate(_) | Subject::Template(_) => ReasonCode::MandateRevoked,
+                };
+                let finding = Finding::new(code, format!("{subject} was stopped after the decision"))
+                    .by(subject.to_string());
+                Err(Box::new(self.take_back(permit, finding)))
+            }
+        }
+    }
+
+    fn take_back(&self, permit: Permit, finding: Finding) -> Refused {
+        let refused = Refused { decision: permit.decision.clone(), refusal: Refusal::new(vec![finding]) };
+        let commit = abandoned(permit.decision.as_str(), &permit.receipt.charges, self.0.parts.clock.now());
+        let engine = self.clone();
+        lock(&self.0.background).spawn(async move {
+            engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
+        });
+        refused
+    }
+
+    /// Records what became of a released call. Charges are given back when no byte was sent, or when the tool reported a failure that its manifest
+    /// calls atomic.
+    pub async fn outcome(&self, receipt: &Receipt, outcome: Outcome, result: &[u8], took: Duration) {
+        let gives_back =
+            outcome == Outcome::NotSent || (outcome == Outcome::Failed && receipt.failure == Failure::Atomic);
+        let charges: &[Charge] = if gives_back { &receipt.charges } else { &[] };
+        let owner = receipt.owner.as_deref().and_then(|owner| PersonId::new(owner).ok());
+        let body = if result.is_empty() { None } else { self.seal(owner.as_ref(), result).await };
+        let now = self.0.parts.clock.now();
+        let event = Event::Outcome(OutcomeRecord {
+            decision: receipt.decision.to_string(),
+            outcome,
+            body: body.as_ref().map(|body| body.commitment),
+            bytes: u64::try_from(result.len()).unwrap_or(u64::MAX),
+            given_back: charges.iter().map(charges::name).collect(),
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        });
+        let mut commit = Commit::new(Record::new(format!("{}.outcome", receipt.decision), now, event));
+        commit.linked_to = Some(receipt.decision.to_string());
+        commit.body = body;
+        charges::give_back(charges, &mut commit);
+        if outcome == Outcome::Succeeded {
+            commit.inserts.extend(receipt.markers.iter().filter_map(|marker| {
+                Some(Insert { member: Key::new(marker.clone()).ok()?, must_be_new: false, counted: None })
+            }));
+        }
+        self.record_or_keep(commit, self.0.parts.settings.commit_deadline).await;
+    }
+
+    /// [`Engine::outcome`] in the background; [`Engine::settle`] waits for it.
+    pub fn outcome_later(&self, receipt: Receipt, outcome: Outcome, result: Vec<u8>, took: Duration) {
+        let engine = self.clone();
+        lock(&self.0.background).spawn(async move { engine.outcome(&receipt, outcome, &result, took).await });
+    }
+
+    /// Records that a protocol method was refused. Returns the decision's id.
+    pub async fn refuse_method(&self, presented: &Presented) -> Refused {
+        let now = self.0.parts.clock.now();
+        let finding =
+            Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", presented.method));
+        let Ok(id) = self.fresh_id(now) else {
+            return Refused { decision: unnamed(), refusal: Refusal::new(vec![finding]) };
+        };
+        match self.refuse(&id, presented, None, finding.clone()).await {
+            Answer::Refused(refused) => refused,
+            Answer::Permitted(_) | Answer::Asked(..) => {
+                Refused { decision: id, refusal: Refusal::new(vec![finding]) }
+            }
+        }
+    }
+
+    /// Records how a server's definitions compare with their pins, in the background.
+    pub fn note_definitions(&self, definitions: DefinitionsRecord) {
+        let now = self.0.parts.clock.now();
+        let Ok(id) = self.fresh_id(now) else { return };
+        let commit = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
+        let engine = self.clone();
+        lock(&self.0.background).spawn(async move {
+            engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
+        });
+    }
+
+    /// The tools that the mandate's task could call now. None when that cannot be told.
+    pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
+        match self.load(mandate, None).await {
+            Ok(Loaded { task, facts, .. }) => {
+                listed(&self.0.parts.snapshot, &task, &facts, presence, self.0.parts.clock.now())
+            }
+            Err(_) => BTreeSet::new(),
+        }
+    }
+
+    /// What the task's state is: for explanations and previews.
+    ///
+    /// # Errors
+    /// A sentence when it cannot be read.
+    pub async fn state(&self, call: &Call) -> Result<(TaskState, Facts, Timestamp), String> {
+        let Loaded { task, facts, .. } = self.load(&call.mandate, Some(call)).await?;
+        Ok((task, facts, self.0.parts.clock.now()))
+    }
+
+    /// Waits until everything in the background is recorded or kept.
+    pub async fn settle(&self) {
+        loop {
+            let mut tasks = std::mem::take(&mut *lock(&self.0.background));
+            if tasks.is_empty() {
+                break;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+        if lock(&self.0.gap).is_open() {
+            self.write_gap().await;
+        }
+    }
+
+    /// Seals a body for its person. None when there is no person, no key, or too much to keep: then the record stands alone.
+    async fn seal(&self, owner: Option<&PersonId>, plain: &[u8]) -> Option<Body> {
+        let owner = owner?;
+        if plain.len() > self.0.parts.settings.kept_body_bytes {
+            return None;
+        }
+        let key = self.seal_key(owner).await?;
+        key.seal_body(&*self.0.parts.randomness, owner.as_str(), plain).ok()
+    }
+
+    async fn seal_key(&self, owner: &PersonId) -> Option<SealKey> {
+        if let Some(key) = lock(&self.0.seals).get(owner.as_str()) {
+            return Some(key.clone());
+        }
+        let key = keys::body_key(owner).ok()?;
+        let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
+        let view = self.0.parts.store.read(&wanted).await.ok()?;
+        let entry = view.entries.get(&key)?;
+        let opened = self.0.parts.seal.unwrap_key(owner.as_str(), &entry.value).ok()?;
+        lock(&self.0.seals).insert(owner.to_string(), opened.clone());
+        Some(opened)
+    }
+
+    /// An id that sorts by time: 12 digits of milliseconds, 16 of randomness.
+    fn fresh_id(&self, now: Timestamp) -> Result<DecisionId, ()> {
+        let mut random = [0; 8];
+        self.0.parts.randomness.fill(&mut random).map_err(|_| ())?;
+        let millis = now.as_micros().max(0) / 1000;
+        DecisionId::new(format!("d{millis:012x}-{:016x}", u64::from_be_bytes(random))).map_err(|_| ())
+    }
+}
+
+/// The name of a decision for which there were no random bytes; it is refused and cannot be recorded under a name of its own.
+fn unnamed() -> DecisionId {
+    // A constant that parses; the fallback never runs and names nothing else.
+    DecisionId::new("d0").unwrap_or_else(|_| unnamed())
+}
+
+fn pass_commit(
+    decided: &Decided<'_>,
+    loaded: &Loaded,
+    draft: &Draft,
+    body: Option<Body>,
+) -> Result<Commit, String> {
+    let mut commit = Commit::new(decided.record(body.as_ref()));
+    commit.body = body;
+    for subject in draft.uses() {
+        let expected =
+            loaded.expect.get(subject).ok_or_else(|| format!("the standing of {subject} was not read"))?;
+        commit.expect.push(expected.clone());
+    }
+    charges::charge(draft.charges(), &mut commit).map_err(|cause| cause.to_string())?;
+    if let Some(root) = loaded.task.chain.first() {
+        let task = &root.mandate.task;
+        let calls = keys::task_calls(task).map_err(|cause| cause.to_string())?;
+        commit.adds.push(warrantor_store::Add {
+            counter: calls,
+            amount: warrantor_model::Decimal::ONE,
+            at_most: None,
+        });
+        for effect in draft.grounds().effects.iter() {
+            let member = keys::task_effect(task, effect).map_err(|cause| cause.to_string())?;
+            commit.inserts.push(Insert { member, must_be_new: false, counted: None });
+        }
+    }
+    Ok(commit)
+}

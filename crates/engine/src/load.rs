@@ -1,0 +1,152 @@
+//! What a decision reads, in one consistent look at the store and one at the stop file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use warrantor_decide::{Facts, Hop, Snapshot, TaskState};
+use warrantor_model::{Call, Decimal, Effect, Standing, Subject, Timestamp};
+use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Store, View, Wanted};
+
+use crate::{
+    keys,
+    stop::{StopError, StopFile},
+};
+
+/// Whether a subject is stopped, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredStanding {
+    /// Stopped, or let go on after it was.
+    pub stopped: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in the words of who did it.
+    pub reason: Option<String>,
+}
+
+/// Why a decision cannot be prepared: a refusal for the caller.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The store failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The stop file failed, which stops everything.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// A name is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The standing of a subject does not read.
+    #[error("the standing of {subject} cannot be read from the store: {cause}")]
+    Standing {
+        /// Whose.
+        subject: Subject,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// Everything a decision reads beside the snapshot.
+pub(crate) struct Loaded {
+    pub(crate) task: TaskState,
+    pub(crate) facts: Facts,
+    pub(crate) revision: u64,
+    /// What each subject's standing must still be when the pass is committed.
+    pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
+}
+
+pub(crate) async fn load<S: Store>(
+    store: &S,
+    stop: &StopFile,
+    snapshot: &Snapshot,
+    chain: Vec<Hop>,
+    call: Option<&Call>,
+) -> Result<Loaded, LoadError> {
+    let subjects = snapshot.subjects(&chain);
+    let counted = call.map(|call| snapshot.wanted(&chain, call)).unwrap_or_default();
+    let mut wanted = Wanted::default();
+    let mut standing_keys = BTreeMap::new();
+    for subject in &subjects {
+        let key = keys::standing(subject)?;
+        wanted.entries.insert(key.clone());
+        standing_keys.insert(subject.clone(), key);
+    }
+    for counter in &counted.counters {
+        wanted.counters.insert(Key::new(counter.clone())?);
+    }
+    for member in &counted.members {
+        wanted.members.insert(Key::new(member.clone())?);
+    }
+    let task = chain.first().map(|hop| hop.mandate.task.clone());
+    let mut effect_keys = Vec::new();
+    if let Some(task) = &task {
+        wanted.counters.insert(keys::task_calls(task)?);
+        for effect in Effect::ALL {
+            let key = keys::task_effect(task, effect)?;
+            wanted.members.insert(key.clone());
+            effect_keys.push((effect, key));
+        }
+    }
+    let view = store.read(&wanted).await?;
+    let (standing, expect) = standing(&view, &standing_keys)?;
+    // The stop file is read after the store: a stop is written there first.
+    let standing = standing.and(stop.read()?.into_iter().map(|stop| stop.subject));
+    let calls = match &task {
+        Some(task) => view.counter(&keys::task_calls(task)?),
+        None => Decimal::ZERO,
+    };
+    let state = TaskState {
+        chain,
+        calls: u64::try_from(calls.trunc().mantissa()).unwrap_or(u64::MAX),
+        effects: effect_keys
+            .iter()
+            .filter(|(_, key)| view.members.contains(key))
+            .map(|(effect, _)| *effect)
+            .collect(),
+        counters: counted
+            .counters
+            .iter()
+            .filter_map(|name| Key::new(name.clone()).ok().map(|key| (name.clone(), view.counter(&key))))
+            .collect(),
+        members: counted
+            .members
+            .iter()
+            .filter(|name| Key::new((*name).clone()).is_ok_and(|key| view.members.contains(&key)))
+            .cloned()
+            .collect(),
+    };
+    let last_record_at = view.head.last_at.unwrap_or(Timestamp::from_micros(0));
+    Ok(Loaded {
+        task: state,
+        facts: Facts { standing, last_record_at },
+        revision: view.head.revision,
+        expect,
+    })
+}
+
+type Expected = BTreeMap<Subject, (Key, Expect)>;
+
+fn standing(view: &View, keys: &BTreeMap<Subject, Key>) -> Result<(Standing, Expected), LoadError> {
+    let mut stopped = BTreeSet::new();
+    let mut expect = BTreeMap::new();
+    for (subject, key) in keys {
+        let expected = match view.entries.get(key) {
+            None => Expect::Absent,
+            Some(entry) => {
+                if decode(subject, entry)?.stopped {
+                    stopped.insert(subject.clone());
+                }
+                Expect::Version(entry.version)
+            }
+        };
+        expect.insert(subject.clone(), (key.clone(), expected));
+    }
+    Ok((Standing::new(stopped), expect))
+}
+
+/// Reads a standing.
+pub(crate) fn decode(subject: &Subject, entry: &Entry) -> Result<StoredStanding, LoadError> {
+    serde_json::from_slice(&entry.value)
+        .map_err(|cause| LoadError::Standing { subject: subject.clone(), cause: cause.to_string() })
+}

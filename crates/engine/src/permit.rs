@@ -1,0 +1,119 @@
+//! Permits: what a pass leaves behind once its record is durable, and what an effect needs.
+//!
+//! A [`Permit`] is made in one place, from a commit that succeeded. It holds the argument bytes that were decided, so that nothing else
+//! can be sent under it. [`Release`] is made from it in one place, after the last look at the stop file. Neither can be copied,
+//! made from a boolean, read from bytes or defaulted:
+//!
+//! ```compile_fail,E0451
+//! # use warrantor_engine::Permit;
+//! let forged = Permit { decision: todo!(), tool: todo!(), arguments: Vec::new(), receipt: todo!(), uses: Default::default() };
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use warrantor_engine::Permit;
+//! let forged: Permit = true.into();
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use warrantor_engine::Permit;
+//! fn defaulted<T: Default>() -> T { T::default() }
+//! let forged: Permit = defaulted();
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # fn twice(permit: warrantor_engine::Permit) {
+//! let copy = permit.clone();
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use warrantor_engine::Permit;
+//! fn read<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> { serde_json::from_str(text).ok() }
+//! let forged: Option<Permit> = read("{}");
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use warrantor_engine::Release;
+//! let forged = Release { tool: todo!(), arguments: Vec::new(), receipt: todo!() };
+//! ```
+
+use std::collections::BTreeSet;
+
+use warrantor_decide::Charge;
+use warrantor_model::{DecisionId, Failure, Subject, ToolRef};
+
+/// A pass whose record is durable.
+#[derive(Debug)]
+pub struct Permit {
+    pub(crate) decision: DecisionId,
+    pub(crate) tool: ToolRef,
+    pub(crate) arguments: Vec<u8>,
+    pub(crate) receipt: Receipt,
+    pub(crate) uses: BTreeSet<Subject>,
+}
+
+impl Permit {
+    /// The decision it came from.
+    #[must_use]
+    pub fn decision(&self) -> &DecisionId {
+        &self.decision
+    }
+
+    /// The tool it permits.
+    #[must_use]
+    pub fn tool(&self) -> &ToolRef {
+        &self.tool
+    }
+}
+
+/// A permit that passed the last look: this call may be sent, now and once.
+#[derive(Debug)]
+pub struct Release {
+    pub(crate) tool: ToolRef,
+    pub(crate) arguments: Vec<u8>,
+    pub(crate) receipt: Receipt,
+}
+
+impl Release {
+    /// The tool to call.
+    #[must_use]
+    pub fn tool(&self) -> &ToolRef {
+        &self.tool
+    }
+
+    /// The bytes that were decided on, exactly as they arrived.
+    #[must_use]
+    pub fn arguments(&self) -> &[u8] {
+        &self.arguments
+    }
+
+    /// Uses the release up; the receipt is for telling the outcome.
+    #[must_use]
+    pub fn spend(self) -> Receipt {
+        self.receipt
+    }
+}
+
+/// What is owed for a released call: its outcome.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub(crate) decision: DecisionId,
+    pub(crate) owner: Option<String>,
+    pub(crate) charges: Vec<Charge>,
+    pub(crate) markers: BTreeSet<String>,
+    pub(crate) failure: Failure,
+}
+
+impl Receipt {
+    /// The decision the outcome belongs to.
+    #[must_use]
+    pub fn decision(&self) -> &DecisionId {
+        &self.decision
+    }
+
+    /// Whether later calls may wait for this one's success, so that the outcome must be durable before the result is shown.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        !self.markers.is_empty()
+    }
+}

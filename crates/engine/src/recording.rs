@@ -1,0 +1,133 @@
+//! Records of decisions, and the bodies beside them.
+
+use serde::Serialize;
+use warrantor_decide::{Charge, Grounds, Hop, Snapshot, TaskState};
+use warrantor_model::{
+    Call, Decimal, DecisionId, EffectSet, Evidence, Finding, Timestamp,
+    record::{DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record, Verdict},
+};
+use warrantor_store::Body;
+
+/// The version that records name.
+pub(crate) const ENGINE: &str = concat!("warrantor ", env!("CARGO_PKG_VERSION"));
+
+/// What a decision's record is made from.
+pub(crate) struct Decided<'a> {
+    pub(crate) id: &'a DecisionId,
+    pub(crate) at: Timestamp,
+    pub(crate) verdict: Verdict,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) method: &'a str,
+    pub(crate) call: Option<&'a Call>,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) enforcement_point: &'a str,
+    pub(crate) task: Option<&'a TaskState>,
+    pub(crate) revision: u64,
+    pub(crate) grounds: &'a Grounds,
+    pub(crate) findings: &'a [Finding],
+    pub(crate) asked: &'a [String],
+}
+
+/// What the body of a decision holds: everything with values in it.
+#[derive(Serialize)]
+struct DecisionBody<'a> {
+    arguments: &'a str,
+    findings: &'a [Finding],
+    observed: &'a [Finding],
+}
+
+impl Decided<'_> {
+    /// The plain bytes of the body.
+    pub(crate) fn body(&self, arguments: &[u8]) -> Vec<u8> {
+        let arguments = String::from_utf8_lossy(arguments);
+        let body =
+            DecisionBody { arguments: &arguments, findings: self.findings, observed: &self.grounds.observed };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The record.
+    pub(crate) fn record(&self, body: Option<&Body>) -> Record {
+        let passed = self.verdict == Verdict::Pass;
+        let reasons = self
+            .findings
+            .iter()
+            .map(|finding| ReasonRecord::of(finding, false))
+            .chain(self.grounds.observed.iter().map(|finding| ReasonRecord::of(finding, true)))
+            .take(MAX_REASONS)
+            .collect();
+        let record = DecisionRecord {
+            verdict: self.verdict,
+            task: self.task.and_then(|task| task.chain.first()).map(|hop| hop.mandate.task.to_string()),
+            chain: self.hops(),
+            method: self.method.to_owned(),
+            tool: self.call.map(|call| call.tool.to_string()),
+            effects: words(self.grounds.effects),
+            definition: self.call.and_then(|call| self.snapshot.tool(&call.tool)).map(|tool| tool.definition),
+            body: body.map(|body| body.commitment),
+            body_of: body.map(|body| body.owner.clone()),
+            evidence: evidence_text(self.evidence),
+            enforcement_point: self.enforcement_point.to_owned(),
+            bundle: self.snapshot.revision(),
+            revision: self.revision,
+            reasons,
+            policies: self.grounds.policies.clone(),
+            limits: self
+                .grounds
+                .limits
+                .iter()
+                .map(|(charge, stood_at)| limit(charge, *stood_at, passed))
+                .collect(),
+            asked: self.asked.to_vec(),
+            task_effects: self.task.map(|task| words(task.effects)).unwrap_or_default(),
+            task_calls: self.task.map_or(0, |task| task.calls),
+            engine: ENGINE.to_owned(),
+        };
+        Record::new(self.id.as_str(), self.at, Event::Decision(Box::new(record)))
+    }
+
+    fn hops(&self) -> Vec<HopRecord> {
+        let chain: &[Hop] = self.task.map_or(&[], |task| &task.chain);
+        chain
+            .iter()
+            .enumerate()
+            .map(|(at, hop)| HopRecord {
+                mandate: hop.mandate.id.to_string(),
+                template: hop.mandate.terms.template.to_string(),
+                terms: hop.terms_digest,
+                person: hop.mandate.terms.person.to_string(),
+                agent: hop.mandate.terms.agent.to_string(),
+                sponsor: hop.mandate.terms.sponsor.to_string(),
+                grant: self
+                    .grounds
+                    .grants
+                    .get(at)
+                    .copied()
+                    .flatten()
+                    .and_then(|grant| u32::try_from(grant).ok()),
+            })
+            .collect()
+    }
+}
+
+/// Who presented a call, in a line.
+#[must_use]
+pub fn evidence_text(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::LocalUser { uid, name: Some(name) } => format!("local user {name} ({uid})"),
+        Evidence::LocalUser { uid, name: None } => format!("local user {uid}"),
+        Evidence::Failed { why } => format!("not verified: {why}"),
+    }
+}
+
+fn words(effects: EffectSet) -> Vec<String> {
+    effects.iter().map(|effect| effect.as_str().to_owned()).collect()
+}
+
+fn limit(charge: &Charge, stood_at: Decimal, passed: bool) -> LimitRecord {
+    let (counter, amount) = match charge {
+        Charge::Add { counter, amount, .. } => (counter.clone(), amount.to_string()),
+        Charge::Distinct { counter, .. } => (counter.clone(), "1 if new".to_owned()),
+        Charge::Unique { member, .. } => (member.clone(), "1".to_owned()),
+    };
+    LimitRecord { counter, stood_at: stood_at.to_string(), charged: passed.then_some(amount) }
+}

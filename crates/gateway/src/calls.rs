@@ -1,0 +1,438 @@
+//! The client's requests, one by one.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use warrantor_decide::Presence;
+use warrantor_engine::{Answer as Decided, Presented, Receipt, Refused, Release};
+use warrantor_mcp::{
+    Era, Fragment, Id, Meta, RpcError, envelope,
+    era::{Declared, declared},
+    handshake::{DiscoverResult, InitializeResult, Instructions, initialize_request},
+    params::{InitializeParams, ListParams, ToolCallParams, only_meta},
+    refusal::{OutputSchema, Refusal},
+    result::ToolResult,
+    rpc,
+    tools::ToolList,
+};
+use warrantor_model::{DecisionId, Definition, NextStep, Question, ReasonCode, ToolName, record::Outcome};
+use warrantor_store::Store;
+
+use crate::{
+    definitions::{Listing, MAX_PAGES},
+    session::{Shared, lock},
+    upstream::{Answer, NoAnswer, Said},
+};
+
+impl<S: Store> Shared<S> {
+    /// Answers one request.
+    pub(crate) async fn dispatch(&self, id: &Id<'_>, method: &str, params: Option<&RawValue>) {
+        let era = match declared(method, params) {
+            Ok(Declared::Handshake(params)) => return self.initialize(id, &params).await,
+            Ok(Declared::Modern(_)) => Era::Modern,
+            Ok(Declared::Nothing) => Era::Legacy,
+            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+        };
+        if method == "server/discover" {
+            return self.discover(id, params).await;
+        }
+        if let Err(error) = self.same_era(era, params).await {
+            return self.reply(envelope::error(Some(id), &error)).await;
+        }
+        match method {
+            "ping" if era == Era::Legacy => self.ping(id, params).await,
+            "tools/list" => self.list(id, era, params).await,
+            "tools/call" => self.call(id, era, params).await,
+            other => self.refuse_method(id, other).await,
+        }
+    }
+
+    /// Refuses a request of another era than the one both sides speak. A modern client that did not probe is probed for.
+    async fn same_era(&self, era: Era, params: Option<&RawValue>) -> Result<(), RpcError> {
+        let spoken = self.handshake().era;
+        match (spoken, era) {
+            (Some(spoken), era) if spoken == era => {}
+            (None, Era::Modern) => {
+                let meta = warrantor_mcp::params::meta_of(params).map_err(|cause| cause.to_rpc())?;
+                self.probe(&meta).await?;
+            }
+            (None, Era::Legacy) => {
+                return Err(RpcError::new(rpc::INVALID_REQUEST, "the session begins with `initialize`"));
+            }
+            (Some(_), _) => {
+                return Err(RpcError::new(
+                    rpc::INVALID_REQUEST,
+                    "this connection speaks the other era of the protocol",
+                ));
+            }
+        }
+        if era == Era::Modern {
+            let meta = params.and_then(|params| {
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(params.get()).ok()
+            });
+            self.handshake().modern_meta = meta.and_then(|m| m.get("_meta").map(ToString::to_string));
+        }
+        Ok(())
+    }
+
+    async fn probe(&self, meta: &Meta<'_>) -> Result<(), RpcError> {
+        let pending = self.upstream.announce(None);
+        let line = envelope::plain(pending.id, "server/discover", meta);
+        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let modern = match &answer {
+            Ok(answer) => {
+                matches!(answer.said(&self.settings.upstream_limits), Ok(Said::Result(result)) if DiscoverResult::parse(result).is_ok())
+            }
+            Err(cause) => return Err(RpcError::new(rpc::INTERNAL_ERROR, cause.to_string())),
+        };
+        if !modern {
+            return Err(RpcError::new(
+                rpc::INVALID_REQUEST,
+                "the tool server speaks the older era: begin with `initialize`",
+            ));
+        }
+        self.handshake().era = Some(Era::Modern);
+        Ok(())
+    }
+
+    async fn initialize(&self, id: &Id<'_>, params: &InitializeParams<'_>) {
+        let begun = {
+            let mut handshake = self.handshake();
+            std::mem::replace(&mut handshake.initializing, true) || handshake.era.is_some()
+        };
+        if begun {
+            return self.reply_error(id, rpc::INVALID_REQUEST, "this connection has been initialized").await;
+        }
+        let pending = self.upstream.announce(None);
+        let line = initialize_request(pending.id, params);
+        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let reply = self.relay(id, &answer, |result| {
+            let result = InitializeResult::parse(result).map_err(|cause| cause.to_string())?;
+            let instructions = self.instructions(result.instructions());
+            Ok((result.to_client(instructions), instructions, result.instructions().is_some()))
+        });
+        match reply {
+            Ok((line, (instructions, given))) => {
+                self.note_instructions(instructions, given).await;
+                self.handshake().era = Some(Era::Legacy);
+                self.reply(line).await;
+            }
+            Err(line) => {
+                self.handshake().initializing = false;
+                self.reply(line).await;
+            }
+        }
+    }
+
+    async fn discover(&self, id: &Id<'_>, params: Option<&RawValue>) {
+        if self.handshake().era == Some(Era::Legacy) {
+            return self
+                .reply_error(id, rpc::INVALID_REQUEST, "this connection speaks the older era of the protocol")
+                .await;
+        }
+        let meta = match only_meta(params) {
+            Ok(meta) => meta,
+            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+        };
+        let pending = self.upstream.announce(None);
+        let line = envelope::plain(pending.id, "server/discover", &meta);
+        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let reply = self.relay(id, &answer, |result| {
+            let result = DiscoverResult::parse(result).map_err(|cause| cause.to_string())?;
+            let instructions = self.instructions(result.instructions());
+            Ok((result.to_client(instructions), instructions, result.instructions().is_some()))
+        });
+        match reply {
+            Ok((line, (instructions, given))) => {
+                self.note_instructions(instructions, given).await;
+                self.handshake().era = Some(Era::Modern);
+                self.reply(line).await;
+            }
+            Err(line) => self.reply(line).await,
+        }
+    }
+
+    /// The line for the client from an upstream's answer: the rebuilt result, or an error as the upstream gave it.
+    fn relay<F>(
+        &self,
+        id: &Id<'_>,
+        answer: &Result<Answer, NoAnswer>,
+        rebuild: F,
+    ) -> Result<(Vec<u8>, (Instructions, bool)), Vec<u8>>
+    where
+        F: FnOnce(&RawValue) -> Result<(Fragment<'static>, Instructions, bool), String>,
+    {
+        let internal =
+            |message: String| envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message));
+        let answer = answer.as_ref().map_err(|cause| internal(cause.to_string()))?;
+        match answer.said(&self.settings.upstream_limits).map_err(internal)? {
+            Said::Error(error) => Err(envelope::relayed_error(id, &Fragment::from(error))),
+            Said::Result(result) => {
+                let (fragment, instructions, given) = rebuild(result).map_err(internal)?;
+                Ok((envelope::result(id, &fragment), (instructions, given)))
+            }
+        }
+    }
+
+    /// Whether the server's instructions are the pinned ones.
+    fn instructions(&self, present: Option<&str>) -> Instructions {
+        let pinned =
+            self.engine.snapshot().manifest(&self.settings.server).and_then(|m| m.instructions.as_deref());
+        if present.is_some() && present == pinned { Instructions::Pinned } else { Instructions::Withheld }
+    }
+
+    async fn note_instructions(&self, instructions: Instructions, given: bool) {
+        self.definitions.lock().await.instructions_withheld = given && instructions == Instructions::Withheld;
+    }
+
+    async fn ping(&self, id: &Id<'_>, params: Option<&RawValue>) {
+        let meta = match only_meta(params) {
+            Ok(meta) => meta,
+            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+        };
+        let pending = self.upstream.announce(None);
+        let line = envelope::plain(pending.id, "ping", &meta);
+        let line = match self.upstream.ask(pending, line, self.settings.request_timeout).await {
+            Ok(_) => envelope::result(id, &Fragment::empty_object()),
+            Err(cause) => envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, cause.to_string())),
+        };
+        self.reply(line).await;
+    }
+
+    /// `tools/list`: the upstream's page, filtered by what the task could call and what is exactly as reviewed.
+    async fn list(&self, id: &Id<'_>, era: Era, params: Option<&RawValue>) {
+        let params = match ListParams::parse(params) {
+            Ok(params) => params,
+            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+        };
+        if let Some(cursor) = params.cursor.as_deref()
+            && !self.gave_out(cursor)
+        {
+            return self
+                .reply_error(id, rpc::INVALID_PARAMS, "this cursor was not given out: list from the start")
+                .await;
+        }
+        if let Err(why) = self.definitions_fresh().await {
+            return self.reply_error(id, rpc::INTERNAL_ERROR, why).await;
+        }
+        let presence =
+            Presence { server: self.settings.server.clone(), evidence: self.settings.evidence.clone() };
+        let granted = self.engine.listed(&self.settings.mandate, &presence).await;
+        let pending = self.upstream.announce(None);
+        let line = envelope::list(pending.id, "tools/list", params.cursor.as_deref(), &params.meta);
+        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let definitions = self.definitions.lock().await;
+        let reply = self.relay(id, &answer, |result| {
+            let list = ToolList::parse(result).map_err(|cause| cause.to_string())?;
+            if let Some(cursor) = list.next_cursor() {
+                self.remember_cursor(cursor);
+            }
+            // The page is judged itself, so that nothing slips in between two listings.
+            let mut page = Listing::default();
+            page.page(self.engine.snapshot().manifest(&self.settings.server), &list);
+            let fragment = list.filtered(era, |tool| {
+                ToolName::new(tool.name.to_string()).is_ok_and(|name| granted.contains(&name))
+                    && page.is_as_pinned(&tool.name)
+                    && definitions.of(&tool.name) == Definition::AsPinned
+            });
+            Ok((fragment, Instructions::Withheld, false))
+        });
+        drop(definitions);
+        self.reply(reply.map_or_else(|line| line, |(line, _)| line)).await;
+    }
+
+    /// Sees to it that the server's definitions have been compared with their pins.
+    async fn definitions_fresh(&self) -> Result<(), String> {
+        let mut definitions = self.definitions.lock().await;
+        if definitions.fresh {
+            return Ok(());
+        }
+        let snapshot = self.engine.snapshot();
+        let Some(manifest) = snapshot.manifest(&self.settings.server) else { return Ok(()) };
+        let meta_text = self.handshake().modern_meta.clone();
+        let raw: Option<Box<RawValue>> = meta_text.and_then(|text| RawValue::from_string(text).ok());
+        let meta = match &raw {
+            Some(raw) => Meta::parse(raw).map_err(|cause| cause.to_string())?,
+            None => Meta::default(),
+        };
+        let mut listing = Listing::default();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let pending = self.upstream.announce(None);
+            let line = envelope::list(pending.id, "tools/list", cursor.as_deref(), &meta);
+            let answer = self
+                .upstream
+                .ask(pending, line, self.settings.request_timeout)
+                .await
+                .map_err(|c| c.to_string())?;
+            let result = match answer.said(&self.settings.upstream_limits)? {
+                Said::Result(result) => result,
+                Said::Error(error) => {
+                    return Err(format!("the tool server does not list its tools: {}", error.get()));
+                }
+            };
+            let list = ToolList::parse(result).map_err(|cause| cause.to_string())?;
+            listing.page(Some(manifest), &list);
+            cursor = list.next_cursor().map(str::to_owned);
+            if cursor.is_none() {
+                if let Some(record) = definitions.learn(manifest, listing) {
+                    tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
+                    self.engine.note_definitions(record);
+                }
+                return Ok(());
+            }
+        }
+        Err(format!("the tool server lists its tools on more than {MAX_PAGES} pages"))
+    }
+
+    async fn call(&self, id: &Id<'_>, era: Era, params: Option<&RawValue>) {
+        let params = match ToolCallParams::parse(params) {
+            Ok(params) => params,
+            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+        };
+        // Unless the definitions are known the tool counts as not seen, which denies it.
+        if let Err(why) = self.definitions_fresh().await {
+            tracing::warn!(why, "the tool server's definitions could not be compared");
+        }
+        let (definition, schema) = {
+            let definitions = self.definitions.lock().await;
+            let schema = if definitions.declares_output(&params.name) {
+                OutputSchema::Declared
+            } else {
+                OutputSchema::None
+            };
+            (definitions.of(&params.name), schema)
+        };
+        let presented = Presented {
+            method: "tools/call".to_owned(),
+            mandate: self.settings.mandate.clone(),
+            server: self.settings.server.clone(),
+            tool: params.name.to_string(),
+            arguments: params.arguments.map_or_else(|| b"{}".to_vec(), |raw| raw.get().as_bytes().to_vec()),
+            evidence: self.settings.evidence.clone(),
+            definition,
+        };
+        let refused = match self.engine.authorize(&presented).await {
+            Decided::Permitted(permit) => match self.engine.release(permit) {
+                Ok(release) => return self.forward(id, &params, release).await,
+                Err(refused) => from_refused(&refused),
+            },
+            Decided::Refused(refused) => from_refused(&refused),
+            Decided::Asked(decision, question) => from_question(&decision, &question),
+        };
+        let refusal = Refusal {
+            decision: &refused.0,
+            reason: refused.1.as_str(),
+            sentence: &refused.2,
+            next_step: refused.3.as_str(),
+        };
+        self.reply(envelope::result(id, &refusal.to_result(era, schema))).await;
+    }
+
+    /// Sends a released call and brings back its answer.
+    async fn forward(&self, id: &Id<'_>, params: &ToolCallParams<'_>, release: Release) {
+        let wants_progress = params.meta.progress_token().map(|token| token.clone().into_owned());
+        let pending = self.upstream.announce(wants_progress.clone());
+        let ours = pending.id;
+        let arguments: Option<&RawValue> =
+            params.arguments.and_then(|_| serde_json::from_slice(release.arguments()).ok());
+        let line = envelope::tool_call(
+            ours,
+            release.tool().tool.as_str(),
+            arguments,
+            &params.meta,
+            wants_progress.map(|_| ours),
+        );
+        lock(&self.in_flight).insert(id.key().clone(), Some(ours));
+        let receipt = release.spend();
+        let begun = Instant::now();
+        let answer = self.upstream.ask(pending, line, self.settings.call_timeout).await;
+        let took = begun.elapsed();
+        match answer {
+            Ok(answer) => self.bring_back(id, &receipt, &answer, took).await,
+            Err(cause) => {
+                let outcome = match cause {
+                    NoAnswer::NotSent => Outcome::NotSent,
+                    NoAnswer::Ended | NoAnswer::TimedOut => Outcome::Unknown,
+                    NoAnswer::Cancelled => Outcome::Cancelled,
+                };
+                self.engine.outcome_later(receipt.clone(), outcome, Vec::new(), took);
+                // A client that took its request back expects no answer.
+                if cause != NoAnswer::Cancelled {
+                    self.reply_error(
+                        id,
+                        rpc::INTERNAL_ERROR,
+                        format!("{cause} (decision {})", receipt.decision()),
+                    )
+                    .await;
+                }
+            }
+        }
+    }
+
+    async fn bring_back(&self, id: &Id<'_>, receipt: &Receipt, answer: &Answer, took: Duration) {
+        let withheld = |why: String| {
+            let message =
+                format!("the tool server's answer was withheld: {why} (decision {})", receipt.decision());
+            (
+                Outcome::Withheld,
+                envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message)),
+                Vec::new(),
+            )
+        };
+        let (outcome, line, body) = match answer.said(&self.settings.upstream_limits) {
+            Err(why) => withheld(why),
+            Ok(Said::Error(error)) => (
+                Outcome::Refused,
+                envelope::relayed_error(id, &Fragment::from(error)),
+                error.get().as_bytes().to_vec(),
+            ),
+            Ok(Said::Result(result)) => match ToolResult::parse(result) {
+                Err(cause) => withheld(cause.to_string()),
+                Ok(parsed) => {
+                    let outcome = if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded };
+                    (outcome, envelope::result(id, &Fragment::from(result)), result.get().as_bytes().to_vec())
+                }
+            },
+        };
+        if receipt.is_awaited() {
+            self.engine.outcome(receipt, outcome, &body, took).await;
+        } else {
+            self.engine.outcome_later(receipt.clone(), outcome, body, took);
+        }
+        self.reply(line).await;
+    }
+
+    async fn refuse_method(&self, id: &Id<'_>, method: &str) {
+        let presented = Presented {
+            method: method.chars().take(128).collect(),
+            mandate: self.settings.mandate.clone(),
+            server: self.settings.server.clone(),
+            tool: String::new(),
+            arguments: b"{}".to_vec(),
+            evidence: self.settings.evidence.clone(),
+            definition: Definition::NotSeen,
+        };
+        let refused = self.engine.refuse_method(&presented).await;
+        let message =
+            format!("{} (decision {})", ReasonCode::MethodNotAvailable.sentence(), refused.decision);
+        self.reply_error(id, rpc::METHOD_NOT_FOUND, message).await;
+    }
+}
+
+fn from_refused(refused: &Refused) -> (String, ReasonCode, String, NextStep) {
+    let (code, sentence, next) = refused.refusal.primary();
+    (refused.decision.to_string(), code, sentence, next)
+}
+
+fn from_question(decision: &DecisionId, question: &Question) -> (String, ReasonCode, String, NextStep) {
+    let code = ReasonCode::ApprovalRequired;
+    let asked = question.asked.join(" and ");
+    (
+        decision.to_string(),
+        code,
+        format!("{} Nothing was done. To be asked: {asked}.", code.sentence()),
+        code.next_step(),
+    )
+}

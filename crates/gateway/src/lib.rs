@@ -1,0 +1,16 @@
+//! Enforces decisions on MCP traffic, floor 6.
+//!
+//! One [`Session`] stands between one client and one upstream server, both on byte streams (stdio). It presents every call to the
+//! engine and sends only what a [`Release`](warrantor_engine::Release) allows, around the exact argument bytes that were decided. What it does not
+//! know it refuses; what an upstream sends unasked stays here.
+//!
+//! It does not decide anything, and does not know policies, mandates or the store.
+
+mod calls;
+mod definitions;
+pub mod launch;
+mod lines;
+mod session;
+mod upstream;
+
+pub use session::{Ended, Session, SessionSettings};

@@ -74,6 +74,12 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// The roots of the perfect subtrees, the largest first: one for each bit of the size.
+    #[must_use]
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// The root over all leaves so far.
     #[must_use]
     pub fn root(&self) -> Hash {

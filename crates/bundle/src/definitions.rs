@@ -22,13 +22,12 @@ pub(crate) struct Definitions {
     pub(crate) instructions: Option<String>,
     /// The digest over all of it.
     pub(crate) digest: Digest,
-    /// The way to the list within the file.
-    list: Pointer,
 }
 
 /// One tool as its server defines it.
 #[derive(Debug, Clone)]
 pub(crate) struct Definition {
+    /// Its place in the list.
     pub(crate) index: usize,
     pub(crate) json: Json,
     pub(crate) input_schema: Json,
@@ -88,17 +87,12 @@ impl Definitions {
             return None;
         }
         match server_digest(tools, instructions.as_deref()) {
-            Ok(digest) => Some(Self { tools: named, instructions, digest, list }),
+            Ok(digest) => Some(Self { tools: named, instructions, digest }),
             Err(cause) => {
                 doc.error(report, &list, undigestible(&cause), "");
                 None
             }
         }
-    }
-
-    /// Where a tool is defined.
-    pub(crate) fn pointer(&self, definition: &Definition) -> Pointer {
-        [self.list.clone(), vec![definition.index.to_string()]].concat()
     }
 }
 

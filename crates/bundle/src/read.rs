@@ -276,7 +276,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match name {
             // The tree bounds depth, so the text is within the bounds of the reader that takes it.
             VALUE => match serde_json::to_string(&self.0.to_json()) {
-                Ok(text) => visitor.visit_string(text),
+                Ok(text) => visitor.visit_str(&text),
                 Err(cause) => Err(ReadError::new(cause.to_string())),
             },
             NULLABLE if self.0.content == Content::Null => visitor.visit_none(),
@@ -412,7 +412,7 @@ impl<'de> Deserialize<'de> for Value {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a value")
             }
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
                 Json::parse(text.as_bytes()).map(Value).map_err(E::custom)
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {

@@ -217,10 +217,6 @@ impl Source {
         Self { file: file.to_owned(), text, named }
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
     /// A diagnostic at these bytes; without them, about the file as a whole.
     pub(crate) fn diagnostic(
         &self,

@@ -2,8 +2,6 @@
 //!
 //! What this version does not enforce yet is refused here with its name and its place. Ignoring a `from` would grant more than its author wrote.
 
-use std::time::Duration;
-
 use warrantor_model::{
     Bounds, EffectSet, GroupName, Grant, Json, Limits, Match, Path, Terms, mandate::{Asked, Lifetime, TextTemplate}, time::parse_duration,
 };

@@ -59,6 +59,9 @@ pub enum Event {
     /// A tool server's definitions were compared with their pins.
     #[n(6)]
     Definitions(#[n(0)] DefinitionsRecord),
+    /// A bundle was first used to decide here.
+    #[n(7)]
+    Bundle(#[n(0)] BundleRecord),
 }
 
 /// How a call was decided.
@@ -431,6 +434,24 @@ pub struct DefinitionsRecord {
     /// Whether the server's instructions differ from the pinned ones and are withheld.
     #[n(4)]
     pub instructions_withheld: bool,
+}
+
+/// A bundle that decides from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct BundleRecord {
+    /// Its digest.
+    #[n(0)]
+    pub revision: Digest,
+    /// How many files it has.
+    #[n(1)]
+    pub files: u64,
+    /// Whether the files were kept, so that its decisions can be made again.
+    #[n(2)]
+    pub kept: bool,
+    /// By whose hand it was used.
+    #[n(3)]
+    pub evidence: String,
 }
 
 /// Why bytes are no record, or a record has no bytes.

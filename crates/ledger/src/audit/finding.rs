@@ -255,3 +255,22 @@ impl Findings {
         (self.kept, self.omitted)
     }
 }
+
+impl Finding {
+    /// The entry it concerns, or the first of several; none when it concerns the head or a checkpoint.
+    #[must_use]
+    pub fn index(&self) -> Option<u64> {
+        match self {
+            Self::EntryChanged { index }
+            | Self::LeafChanged { index }
+            | Self::EntryOrLeafChanged { index }
+            | Self::Repeated { index }
+            | Self::OutOfOrder { index, .. } => Some(*index),
+            Self::Missing { from, .. } => Some(*from),
+            Self::HistoryRewritten { after, .. } => Some(*after),
+            Self::Truncated { size, .. } => Some(*size),
+            _ => None,
+        }
+    }
+}
+

@@ -1,0 +1,435 @@
+//! Handing over tasks: a template of the bundle becomes a mandate by a recorded act.
+//!
+//! The terms are frozen at handover. What the files say later changes nothing for a mandate that was handed over; it takes
+//! another handover. `run` hands over by itself only if no instance of the template and its slots ever existed on this data directory, else it
+//! resumes the live one, with its budgets and history; an ended one is refused until a person hands over again.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+use warrantor_bundle::{Loaded, MandateTemplate};
+use warrantor_engine::{
+    bodies::{SealError, SealKey},
+    keys,
+    mandates::{self, ChainError, MAX_HOPS, StoredMandate},
+    stop::{StopError, StopFile},
+};
+use warrantor_model::{
+    Clock, Decimal, Digest, IdError, Json, MandateId, PersonStatus, Randomness, Subject, TaskId, TemplateId,
+    Timestamp,
+    record::{BundleRecord, Event, HandoverRecord, Record},
+    time::NoRandomness,
+};
+use warrantor_store::{
+    Commit, CommitError, Expect, Key, KeyError, MAX_VALUE_BYTES, ReadError, Store, Wanted,
+};
+
+use crate::fresh_id;
+
+/// How long a handover waits for its record.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What handing over needs.
+pub struct Desk<'a, S> {
+    /// The store.
+    pub store: Arc<S>,
+    /// The stop file.
+    pub stop: &'a StopFile,
+    /// The bundle.
+    pub bundle: &'a Loaded,
+    /// The key that wraps the persons' keys.
+    pub seal: &'a SealKey,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Unpredictable bytes.
+    pub randomness: &'a dyn Randomness,
+    /// By whose hand, as far as the system knows.
+    pub evidence: String,
+}
+
+/// Why nothing was handed over or resumed.
+#[derive(Debug, Error)]
+pub enum HandoverError {
+    /// The bundle has no such mandate.
+    #[error("the bundle has no mandate {template}; it has: {known}")]
+    Unknown {
+        /// Which.
+        template: TemplateId,
+        /// Those it has.
+        known: String,
+    },
+    /// The last instance has ended.
+    #[error(
+        "the mandate {template} was handed over and {why}; a person has to hand it over again: `warrantor mandate handover {template}`"
+    )]
+    Ended {
+        /// Which.
+        template: TemplateId,
+        /// How it ended.
+        why: String,
+    },
+    /// No live mandate of this task.
+    #[error("the task {task} has no live mandate of {template}")]
+    NoTask {
+        /// Which task.
+        task: TaskId,
+        /// Of which template.
+        template: TemplateId,
+    },
+    /// Somebody it needs is not there.
+    #[error("{template} cannot be handed over: {why}")]
+    Refused {
+        /// Which.
+        template: TemplateId,
+        /// Why.
+        why: String,
+    },
+    /// A chain of parents that is too long, or a circle.
+    #[error("the mandates above {template} form a circle or more than {MAX_HOPS} hops")]
+    Circle {
+        /// Which.
+        template: TemplateId,
+    },
+    /// Others hand over the same at the same time, again and again.
+    #[error("others handed over {template} at the same time; try again")]
+    Contended {
+        /// Which.
+        template: TemplateId,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store did not take it.
+    #[error("the handover could not be recorded: {0}")]
+    Commit(#[from] CommitError),
+    /// A stored mandate does not read.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The stop file.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// No random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The person's key could not be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A name is too long for a key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An id is not one.
+    #[error(transparent)]
+    Id(#[from] IdError),
+}
+
+/// A mandate that can be called under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// The instance.
+    pub mandate: MandateId,
+    /// Its task.
+    pub task: TaskId,
+    /// Whether it was handed over just now, rather than resumed.
+    pub new: bool,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Whether the bundle's file says something else by now.
+    pub file_differs: bool,
+}
+
+/// An instance as the store knows it.
+struct Instance {
+    id: MandateId,
+    mandate: StoredMandate,
+    /// How it ended, if it did.
+    ended: Option<String>,
+}
+
+impl<S: Store> Desk<'_, S> {
+    /// What `run` does: the live instance, or the first one.
+    ///
+    /// # Errors
+    /// [`HandoverError`]; an ended instance is one.
+    pub async fn resume_or_begin(&self, template: &TemplateId) -> Result<Handed, HandoverError> {
+        let template = self.template(template)?;
+        match self.instance(template).await? {
+            None => self.hand_over_chain(template).await,
+            Some(Instance { ended: Some(why), .. }) => {
+                Err(HandoverError::Ended { template: template.terms.template.clone(), why })
+            }
+            Some(instance) => Ok(self.resumed(template, instance)),
+        }
+    }
+
+    /// The live instance within a task.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub async fn resume_task(&self, template: &TemplateId, task: &TaskId) -> Result<Handed, HandoverError> {
+        let template = self.template(template)?;
+        match self.instance(template).await? {
+            Some(instance) if instance.ended.is_none() && instance.mandate.task == *task => {
+                Ok(self.resumed(template, instance))
+            }
+            _ => Err(HandoverError::NoTask { task: task.clone(), template: template.terms.template.clone() }),
+        }
+    }
+
+    /// Hands over anew, whatever was before.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub async fn hand_over(&self, template: &TemplateId) -> Result<Handed, HandoverError> {
+        self.hand_over_chain(self.template(template)?).await
+    }
+
+    /// Notes the bundle as one that decides here, and keeps its files.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub async fn note_bundle(&self) -> Result<(), HandoverError> {
+        let key = keys::bundle(&self.bundle.revision)?;
+        if self.entry(&key).await?.is_some() {
+            return Ok(());
+        }
+        let files: Vec<(&str, String)> = self
+            .bundle
+            .archive
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), String::from_utf8_lossy(bytes).into_owned()))
+            .collect();
+        let archive = serde_json::to_vec(&files).unwrap_or_default();
+        let kept = archive.len() <= MAX_VALUE_BYTES;
+        let now = self.clock.now();
+        let event = Event::Bundle(BundleRecord {
+            revision: self.bundle.revision,
+            files: u64::try_from(files.len()).unwrap_or(u64::MAX),
+            kept,
+            evidence: self.evidence.clone(),
+        });
+        let mut commit = Commit::new(Record::new(fresh_id("b", now, self.randomness)?, now, event));
+        commit.expect.push((key.clone(), Expect::Absent));
+        commit.puts.push((key, if kept { archive } else { b"[]".to_vec() }));
+        match self.commit(commit).await {
+            // Another process was first.
+            Ok(()) | Err(CommitError::Moved { .. }) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    fn template(&self, template: &TemplateId) -> Result<&MandateTemplate, HandoverError> {
+        self.bundle.templates.get(template).ok_or_else(|| HandoverError::Unknown {
+            template: template.clone(),
+            known: self.bundle.templates.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn resumed(&self, template: &MandateTemplate, instance: Instance) -> Handed {
+        Handed {
+            file_differs: Digest::of(template.document.canonical().as_bytes()) != instance.mandate.terms,
+            mandate: instance.id,
+            task: instance.mandate.task,
+            new: false,
+            expires_at: instance.mandate.expires_at,
+        }
+    }
+
+    /// Hands over a template, and first what it narrows where that has no live instance.
+    async fn hand_over_chain(&self, template: &MandateTemplate) -> Result<Handed, HandoverError> {
+        let mut line = vec![template];
+        while let Some(parent) = line.last().and_then(|last| last.terms.parent.as_ref()) {
+            if line.len() >= MAX_HOPS {
+                return Err(HandoverError::Circle { template: template.terms.template.clone() });
+            }
+            line.push(self.template(parent)?);
+        }
+        let mut parent: Option<(MandateId, StoredMandate)> = None;
+        while let Some(next) = line.pop() {
+            let last = line.is_empty();
+            let live = self.instance(next).await?.filter(|instance| instance.ended.is_none() && !last);
+            let same_line =
+                |instance: &Instance| instance.mandate.parent.as_ref() == parent.as_ref().map(|(id, _)| id);
+            parent = Some(match live.filter(same_line) {
+                Some(instance) => (instance.id, instance.mandate),
+                None => self.hand_over_one(next, parent.as_ref()).await?,
+            });
+        }
+        let (mandate, stored) =
+            parent.ok_or_else(|| HandoverError::Circle { template: template.terms.template.clone() })?;
+        Ok(Handed {
+            mandate,
+            task: stored.task,
+            new: true,
+            expires_at: stored.expires_at,
+            file_differs: false,
+        })
+    }
+
+    async fn hand_over_one(
+        &self,
+        template: &MandateTemplate,
+        parent: Option<&(MandateId, StoredMandate)>,
+    ) -> Result<(MandateId, StoredMandate), HandoverError> {
+        self.may_hand_over(template).await?;
+        let terms = &template.terms;
+        let now = self.clock.now();
+        let document = template.document.canonical();
+        let own_end = terms.lifetime.end(now);
+        let stored = StoredMandate {
+            template: terms.template.clone(),
+            parent: parent.map(|(id, _)| id.clone()),
+            task: match parent {
+                Some((_, parent)) => parent.task.clone(),
+                None => TaskId::new(fresh_id("t", now, self.randomness)?)?,
+            },
+            person: terms.person.clone(),
+            handed_over_at: now,
+            expires_at: parent.map_or(own_end, |(_, parent)| own_end.min(parent.expires_at)),
+            terms: Digest::of(document.as_bytes()),
+            document,
+        };
+        let id = MandateId::new(fresh_id("m", now, self.randomness)?)?;
+        let commit = self.handover_commit(template, &id, &stored, now).await?;
+        match self.commit(commit).await {
+            Ok(()) => Ok((id, stored)),
+            Err(CommitError::Moved { .. }) => {
+                Err(HandoverError::Contended { template: terms.template.clone() })
+            }
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    async fn handover_commit(
+        &self,
+        template: &MandateTemplate,
+        id: &MandateId,
+        stored: &StoredMandate,
+        now: Timestamp,
+    ) -> Result<Commit, HandoverError> {
+        let event = Event::Handover(HandoverRecord {
+            mandate: id.to_string(),
+            template: stored.template.to_string(),
+            terms: stored.terms,
+            task: stored.task.to_string(),
+            parent: stored.parent.as_ref().map(ToString::to_string),
+            person: stored.person.to_string(),
+            agent: template.terms.agent.to_string(),
+            expires_at: stored.expires_at,
+            evidence: self.evidence.clone(),
+            bundle: self.bundle.revision,
+        });
+        let mut commit = Commit::new(Record::new(fresh_id("h", now, self.randomness)?, now, event));
+        let instance_key = instance_key(template)?;
+        let before = self.entry(&instance_key).await?.map(|entry| entry.0);
+        commit.expect.push((instance_key.clone(), before.map_or(Expect::Absent, Expect::Version)));
+        commit.puts.push((instance_key, id.as_str().as_bytes().to_vec()));
+        let mandate_key = keys::mandate(id)?;
+        commit.expect.push((mandate_key.clone(), Expect::Absent));
+        commit.puts.push((mandate_key, serde_json::to_vec(stored).unwrap_or_default()));
+        let body_key = keys::body_key(&stored.person)?;
+        if self.entry(&body_key).await?.is_none() {
+            let key = SealKey::generate(self.randomness)?;
+            commit.expect.push((body_key.clone(), Expect::Absent));
+            commit.puts.push((body_key, self.seal.wrap(self.randomness, stored.person.as_str(), &key)?));
+        }
+        Ok(commit)
+    }
+
+    /// Whether the people and the agent of the terms stand. The decision looks again at each call; this says it to the person who hands over.
+    async fn may_hand_over(&self, template: &MandateTemplate) -> Result<(), HandoverError> {
+        let terms = &template.terms;
+        let refused = |why: String| HandoverError::Refused { template: terms.template.clone(), why };
+        let snapshot = &self.bundle.snapshot;
+        let mut stopped: Vec<Subject> = self.stop.read()?.into_iter().map(|stop| stop.subject).collect();
+        let subjects = [
+            Subject::Deployment,
+            Subject::Agent(terms.agent.clone()),
+            Subject::Person(terms.person.clone()),
+            Subject::Person(terms.sponsor.clone()),
+            Subject::Template(terms.template.clone()),
+        ];
+        for subject in &subjects {
+            if self.is_stopped(subject).await? {
+                stopped.push(subject.clone());
+            }
+        }
+        if let Some(subject) = subjects.iter().find(|subject| stopped.contains(subject)) {
+            return Err(refused(format!("{subject} is stopped")));
+        }
+        for person in [&terms.person, &terms.sponsor] {
+            if snapshot.person(person).is_none_or(|known| known.status != PersonStatus::Active) {
+                return Err(refused(format!("{person} is not active")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_stopped(&self, subject: &Subject) -> Result<bool, HandoverError> {
+        Ok(crate::standing::stored(&*self.store, subject).await?.is_some_and(|standing| standing.stopped))
+    }
+
+    /// The last instance of a template with its slots.
+    async fn instance(&self, template: &MandateTemplate) -> Result<Option<Instance>, HandoverError> {
+        let Some((_, value)) = self.entry(&instance_key(template)?).await? else { return Ok(None) };
+        let id = MandateId::new(String::from_utf8_lossy(&value).into_owned())?;
+        let unreadable =
+            || ChainError::Unreadable { mandate: id.clone(), cause: "it is not in the store".into() };
+        let mandate = mandates::load(&*self.store, &id).await?.ok_or_else(unreadable)?;
+        let ended = self.ended(&id, &mandate, template).await?;
+        Ok(Some(Instance { id, mandate, ended }))
+    }
+
+    /// How an instance ended, if it did: by time, by a stop of it or of anything above it, or because its calls are used up.
+    async fn ended(
+        &self,
+        id: &MandateId,
+        mandate: &StoredMandate,
+        template: &MandateTemplate,
+    ) -> Result<Option<String>, HandoverError> {
+        if self.clock.now() >= mandate.expires_at {
+            return Ok(Some(format!("expired at {}", mandate.expires_at)));
+        }
+        let mut subjects = vec![Subject::Mandate(id.clone()), Subject::Template(mandate.template.clone())];
+        let mut above = mandate.parent.clone();
+        while let Some(parent) = above {
+            let stored = mandates::load(&*self.store, &parent).await?;
+            subjects.push(Subject::Mandate(parent));
+            above = stored.and_then(|stored| stored.parent);
+        }
+        let stops: Vec<Subject> = self.stop.read()?.into_iter().map(|stop| stop.subject).collect();
+        for subject in &subjects {
+            if stops.contains(subject) || self.is_stopped(subject).await? {
+                return Ok(Some(format!("was revoked ({subject})")));
+            }
+        }
+        if let Some(most) = template.terms.limits.calls {
+            let key = Key::new(format!("limit/{id}/calls"))?;
+            let wanted = Wanted { counters: [key.clone()].into(), ..Wanted::default() };
+            if self.store.read(&wanted).await?.counter(&key) >= Decimal::from(most) {
+                return Ok(Some(format!("has used all of its {most} calls")));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn entry(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, HandoverError> {
+        let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
+        let mut view = self.store.read(&wanted).await?;
+        Ok(view.entries.remove(key).map(|entry| (entry.version, entry.value)))
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        match tokio::time::timeout(DEADLINE, self.store.commit(commit)).await {
+            Ok(result) => result.map(drop),
+            Err(_) => Err(CommitError::unknown("the store did not answer in time")),
+        }
+    }
+}
+
+/// An instance belongs to a template and the slots it was filled with.
+fn instance_key(template: &MandateTemplate) -> Result<Key, KeyError> {
+    let slots = Json::Object(
+        template.terms.slots.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+    );
+    keys::instance(&template.terms.template, &slots.digest().hex())
+}

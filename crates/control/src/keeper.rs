@@ -1,0 +1,335 @@
+//! Signs checkpoints: the log's word that its first so many records have this root.
+//!
+//! A checkpoint is signed only with the proof that the last signed one is its past, made from the records themselves. It is kept in the
+//! key directory first, then in the store. A log that cannot prove its past is not signed any more: it was changed, or restored from a backup,
+//! and a person has to say which.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use warrantor_ledger::{
+    Checkpoint, Frontier, Hash, KeyName, SigningKey, Subtrees, UnverifiedCheckpoint, VerifiedCheckpoint,
+    checkpoint::{CheckpointNoteError, CheckpointSignError},
+    merkle::{ProveError, consistency_proof},
+};
+use warrantor_model::{
+    Clock, Randomness,
+    record::{Event, LedgerRecord, Record},
+    time::NoRandomness,
+};
+use warrantor_store::{CheckpointError, Commit, CommitError, MAX_PAGE, ReadError, Store};
+
+use crate::{
+    fresh_id,
+    keys::{KeyDirectory, KeyError, KeyLock},
+};
+
+/// Why no checkpoint was signed.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    /// The key directory.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store did not take it.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The store did not take a record.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The last signed checkpoint in the key directory does not verify.
+    #[error("the last signed checkpoint in the key directory was refused: {0}")]
+    LastSigned(#[from] CheckpointNoteError),
+    /// The log is shorter than what was signed: restored from a backup, or cut.
+    #[error(
+        "the log has {size} records and {signed} were signed: it was cut or restored from a backup; see `warrantor audit verify`, and `warrantor audit begin-epoch` if it was restored"
+    )]
+    Shorter {
+        /// How many there are.
+        size: u64,
+        /// How many were signed.
+        signed: u64,
+    },
+    /// The records before the last signed checkpoint are not those that were signed.
+    #[error("the first {size} records are not those that were signed: see `warrantor audit verify`")]
+    PastChanged {
+        /// How many.
+        size: u64,
+    },
+    /// The proof could not be made.
+    #[error("no proof of the past could be made: {0}")]
+    Proof(String),
+    /// Signing was refused.
+    #[error(transparent)]
+    Sign(#[from] CheckpointSignError),
+    /// No random bytes for an id.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+/// Keeps one log's checkpoints.
+pub struct Keeper<S> {
+    store: Arc<S>,
+    keys: KeyDirectory,
+    origin: KeyName,
+}
+
+/// What a checkpoint attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// A checkpoint of this size was signed.
+    Signed(u64),
+    /// The last one covers all there is.
+    Covered(u64),
+    /// There is nothing to sign.
+    Empty,
+}
+
+/// The last signed state, and the leaves since: enough for any proof between the two.
+struct Growth {
+    signed: u64,
+    peaks: Vec<Hash>,
+    since: Vec<Hash>,
+}
+
+impl Subtrees for Growth {
+    type Error = String;
+
+    fn subtree(&self, level: u32, index: u64) -> Result<Hash, String> {
+        let width = 1u64.checked_shl(level).ok_or("too high a level")?;
+        let start = index.checked_mul(width).ok_or("too far an index")?;
+        if start >= self.signed {
+            let from =
+                usize::try_from(start.saturating_sub(self.signed)).map_err(|cause| cause.to_string())?;
+            let to = from
+                .checked_add(usize::try_from(width).map_err(|cause| cause.to_string())?)
+                .ok_or("too wide")?;
+            let leaves = self.since.get(from..to).ok_or("a leaf is missing")?;
+            return Ok(warrantor_ledger::merkle::root_of(leaves));
+        }
+        // A perfect subtree of the signed part that a proof asks for is one of its peaks.
+        let mut at = 0u64;
+        let mut peaks = self.peaks.iter();
+        for bit in (0..u64::BITS).rev() {
+            let peak_width = 1u64 << bit;
+            if self.signed & peak_width == 0 {
+                continue;
+            }
+            let peak = peaks.next().ok_or("a peak is missing")?;
+            if at == start && peak_width == width {
+                return Ok(*peak);
+            }
+            at = at.saturating_add(peak_width);
+        }
+        Err(format!("level {level}, index {index} is no peak of the signed tree"))
+    }
+}
+
+impl<S: Store> Keeper<S> {
+    /// Keeps the checkpoints of this store with these keys.
+    #[must_use]
+    pub fn new(store: Arc<S>, keys: KeyDirectory, origin: KeyName) -> Self {
+        Self { store, keys, origin }
+    }
+
+    /// Writes the first record of a log, which names its key. Does nothing for a log that has records.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub async fn begin(&self, clock: &dyn Clock, randomness: &dyn Randomness) -> Result<(), KeepError> {
+        if self.store.head().await?.size > 0 {
+            return Ok(());
+        }
+        let key = self.keys.signing(&self.origin)?.verifier().to_string();
+        let event = Event::Ledger(LedgerRecord::Created { origin: self.origin.to_string(), key });
+        let _ = randomness;
+        // One name for the first record: of two processes that begin, one finds that it has been done.
+        match self.store.commit(Commit::new(Record::new("ledger-created", clock.now(), event))).await {
+            Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// Signs a checkpoint over everything that is recorded, if the last one does not cover it.
+    ///
+    /// # Errors
+    /// [`KeepError`]; nothing was signed then, or it was signed, kept, and not stored.
+    pub async fn sign(&self) -> Result<Kept, KeepError> {
+        let lock = self.keys.lock()?;
+        let key = self.keys.signing(&self.origin)?;
+        self.sign_with(&[&key], &lock).await
+    }
+
+    /// Rotates the signing key: recorded, and the next checkpoint signed by both.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub async fn rotate(
+        &self,
+        clock: &dyn Clock,
+        randomness: &dyn Randomness,
+        evidence: &str,
+    ) -> Result<String, KeepError> {
+        let lock = self.keys.lock()?;
+        let (old, new) = self.keys.rotate(&self.origin, randomness, &lock)?;
+        let key = new.verifier().to_string();
+        let event =
+            Event::Ledger(LedgerRecord::KeyRotated { key: key.clone(), evidence: evidence.to_owned() });
+        let now = clock.now();
+        let record = Record::new(fresh_id("k", now, randomness)?, now, event);
+        self.store.commit(Commit::new(record)).await?;
+        self.sign_with(&[&old, &new], &lock).await?;
+        Ok(key)
+    }
+
+    /// Begins a new epoch of a log that was restored from a backup: recorded, with what was lost, and signed as a first one again.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub async fn begin_epoch(
+        &self,
+        clock: &dyn Clock,
+        randomness: &dyn Randomness,
+        evidence: &str,
+    ) -> Result<u64, KeepError> {
+        let lock = self.keys.lock()?;
+        let head = self.store.head().await?;
+        let last = self.last_signed()?;
+        let epoch = head.epoch.saturating_add(1);
+        let lost_from = last.as_ref().map_or(0, |last| last.checkpoint().size());
+        let event =
+            Event::Ledger(LedgerRecord::EpochBegun { epoch, lost_from, evidence: evidence.to_owned() });
+        let now = clock.now();
+        self.store.begin_epoch(head.epoch, Record::new(fresh_id("e", now, randomness)?, now, event)).await?;
+        let key = self.keys.signing(&self.origin)?;
+        let head = self.store.head().await?;
+        let checkpoint = Checkpoint::of(self.origin.clone(), &head.frontier);
+        let note = checkpoint.sign_first(&[&key])?;
+        self.keys.keep_signed(&note, &head.frontier.to_bytes(), &lock)?;
+        match self.store.put_checkpoint(head.size, note).await {
+            Ok(()) | Err(CheckpointError::NotGrowing { .. }) => Ok(epoch),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    async fn sign_with(&self, keys: &[&SigningKey], lock: &KeyLock) -> Result<Kept, KeepError> {
+        let head = self.store.head().await?;
+        if head.size == 0 {
+            return Ok(Kept::Empty);
+        }
+        let next = Checkpoint::of(self.origin.clone(), &head.frontier);
+        let note = match self.last_signed()? {
+            None => {
+                let tree = self.derive(Frontier::empty(), head.size).await?.0;
+                if tree != head.frontier {
+                    return Err(KeepError::PastChanged { size: head.size });
+                }
+                next.sign_first(keys)?
+            }
+            Some(last) if last.checkpoint().size() == head.size => {
+                if last.checkpoint().root() != head.root {
+                    return Err(KeepError::PastChanged { size: head.size });
+                }
+                self.store_again(head.size).await?;
+                return Ok(Kept::Covered(head.size));
+            }
+            Some(last) if last.checkpoint().size() > head.size => {
+                return Err(KeepError::Shorter { size: head.size, signed: last.checkpoint().size() });
+            }
+            Some(last) => {
+                let proof = self.proof(&last, &head.frontier).await?;
+                next.sign_after(&last, &proof, keys)?
+            }
+        };
+        self.keys.keep_signed(&note, &head.frontier.to_bytes(), lock)?;
+        self.store.put_checkpoint(head.size, note).await?;
+        Ok(Kept::Signed(head.size))
+    }
+
+    /// A checkpoint that was kept and whose storing failed is stored when it is met again.
+    async fn store_again(&self, size: u64) -> Result<(), KeepError> {
+        let stored = self.store.last_checkpoint().await?.map_or(0, |checkpoint| checkpoint.size);
+        if stored < size
+            && let Some(note) = self.keys.last_signed()?
+        {
+            self.store.put_checkpoint(size, note).await?;
+        }
+        Ok(())
+    }
+
+    fn last_signed(&self) -> Result<Option<VerifiedCheckpoint>, KeepError> {
+        let Some(note) = self.keys.last_signed()? else { return Ok(None) };
+        let trusted = self.keys.trusted()?;
+        Ok(Some(UnverifiedCheckpoint::parse(note.as_bytes())?.verify(&self.origin, &trusted)?))
+    }
+
+    /// The proof that the signed tree is the past of what the store holds now.
+    async fn proof(&self, last: &VerifiedCheckpoint, now: &Frontier) -> Result<Vec<Hash>, KeepError> {
+        let signed = last.checkpoint();
+        let kept = self.keys.last_frontier()?.and_then(|bytes| Frontier::from_bytes(&bytes).ok());
+        // The kept frontier is only a way to save reading: it counts if its root is the signed one.
+        let tree = match kept {
+            Some(tree) if tree.size() == signed.size() && tree.root() == signed.root() => tree,
+            _ => self.derive(Frontier::empty(), signed.size()).await?.0,
+        };
+        if tree.root() != signed.root() {
+            return Err(KeepError::PastChanged { size: signed.size() });
+        }
+        let peaks = tree.peaks().to_vec();
+        let (grown, since) = self.derive(tree, now.size()).await?;
+        if grown != *now {
+            return Err(KeepError::PastChanged { size: now.size() });
+        }
+        let growth = Growth { signed: signed.size(), peaks, since };
+        consistency_proof(&growth, signed.size(), now.size()).map_err(|cause| match cause {
+            ProveError::Source(why) => KeepError::Proof(why),
+            other => KeepError::Proof(other.to_string()),
+        })
+    }
+
+    /// Grows a tree up to a size from the stored leaves, and gives the leaves it grew by.
+    async fn derive(&self, mut tree: Frontier, size: u64) -> Result<(Frontier, Vec<Hash>), KeepError> {
+        let mut since = Vec::new();
+        while tree.size() < size {
+            let wanted = usize::try_from(size.saturating_sub(tree.size())).unwrap_or(MAX_PAGE).min(MAX_PAGE);
+            let page = self.store.leaves(tree.size(), wanted).await?;
+            if page.is_empty() {
+                return Err(KeepError::PastChanged { size });
+            }
+            for leaf in page {
+                tree.push(leaf);
+                since.push(leaf);
+            }
+        }
+        Ok((tree, since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warrantor_ledger::merkle::{leaf_hash, root_of, verify_consistency};
+
+    use super::*;
+
+    #[test]
+    fn proofs_from_peaks_and_new_leaves_verify_for_every_pair_of_sizes() {
+        let leaves: Vec<Hash> = (0u32..70).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        for new in 1..=leaves.len() {
+            for old in 1..=new {
+                let mut tree = Frontier::empty();
+                leaves[..old].iter().for_each(|leaf| tree.push(*leaf));
+                let growth = Growth {
+                    signed: old as u64,
+                    peaks: tree.peaks().to_vec(),
+                    since: leaves[old..new].to_vec(),
+                };
+                let proof = consistency_proof(&growth, old as u64, new as u64).unwrap();
+                let (before, after) = (root_of(&leaves[..old]), root_of(&leaves[..new]));
+                verify_consistency(old as u64, new as u64, &before, &after, &proof)
+                    .unwrap_or_else(|cause| panic!("{old} to {new}: {cause}"));
+            }
+        }
+    }
+}

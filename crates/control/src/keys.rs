@@ -1,0 +1,298 @@
+//! The key directory: what the ledger signs with, kept apart from what it signs.
+//!
+//! Whoever can write the database can make it agree on any history; only signatures contradict that. So the signing key, the list of keys
+//! to trust, and the last signed checkpoint live in a directory of their own, owner-only, that may be placed on another volume and backed up
+//! on its own. Files with wider permissions are refused, not repaired: the key may have been read.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+use warrantor_engine::bodies::SealKey;
+use warrantor_ledger::{KeyName, SigningKey, VerifierKey, note::SigningKeyError};
+use warrantor_model::{Randomness, time::NoRandomness};
+use zeroize::Zeroizing;
+
+const SIGNING: &str = "ledger.key";
+const TRUSTED: &str = "ledger.vkeys";
+const SEAL: &str = "bodies.key";
+const LAST: &str = "checkpoint";
+const FRONTIER: &str = "checkpoint.frontier";
+const LOCK: &str = "lock";
+
+/// Why the key directory cannot be used.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The operating system refused.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Others than the owner may read or write it.
+    #[error("{} may be read or written by others than its owner (mode {mode:o}): see who could have read it, then `chmod go-rwx` it or rotate the key", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A file does not hold what it should.
+    #[error("{} does not hold {what}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// There is a log and no keys for it. New keys would hide whatever happened to it.
+    #[error("{} holds no keys for a log that has {size} records: restore the key directory", path.display())]
+    Lost {
+        /// Where they should be.
+        path: PathBuf,
+        /// How many records there are.
+        size: u64,
+    },
+    /// No random bytes for a new key.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] SigningKeyError),
+}
+
+/// The key directory.
+#[derive(Debug, Clone)]
+pub struct KeyDirectory {
+    path: PathBuf,
+}
+
+/// Held while a checkpoint is signed or a key rotated: one process at a time.
+#[derive(Debug)]
+pub struct KeyLock {
+    _file: File,
+}
+
+impl KeyDirectory {
+    /// Opens the directory, making it and its keys for a log of `size` records if there are none; that is allowed for an empty log only.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn open(
+        path: &Path,
+        origin: &KeyName,
+        size: u64,
+        randomness: &dyn Randomness,
+    ) -> Result<Self, KeyError> {
+        let directory = Self { path: path.to_owned() };
+        directory.make()?;
+        let _lock = directory.lock()?;
+        owner_only(path)?;
+        if !directory.at(SIGNING).exists() {
+            if size > 0 {
+                return Err(KeyError::Lost { path: path.to_owned(), size });
+            }
+            let key = directory.new_seed(SIGNING, origin, randomness)?;
+            directory.replace(TRUSTED, format!("{}\n", key.verifier()).as_bytes())?;
+        }
+        if !directory.at(SEAL).exists() {
+            let mut seal = Zeroizing::new([0; 32]);
+            randomness.fill(seal.as_mut())?;
+            directory.replace(SEAL, hex::encode(seal.as_ref()).as_bytes())?;
+        }
+        Ok(directory)
+    }
+
+    /// The directory of an existing deployment; nothing is made.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`] when it is not there.
+    pub fn existing(path: &Path) -> Result<Self, KeyError> {
+        fs::metadata(path).map_err(|cause| KeyError::Io { path: path.to_owned(), cause })?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    fn make(&self) -> Result<(), KeyError> {
+        match fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path) {
+            Ok(()) => Ok(()),
+            Err(cause) => Err(self.io("", cause)),
+        }
+    }
+
+    /// Where the directory is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`].
+    pub fn lock(&self) -> Result<KeyLock, KeyError> {
+        let path = self.at(LOCK);
+        let io = |cause| KeyError::Io { path: path.clone(), cause };
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|cause| io(cause.into()))?;
+        Ok(KeyLock { _file: file })
+    }
+
+    /// The key that signs.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn signing(&self, origin: &KeyName) -> Result<SigningKey, KeyError> {
+        let seed = self.secret(SIGNING)?;
+        Ok(SigningKey::from_seed(origin.clone(), seed)?)
+    }
+
+    /// The key that wraps the persons' keys.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn seal(&self) -> Result<SealKey, KeyError> {
+        Ok(SealKey::new(*self.secret(SEAL)?))
+    }
+
+    /// The verifier keys to trust, the first ones first.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn trusted(&self) -> Result<Vec<VerifierKey>, KeyError> {
+        let path = self.at(TRUSTED);
+        let text = fs::read_to_string(&path).map_err(|cause| self.io(TRUSTED, cause))?;
+        text.lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(|line| {
+                line.parse().map_err(|_| KeyError::Malformed { path: path.clone(), what: "verifier keys" })
+            })
+            .collect()
+    }
+
+    /// Makes a new signing key and trusts it beside the old ones. Returns the old and the new.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the old key stays in force then.
+    pub fn rotate(
+        &self,
+        origin: &KeyName,
+        randomness: &dyn Randomness,
+        _lock: &KeyLock,
+    ) -> Result<(SigningKey, SigningKey), KeyError> {
+        let old = self.signing(origin)?;
+        let mut trusted: String = self.trusted()?.iter().map(|key| format!("{key}\n")).collect();
+        let mut seed = Zeroizing::new([0; 32]);
+        randomness.fill(seed.as_mut())?;
+        let new = SigningKey::from_seed(origin.clone(), seed.clone())?;
+        // Trusted before it signs: a crash in between leaves a key that nobody used.
+        trusted.push_str(&format!("{}\n", new.verifier()));
+        self.replace(TRUSTED, trusted.as_bytes())?;
+        self.replace(SIGNING, hex::encode(seed.as_ref()).as_bytes())?;
+        Ok((old, new))
+    }
+
+    /// The last signed checkpoint's note.
+    ///
+    /// # Errors
+    /// [`KeyError`]. `None` only when nothing was ever signed here.
+    pub fn last_signed(&self) -> Result<Option<String>, KeyError> {
+        self.optional(LAST)?
+            .map(|bytes| {
+                String::from_utf8(bytes)
+                    .map_err(|_| KeyError::Malformed { path: self.at(LAST), what: "a checkpoint" })
+            })
+            .transpose()
+    }
+
+    /// The frontier at the last signed checkpoint. It proves nothing by itself: its root must be the signed one.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn last_frontier(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        self.optional(FRONTIER)
+    }
+
+    /// Keeps a signed checkpoint, durably, before anybody sees it.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the checkpoint must not be published then.
+    pub fn keep_signed(&self, note: &str, frontier: &[u8], _lock: &KeyLock) -> Result<(), KeyError> {
+        self.replace(LAST, note.as_bytes())?;
+        self.replace(FRONTIER, frontier)
+    }
+
+    fn new_seed(
+        &self,
+        name: &str,
+        origin: &KeyName,
+        randomness: &dyn Randomness,
+    ) -> Result<SigningKey, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        randomness.fill(seed.as_mut())?;
+        self.replace(name, hex::encode(seed.as_ref()).as_bytes())?;
+        Ok(SigningKey::from_seed(origin.clone(), seed)?)
+    }
+
+    fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let path = self.at(name);
+        owner_only(&path)?;
+        let text = Zeroizing::new(fs::read_to_string(&path).map_err(|cause| self.io(name, cause))?);
+        let mut bytes = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim(), bytes.as_mut())
+            .map_err(|_| KeyError::Malformed { path, what: "a key of 64 hexadecimal digits" })?;
+        Ok(bytes)
+    }
+
+    fn optional(&self, name: &str) -> Result<Option<Vec<u8>>, KeyError> {
+        match fs::read(self.at(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(self.io(name, cause)),
+        }
+    }
+
+    /// Replaces a file whole: written beside it, synced, renamed, and the directory synced.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
+        let (path, beside) = (self.at(name), self.at(&format!("{name}.new")));
+        let write = || -> io::Result<()> {
+            let mut file =
+                OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|cause| self.io(name, cause))
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn io(&self, name: &str, cause: io::Error) -> KeyError {
+        KeyError::Io { path: self.at(name), cause }
+    }
+}
+
+fn owner_only(path: &Path) -> Result<(), KeyError> {
+    let metadata = fs::metadata(path).map_err(|cause| KeyError::Io { path: path.to_owned(), cause })?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Open { path: path.to_owned(), mode });
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Use cases, floor 5: what people do with a deployment beside letting agents call.
+//!
+//! Handing over tasks, stopping and lifting, the ledger's keys and checkpoints, verifying it, explaining a decision. Each is one
+//! function over the storage seam that says in its errors whose fault it was. Nothing here prints or parses arguments.
+
+pub mod audit;
+pub mod explain;
+pub mod handover;
+pub mod keeper;
+pub mod keys;
+pub mod standing;
+
+use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
+
+/// An id that sorts by time, under a prefix that says what it names.
+pub(crate) fn fresh_id(
+    prefix: &str,
+    now: Timestamp,
+    randomness: &dyn Randomness,
+) -> Result<String, NoRandomness> {
+    let mut random = [0; 8];
+    randomness.fill(&mut random)?;
+    let millis = now.as_micros().max(0) / 1000;
+    Ok(format!("{prefix}{millis:012x}-{:016x}", u64::from_be_bytes(random)))
+}

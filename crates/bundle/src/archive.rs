@@ -40,7 +40,8 @@ pub(crate) enum Role {
 /// Directories of a bundle.
 const DIRECTORIES: [&str; 4] = ["tools", "policies", "mandates", "tests"];
 /// Files at the top that have one name and several extensions.
-const TOP: [(&str, Role); 3] = [("people", Role::People), ("agents", Role::Agents), ("trackers", Role::Trackers)];
+const TOP: [(&str, Role); 3] =
+    [("people", Role::People), ("agents", Role::Agents), ("trackers", Role::Trackers)];
 const STRUCTURED: [&str; 3] = ["yaml", "yml", "json"];
 
 /// What a path within a bundle is, by its name alone.
@@ -49,12 +50,15 @@ pub(crate) fn role(path: &str) -> Option<Role> {
         return Some(Role::Config);
     }
     let structured = |name: &str| {
-        name.rsplit_once('.').is_some_and(|(stem, extension)| !stem.is_empty() && STRUCTURED.contains(&extension))
+        name.rsplit_once('.')
+            .is_some_and(|(stem, extension)| !stem.is_empty() && STRUCTURED.contains(&extension))
     };
     match path.split_once('/') {
         None => {
             let (stem, extension) = path.rsplit_once('.')?;
-            TOP.iter().find(|(name, _)| *name == stem && STRUCTURED.contains(&extension)).map(|(_, role)| *role)
+            TOP.iter()
+                .find(|(name, _)| *name == stem && STRUCTURED.contains(&extension))
+                .map(|(_, role)| *role)
         }
         Some((_, name)) if name.contains('/') || name.starts_with('.') => None,
         Some(("tools", name)) if name.ends_with(".tools.json") => Some(Role::Definitions),
@@ -159,11 +163,17 @@ impl Walk<'_> {
                 (true, _) => {
                     let known = DIRECTORIES.join(", ");
                     let message = format!("the directory {name} is not read");
-                    self.report.push(whole(&name, Severity::Warning, message, &format!("a bundle's directories are: {known}")));
+                    self.report.push(whole(
+                        &name,
+                        Severity::Warning,
+                        message,
+                        &format!("a bundle's directories are: {known}"),
+                    ));
                 }
                 (false, None) if looks_meant(&name) => {
                     let message = format!("{name} is not read");
-                    let cure = "files at the top are: warrantor.toml, people.yaml, agents.yaml, trackers.yaml";
+                    let cure =
+                        "files at the top are: warrantor.toml, people.yaml, agents.yaml, trackers.yaml";
                     self.report.push(whole(&name, Severity::Warning, message, cure));
                 }
                 (false, None) => {}
@@ -182,13 +192,19 @@ impl Walk<'_> {
         for (file, path) in self.names(dir, name) {
             let relative = format!("{name}/{file}");
             if path.is_dir() {
-                self.error(&relative, "a directory where only files are read", &format!("move its files to {name}/"));
+                self.error(
+                    &relative,
+                    "a directory where only files are read",
+                    &format!("move its files to {name}/"),
+                );
             } else if role(&relative).is_some() {
                 self.file(&relative, &path);
             } else {
                 let cure = match name {
                     "policies" => "policies end in .cedar; move anything else away",
-                    "tools" => "manifests end in .yaml or .json, definitions in .tools.json; move anything else away",
+                    "tools" => {
+                        "manifests end in .yaml or .json, definitions in .tools.json; move anything else away"
+                    }
                     _ => "files here end in .yaml or .json; move anything else away",
                 };
                 self.error(&relative, "the file is not read", cure);

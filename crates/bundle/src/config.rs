@@ -8,6 +8,7 @@ pub use crate::files::config::EnvEntry;
 use crate::{
     doc::Doc,
     files::config::{ConfigFile, ServerEntry},
+    read::split_cure,
     report::Report,
     tree::short,
 };
@@ -60,7 +61,12 @@ pub(crate) fn config(doc: &Doc, file: ConfigFile, report: &mut Report) -> Config
         && (origin.is_empty() || origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+'))
     {
         let message = format!("{:?} cannot be the origin of a log", short(origin));
-        doc.error(report, &["audit", "origin"], message, "write a name without spaces and `+`, such as warrantor.example.com/log");
+        doc.error(
+            report,
+            &["audit", "origin"],
+            message,
+            "write a name without spaces and `+`, such as warrantor.example.com/log",
+        );
     }
     let servers = file.servers.into_iter().map(|(name, entry)| {
         let settings = server(doc, &name, entry, report);
@@ -78,7 +84,12 @@ fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report)
         let pointer = at(&["env", variable]);
         check_variable(doc, &pointer, variable, report);
         if entry.pass.contains(variable) {
-            doc.error_at_key(report, &pointer, format!("{variable} is set and passed through"), "keep one of the two");
+            doc.error_at_key(
+                report,
+                &pointer,
+                format!("{variable} is set and passed through"),
+                "keep one of the two",
+            );
         }
         match value {
             EnvEntry::Literal(_) if looks_secret(variable) => {
@@ -87,7 +98,12 @@ fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report)
             }
             EnvEntry::Literal(_) => {}
             EnvEntry::File(source) | EnvEntry::Env(source) if source.is_empty() => {
-                doc.error(report, &pointer, format!("the source of {variable} is empty"), "name a file or a variable");
+                doc.error(
+                    report,
+                    &pointer,
+                    format!("the source of {variable} is empty"),
+                    "name a file or a variable",
+                );
             }
             EnvEntry::File(_) => {}
             EnvEntry::Env(source) => check_variable(doc, &pointer, source, report),
@@ -97,13 +113,19 @@ fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report)
         check_variable(doc, &at(&["pass", &index.to_string()]), variable, report);
     }
     if entry.max_result_bytes == Some(0) {
-        doc.error(report, &at(&["max_result_bytes"]), "no result has no bytes", "write how many bytes a result may have");
+        doc.error(
+            report,
+            &at(&["max_result_bytes"]),
+            "no result has no bytes",
+            "write how many bytes a result may have",
+        );
     }
     let timeout = match entry.timeout.as_deref().map(parse_duration) {
         None => DEFAULT_TIMEOUT,
         Some(Ok(timeout)) => timeout,
         Some(Err(cause)) => {
-            doc.error(report, &at(&["timeout"]), cause.to_string(), "");
+            let (what, cure) = split_cure(&cause.to_string());
+            doc.error(report, &at(&["timeout"]), what, cure.unwrap_or_default());
             DEFAULT_TIMEOUT
         }
     };

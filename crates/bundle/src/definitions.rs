@@ -117,7 +117,12 @@ fn definition(
     let schema_at = [here, &["inputSchema".to_owned()]].concat();
     let Some(schema @ Json::Object(_)) = json.get("inputSchema") else {
         let message = format!("the tool {:?} has no `inputSchema`", short(name));
-        doc.error(report, here, message, "a tool whose arguments are not described cannot be decided on: leave it out");
+        doc.error(
+            report,
+            here,
+            message,
+            "a tool whose arguments are not described cannot be decided on: leave it out",
+        );
         return None;
     };
     if schema.get("type").and_then(Json::as_str) != Some("object") {
@@ -127,14 +132,24 @@ fn definition(
     }
     if let Some((at, reference)) = foreign_reference(schema) {
         let pointer = [schema_at, at].concat();
-        let message = format!("the input schema of {:?} refers to {:?}, outside of itself", short(name), short(&reference));
-        doc.error(report, &pointer, message, "only references within the schema (`#…`) are followed: nothing is fetched");
+        let message = format!(
+            "the input schema of {:?} refers to {:?}, outside of itself",
+            short(name),
+            short(&reference)
+        );
+        doc.error(
+            report,
+            &pointer,
+            message,
+            "only references within the schema (`#…`) are followed: nothing is fetched",
+        );
         return None;
     }
     match definition_digest(json) {
-        Ok(digest) => {
-            Some((name.to_owned(), Definition { index, json: json.clone(), input_schema: schema.clone(), digest }))
-        }
+        Ok(digest) => Some((
+            name.to_owned(),
+            Definition { index, json: json.clone(), input_schema: schema.clone(), digest },
+        )),
         Err(cause) => {
             doc.error(report, here, undigestible(&cause), "");
             None
@@ -161,7 +176,9 @@ fn foreign_reference(schema: &Json) -> Option<(Pointer, String)> {
             Json::Object(members) => members.iter().find_map(|(name, member)| {
                 at.push(name.clone());
                 let found = match (name.as_str(), member) {
-                    ("$ref" | "$dynamicRef" | "$recursiveRef", Json::String(reference)) if !names_are_data => {
+                    ("$ref" | "$dynamicRef" | "$recursiveRef", Json::String(reference))
+                        if !names_are_data =>
+                    {
                         (!reference.starts_with('#')).then(|| reference.clone())
                     }
                     ("const" | "enum" | "default" | "examples", _) if !names_are_data => None,
@@ -196,7 +213,8 @@ mod tests {
 
     #[test]
     fn an_answer_and_its_result_are_the_same_definitions() {
-        let result = r#"{"tools":[{"name":"t","inputSchema":{"type":"object"}}],"instructions":"be kind","ttlMs":1}"#;
+        let result =
+            r#"{"tools":[{"name":"t","inputSchema":{"type":"object"}}],"instructions":"be kind","ttlMs":1}"#;
         let answer = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
         let (one, two) = (read(result).0.unwrap(), read(&answer).0.unwrap());
         assert_eq!(one.digest, two.digest);
@@ -211,7 +229,10 @@ mod tests {
             ("{}", "tools/x.tools.json:1:1: error: there is no list `tools`"),
             ("[]", "tools/x.tools.json:1:1: error: there is no list `tools`"),
             (r#"{"tools":[{}]}"#, "tools/x.tools.json:1:11: error: a tool without a name"),
-            ("{\"tools\":[\n{\"name\":\"t\"}]}", "tools/x.tools.json:2:1: error: the tool \"t\" has no `inputSchema`"),
+            (
+                "{\"tools\":[\n{\"name\":\"t\"}]}",
+                "tools/x.tools.json:2:1: error: the tool \"t\" has no `inputSchema`",
+            ),
             (
                 "{\"tools\":[{\"name\":\"t\",\n\"inputSchema\":{}}]}",
                 "tools/x.tools.json:2:2: error: the input schema of \"t\" does not say `\"type\": \"object\"`",

@@ -50,7 +50,8 @@ pub fn draft(
     let definitions_path = format!("tools/{server}.tools.json");
     let text = set_out(&definitions_path, answer, instructions, &mut report);
     let read = text.and_then(|text| {
-        Definitions::parse(&definitions_path, text.as_bytes(), &mut report).map(|(_, definitions)| (text, definitions))
+        Definitions::parse(&definitions_path, text.as_bytes(), &mut report)
+            .map(|(_, definitions)| (text, definitions))
     });
     let Some((text, definitions)) = read.filter(|_| report.is_passed()) else { return Err(report) };
     let mut writer = Writer { out: String::new(), guesses: 0 };
@@ -118,7 +119,9 @@ impl Writer {
     }
 
     fn manifest(&mut self, server: &ServerName, definitions: &Definitions, launch: Option<&[String]>) {
-        self.line(&format!("# What we know of the server {server}: a draft. Nothing in it has been reviewed."));
+        self.line(&format!(
+            "# What we know of the server {server}: a draft. Nothing in it has been reviewed."
+        ));
         self.line("# Every line marked `# guess:` was guessed from names, schemas and the server's own hints, none of which can be trusted.");
         self.line("# Read each tool's definition, correct the line, and take the mark away. Tools that nobody needs are best taken out: a");
         self.line("# tool that is not listed here cannot be called.");
@@ -138,19 +141,25 @@ impl Writer {
         self.line("# may be given even where no grant names it. What a result holds counts as written by anyone until `outputs` says otherwise.");
         let mut tools: Vec<(&String, &Definition)> = definitions.tools.iter().collect();
         tools.sort_by_key(|(_, definition)| definition.index);
-        let (named, unnamed): (Vec<_>, Vec<_>) = tools.into_iter().partition(|(name, _)| ToolName::new(name.as_str()).is_ok());
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            tools.into_iter().partition(|(name, _)| ToolName::new(name.as_str()).is_ok());
         self.line(if named.is_empty() { "tools: {}" } else { "tools:" });
         for (name, definition) in named {
             self.tool(name, definition);
         }
         for (name, _) in unnamed {
-            self.line(&format!("# Left out, for its name has characters that are not allowed: {}", comment(name)));
+            self.line(&format!(
+                "# Left out, for its name has characters that are not allowed: {}",
+                comment(name)
+            ));
         }
     }
 
     fn tool(&mut self, name: &str, definition: &Definition) {
         let text = |member: &str| definition.json.get(member).and_then(Json::as_str).map(comment);
-        if let Some(description) = text("description").or_else(|| text("title")).filter(|text| !text.is_empty()) {
+        if let Some(description) =
+            text("description").or_else(|| text("title")).filter(|text| !text.is_empty())
+        {
             self.line(&format!("  # {description}"));
         }
         self.line(&format!("  {}:", plain_or_quoted(name)));
@@ -236,7 +245,9 @@ mod tests {
             (draft.definitions_path.clone(), draft.definitions.clone().into_bytes()),
         ];
         match load_files(files) {
-            Ok(loaded) => Ok(loaded.snapshot.manifest(&ServerName::new("s").unwrap()).map_or(0, |m| m.tools.len())),
+            Ok(loaded) => {
+                Ok(loaded.snapshot.manifest(&ServerName::new("s").unwrap()).map_or(0, |m| m.tools.len()))
+            }
             Err(report) => Err(format!("{}\n{}", Listed(&report), draft.manifest)),
         }
     }
@@ -266,7 +277,9 @@ mod tests {
         let with = draft(&server, answer.as_bytes(), Some("be kind"), None).unwrap();
         let without = draft(&server, answer.as_bytes(), None, None).unwrap();
         assert_ne!(with.digest, without.digest);
-        assert!(with.definitions.contains("\"instructions\": \"be kind\"") && with.definitions.contains("1.10"));
+        assert!(
+            with.definitions.contains("\"instructions\": \"be kind\"") && with.definitions.contains("1.10")
+        );
         assert_eq!(passes(&with), Ok(1));
         let other = r#"{"instructions":"be rude","tools":[]}"#;
         assert!(draft(&server, other.as_bytes(), Some("be kind"), None).is_err());

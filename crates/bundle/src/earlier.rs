@@ -40,7 +40,10 @@ pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
         };
         let name = name.trim();
         if name.is_empty() || name.ends_with(['^', '~', '!', '<', '>']) {
-            return fault(format!("{:?} is no comparison here", short(rest)), "only `=` compares: write argument=value");
+            return fault(
+                format!("{:?} is no comparison here", short(rest)),
+                "only `=` compares: write argument=value",
+            );
         }
         let path: Path = match name.parse() {
             Ok(path) => path,
@@ -52,10 +55,14 @@ pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
         }
         arguments.push((path, value));
         rest = match tail.trim_start().strip_prefix(',') {
-            Some(more) if more.trim().is_empty() => return fault("a comma with nothing after it", "remove it"),
+            Some(more) if more.trim().is_empty() => {
+                return fault("a comma with nothing after it", "remove it");
+            }
             Some(more) => more.trim_start(),
             None if tail.trim().is_empty() => "",
-            None => return fault(format!("{:?} follows a value", short(tail)), "put a comma between comparisons"),
+            None => {
+                return fault(format!("{:?} follows a value", short(tail)), "put a comma between comparisons");
+            }
         };
     }
     Ok(Earlier { tool, arguments })
@@ -66,7 +73,9 @@ fn value(text: &str) -> Result<(Json, &str), EarlierFault> {
     if text.starts_with('"') {
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
         return match values.next() {
-            Some(Ok(value)) => Ok((Json::String(value), text.get(values.byte_offset()..).unwrap_or_default())),
+            Some(Ok(value)) => {
+                Ok((Json::String(value), text.get(values.byte_offset()..).unwrap_or_default()))
+            }
             _ => fault("a text in quotes does not end", "close it with a quote"),
         };
     }
@@ -76,14 +85,25 @@ fn value(text: &str) -> Result<(Json, &str), EarlierFault> {
     };
     let bare = bare.trim();
     let value = match bare {
-        "" => return fault("a comparison without a value", "write argument=value, or argument=\"\" for the empty text"),
+        "" => {
+            return fault(
+                "a comparison without a value",
+                "write argument=value, or argument=\"\" for the empty text",
+            );
+        }
         "true" => Json::Bool(true),
         "false" => Json::Bool(false),
         reference if reference.starts_with("$slot.") || reference == "$self" => {
-            return fault(format!("not supported yet: {reference} in a comparison"), "write the value itself");
+            return fault(
+                format!("not supported yet: {reference} in a comparison"),
+                "write the value itself",
+            );
         }
         structure if structure.starts_with(['[', '{', '(', '\'']) => {
-            return fault(format!("{:?} is no plain value", short(structure)), "write a number, true, false or text");
+            return fault(
+                format!("{:?} is no plain value", short(structure)),
+                "write a number, true, false or text",
+            );
         }
         number if is_json_number(number) => Json::Number(number.into()),
         text => Json::String(text.to_owned()),
@@ -103,7 +123,11 @@ mod tests {
             ("bank/approve", "bank/approve", vec![]),
             ("bank/approve()", "bank/approve", vec![]),
             ("files/read(path=/invoices/a.txt)", "files/read", vec![("path", r#""/invoices/a.txt""#)]),
-            (r#" a/b( id = 42 , name="x, \"y\")" , ok=true )"#, "a/b", vec![("id", "42"), ("name", r#""x, \"y\")""#), ("ok", "true")]),
+            (
+                r#" a/b( id = 42 , name="x, \"y\")" , ok=true )"#,
+                "a/b",
+                vec![("id", "42"), ("name", r#""x, \"y\")""#), ("ok", "true")],
+            ),
             ("a/b(list/*=3.10)", "a/b", vec![("list/*", "3.10")]),
             ("a/b(t=x (y))", "a/b", vec![("t", r#""x (y)""#)]),
         ] {

@@ -35,8 +35,7 @@ fn lexer(cause: &serde_json::Error) -> Vec<SyntaxFault> {
 
 fn place_of_error(text: &str) -> Option<Span> {
     let error = serde_json::from_str::<IgnoredAny>(text).err()?;
-    let before: usize =
-        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = before.saturating_add(error.column().saturating_sub(1)).min(text.len());
     Some(Span { start: at, end: at })
 }
@@ -67,8 +66,7 @@ impl Reader {
                         Cow::Owned(_) => node.span,
                     };
                     if entries.iter().any(|entry| entry.key == key) {
-                        let message =
-                            format!("{:?} stands twice here: remove one of the two", short(&key));
+                        let message = format!("{:?} stands twice here: remove one of the two", short(&key));
                         self.faults.push(SyntaxFault::new(Some(key_span), message));
                     }
                     entries.push(Entry { key: key.into_owned(), key_span, node });

@@ -84,7 +84,9 @@ impl Places {
             }
         };
         match doc {
-            Some(doc) => doc.tell(report, severity, doc.tree.place(pointer), &fault.message, fault.cure.clone()),
+            Some(doc) => {
+                doc.tell(report, severity, doc.tree.place(pointer), &fault.message, fault.cure.clone())
+            }
             None => {
                 let cure = fault.cure.as_deref().unwrap_or_default();
                 report.push(whole("", severity, &fault.message, cure));

@@ -319,8 +319,14 @@ impl Loader {
                     Some((format!("{} narrows itself", terms.template), "break the circle".to_owned()))
                 }
                 Some(above) if above.depth <= terms.depth => Some((
-                    format!("{parent} does not let this follow it: its `delegation.depth` is {}", above.depth),
-                    format!("a mandate that narrows it needs at least {} there", terms.depth.saturating_add(1)),
+                    format!(
+                        "{parent} does not let this follow it: its `delegation.depth` is {}",
+                        above.depth
+                    ),
+                    format!(
+                        "a mandate that narrows it needs at least {} there",
+                        terms.depth.saturating_add(1)
+                    ),
                 )),
                 Some(_) => None,
             };
@@ -358,11 +364,21 @@ fn narrows_itself<'a>(terms: &Terms, terms_of: &impl Fn(&TemplateId) -> Option<&
 }
 
 /// The definitions a manifest names, from the file beside it.
-fn definitions(files: &Files, doc: &Doc, file: &ManifestFile, report: &mut Report) -> Option<(Doc, Definitions)> {
+fn definitions(
+    files: &Files,
+    doc: &Doc,
+    file: &ManifestFile,
+    report: &mut Report,
+) -> Option<(Doc, Definitions)> {
     let path = format!("tools/{}", file.definitions);
     if crate::archive::role(&path) != Some(Role::Definitions) {
         let message = format!("{:?} is no name of a file of definitions", short(&file.definitions));
-        doc.error(report, &["definitions"], message, format!("name a file beside this one: {}.tools.json", file.server));
+        doc.error(
+            report,
+            &["definitions"],
+            message,
+            format!("name a file beside this one: {}.tools.json", file.server),
+        );
         return None;
     }
     match files.0.get(&path) {

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    ArgumentRule, EffectSet, Manifest, Path, Tool, ToolName,
-    path::Segment,
-    tool::ResourceRule,
+    ArgumentRule, EffectSet, Manifest, Path, Tool, ToolName, path::Segment, tool::ResourceRule,
 };
 
 use crate::{
@@ -76,7 +74,8 @@ fn pin(doc: &Doc, file: &ManifestFile, definitions: &Definitions, report: &mut R
         }
         Some(pin) if pin.holds(found) => {}
         Some(_) => {
-            let message = format!("the definitions in {} are not the ones that were pinned", file.definitions);
+            let message =
+                format!("the definitions in {} are not the ones that were pinned", file.definitions);
             let cure = format!("review what has changed, then write `digest: {found}`");
             doc.error_at_key(report, &["digest"], message, cure);
         }
@@ -121,7 +120,12 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
     for (path, effects) in &entry.effects_when {
         if effects.is_empty() {
             let pointer = ["tools", name, "effects_when", &path.to_string()];
-            doc.error(report, &pointer, format!("{path} adds no effect"), "name at least one, or remove the line");
+            doc.error(
+                report,
+                &pointer,
+                format!("{path} adds no effect"),
+                "name at least one, or remove the line",
+            );
         }
     }
     for (path, record) in &entry.returns {
@@ -143,12 +147,18 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
 fn check_record(doc: &Doc, name: &str, record: &RecordEntry, report: &mut Report) {
     if !is_word(name) {
         let cure = "begin with a letter, then letters, digits, `_` and `-`";
-        doc.error_at_key(report, &["records", name], format!("{:?} is no name of a record", short(name)), cure);
+        doc.error_at_key(
+            report,
+            &["records", name],
+            format!("{:?} is no name of a record", short(name)),
+            cure,
+        );
     }
     if let Some(key) = record.key.as_deref().filter(|key| *key != "@keys") {
-        let is_field = record.fields.keys().any(
-            |path| matches!(path.segments(), [Segment::Name(field)] if field == key),
-        );
+        let is_field = record
+            .fields
+            .keys()
+            .any(|path| matches!(path.segments(), [Segment::Name(field)] if field == key));
         if !is_field {
             let message = format!("the key {:?} is no field of {name}", short(key));
             let cure = "list it under `fields`, or write \"@keys\" for maps by name";

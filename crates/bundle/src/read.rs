@@ -11,7 +11,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor},
+    de::{
+        self, DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess,
+        Visitor,
+    },
 };
 use warrantor_model::{Decimal, Json};
 
@@ -41,7 +44,8 @@ pub(crate) fn read<T: DeserializeOwned>(root: &mut Node, faults: &mut Vec<ShapeF
         };
         let pointer: Pointer = error.path.iter().rev().cloned().collect();
         let holder = root.at(&pointer).map_or_else(Span::default, |node| node.span);
-        let follows = matches!(&error.kind, Kind::Missing(field) if pruned.contains(&(holder, field.clone())));
+        let follows =
+            matches!(&error.kind, Kind::Missing(field) if pruned.contains(&(holder, field.clone())));
         if !follows {
             let span = match error.kind {
                 Kind::Key => root.key_place(&pointer),
@@ -100,11 +104,9 @@ impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        let message = message.to_string();
-        // The model's errors say what is wrong, then the cure.
-        match message.rsplit_once(": ") {
-            Some((what, cure)) if !cure.contains('"') => Self::new(what).cure(cure),
-            _ => Self::new(message),
+        match split_cure(&message.to_string()) {
+            (what, Some(cure)) => Self::new(what).cure(cure),
+            (what, None) => Self::new(what),
         }
     }
 
@@ -136,9 +138,23 @@ impl de::Error for ReadError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let mut error = Self::new(format!("the field {field:?} is missing")).cure(format!("add `{field}: …`"));
+        let mut error =
+            Self::new(format!("the field {field:?} is missing")).cure(format!("add `{field}: …`"));
         error.kind = Kind::Missing(field.to_owned());
         error
+    }
+}
+
+/// The model's errors say what is wrong, then a colon and the cure. A colon within quotes is a part of what is wrong.
+pub(crate) fn split_cure(message: &str) -> (String, Option<String>) {
+    let outside = |before: &str| ['"', '`'].iter().all(|quote| before.matches(*quote).count() % 2 == 0);
+    let divided = message
+        .match_indices(": ")
+        .filter_map(|(at, colon)| Some((message.get(..at)?, message.get(at.checked_add(colon.len())?..)?)))
+        .find(|(before, _)| outside(before));
+    match divided {
+        Some((what, cure)) => (what.to_owned(), Some(cure.to_owned())),
+        None => (message.to_owned(), None),
     }
 }
 
@@ -263,7 +279,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.0.content {
-            Content::Null => Err(ReadError::new("the field is there but has no value").cure("give it a value, or remove the line")),
+            Content::Null => Err(ReadError::new("the field is there but has no value")
+                .cure("give it a value, or remove the line")),
             _ => visitor.visit_some(self),
         }
     }
@@ -394,7 +411,11 @@ impl<'de> VariantAccess<'de> for Word<'_> {
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
         Err(ReadError::new("expected a word"))
     }
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, ReadError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ReadError> {
         Err(ReadError::new("expected a word"))
     }
 }
@@ -483,7 +504,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Nullable<T> {
             fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
                 T::deserialize(deserializer).map(|value| Nullable(Some(value)))
             }
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Self::Value, D::Error> {
                 Option::deserialize(deserializer).map(Nullable)
             }
         }
@@ -512,7 +536,9 @@ impl<'de> Deserialize<'de> for OneOrMany {
                     texts.push(text);
                 }
                 if texts.is_empty() {
-                    return Err(de::Error::custom("an empty list admits nothing: name at least one, or remove the line"));
+                    return Err(de::Error::custom(
+                        "an empty list admits nothing: name at least one, or remove the line",
+                    ));
                 }
                 Ok(OneOrMany(texts))
             }
@@ -616,18 +642,35 @@ extra: [1]
 
     #[test]
     fn numbers_keep_their_digits() {
-        let mut root = yaml::parse("items: [{id: a, value: [1.10, 12345678901234567890123]}]\nsum: 0.10").unwrap();
+        let mut root =
+            yaml::parse("items: [{id: a, value: [1.10, 12345678901234567890123]}]\nsum: 0.10").unwrap();
         let read: Sample = read(&mut root, &mut Vec::new()).unwrap();
         assert_eq!(read.items[0].value.as_ref().unwrap().0.to_string(), "[1.10,12345678901234567890123]");
         assert_eq!(read.sum.unwrap().0.to_string(), "0.10");
     }
 
     #[test]
+    fn a_cure_follows_the_first_colon_that_is_not_quoted() {
+        for (message, what, cure) in [
+            ("x is wrong: write y", "x is wrong", Some("write y")),
+            ("\"a: b\" is wrong: write `c: d`", "\"a: b\" is wrong", Some("write `c: d`")),
+            ("no end: add `else: anyone`", "no end", Some("add `else: anyone`")),
+            ("`a: b` is wrong", "`a: b` is wrong", None),
+        ] {
+            assert_eq!(split_cure(message), (what.to_owned(), cure.map(str::to_owned)));
+        }
+    }
+
+    #[test]
     fn a_near_word_is_proposed() {
         let known = ["recipient", "amount", "max", "min"];
-        for (found, near) in
-            [("recipent", Some("recipient")), ("amuont", Some("amount")), ("mx", Some("max")), ("zzz", None), ("", None)]
-        {
+        for (found, near) in [
+            ("recipent", Some("recipient")),
+            ("amuont", Some("amount")),
+            ("mx", Some("max")),
+            ("zzz", None),
+            ("", None),
+        ] {
             assert_eq!(nearest(found, known), near, "{found}");
         }
     }

@@ -262,7 +262,12 @@ impl Source {
 }
 
 /// A diagnostic about the directory, or about a file whose text could not be read.
-pub(crate) fn about(severity: Severity, file: &str, message: impl Into<String>, cure: Option<String>) -> Diagnostic {
+pub(crate) fn about(
+    severity: Severity,
+    file: &str,
+    message: impl Into<String>,
+    cure: Option<String>,
+) -> Diagnostic {
     Diagnostic {
         severity,
         file: file.to_owned(),
@@ -292,7 +297,8 @@ mod tests {
             (14, "people.yaml:3:1"),
             (99, "people.yaml:3:2"),
         ] {
-            let found = source.diagnostic(Severity::Error, Some(Span { start: offset, end: offset }), "m", None);
+            let found =
+                source.diagnostic(Severity::Error, Some(Span { start: offset, end: offset }), "m", None);
             assert_eq!(found.place(), place, "offset {offset}");
         }
     }

@@ -53,8 +53,15 @@ pub struct UnknownKind {
 
 impl FileKind {
     /// Every format.
-    pub const ALL: [Self; 7] =
-        [Self::People, Self::Agents, Self::Trackers, Self::Manifest, Self::Mandate, Self::Config, Self::Trace];
+    pub const ALL: [Self; 7] = [
+        Self::People,
+        Self::Agents,
+        Self::Trackers,
+        Self::Manifest,
+        Self::Mandate,
+        Self::Config,
+        Self::Trace,
+    ];
 
     /// The word for it on the command line.
     #[must_use]

@@ -78,7 +78,10 @@ fn fill(text: &str, values: &[(&str, String)]) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
         out.push_str(before);
-        match values.iter().find_map(|(hole, value)| Some((value, after.strip_prefix(*hole)?.strip_prefix("}}")?))) {
+        match values
+            .iter()
+            .find_map(|(hole, value)| Some((value, after.strip_prefix(*hole)?.strip_prefix("}}")?)))
+        {
             Some((value, tail)) => {
                 out.push_str(value);
                 rest = tail;
@@ -112,8 +115,14 @@ mod tests {
 
     #[test]
     fn the_starter_passes_its_own_check_without_a_word() {
-        for (root, person) in [("/home/alice", "alice"), ("/", "a@b.example"), ("/tmp/a \"b\" {{person}} é/", "0"), ("/x: #y", "no")] {
-            let loaded = load_files(files(root, person)).unwrap_or_else(|report| panic!("{root}\n{}", Listed(&report)));
+        for (root, person) in [
+            ("/home/alice", "alice"),
+            ("/", "a@b.example"),
+            ("/tmp/a \"b\" {{person}} é/", "0"),
+            ("/x: #y", "no"),
+        ] {
+            let loaded = load_files(files(root, person))
+                .unwrap_or_else(|report| panic!("{root}\n{}", Listed(&report)));
             assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
             let template = &loaded.templates[&STARTER_MANDATE.parse().unwrap()];
             assert_eq!(template.terms.person.as_str(), person);

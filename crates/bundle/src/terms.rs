@@ -3,7 +3,9 @@
 //! What this version does not enforce yet is refused here with its name and its place. Ignoring a `from` would grant more than its author wrote.
 
 use warrantor_model::{
-    Bounds, EffectSet, GroupName, Grant, Json, Limits, Match, Path, Terms, mandate::{Asked, Lifetime, TextTemplate}, time::parse_duration,
+    Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Path, Terms,
+    mandate::{Asked, Lifetime, TextTemplate},
+    time::parse_duration,
 };
 
 use crate::{
@@ -83,14 +85,23 @@ impl Reader<'_> {
 
     fn terms(&mut self, file: MandateFile) -> Option<Terms> {
         if file.purpose.trim().is_empty() {
-            self.error(&below(&[], &["purpose"]), "the purpose is empty", "say in a line what the task is for");
+            self.error(
+                &below(&[], &["purpose"]),
+                "the purpose is empty",
+                "say in a line what the task is for",
+            );
         }
         if !file.quoted.is_empty() {
             let cure = "leave what others wrote out of the request, and `quoted` empty";
             self.not_supported_yet(&below(&[], &["quoted"]), "`quoted` parts of the request", cure);
         }
         if file.grants.is_empty() {
-            self.doc.warn(self.report, &["grants"], "nothing is granted, so every call is denied", "add a grant");
+            self.doc.warn(
+                self.report,
+                &["grants"],
+                "nothing is granted, so every call is denied",
+                "add a grant",
+            );
         }
         let lifetime = self.lifetime(&file);
         let limits = self.limits(&[], file.limits);
@@ -118,7 +129,8 @@ impl Reader<'_> {
             (Some(text), None) => match parse_duration(text) {
                 Ok(duration) => Some(Lifetime::For(duration)),
                 Err(cause) => {
-                    self.error(&below(&[], &["expires_in"]), cause.to_string(), "");
+                    let (what, cure) = read::split_cure(&cause.to_string());
+                    self.error(&below(&[], &["expires_in"]), what, cure.unwrap_or_default());
                     None
                 }
             },
@@ -129,7 +141,11 @@ impl Reader<'_> {
                 None
             }
             (None, None) => {
-                self.error(&[], "the mandate has no end", "add `expires_in: 30m` or `expires_at: …`: no authority is standing");
+                self.error(
+                    &[],
+                    "the mandate has no end",
+                    "add `expires_in: 30m` or `expires_at: …`: no authority is standing",
+                );
                 None
             }
         }
@@ -139,7 +155,11 @@ impl Reader<'_> {
         for (path, most) in &entry.sum {
             if most.0.is_sign_negative() && !most.0.is_zero() {
                 let pointer = below(above, &["limits", "sum", &path.to_string()]);
-                self.error(&pointer, format!("a sum of at most {} admits nothing", most.0), "write a number that is not negative");
+                self.error(
+                    &pointer,
+                    format!("a sum of at most {} admits nothing", most.0),
+                    "write a number that is not negative",
+                );
             }
         }
         Limits {
@@ -169,7 +189,13 @@ impl Reader<'_> {
             }
         }
         let limits = self.limits(&here, entry.limits);
-        Some(Grant { matches: matches?, arguments: arguments.into_iter().collect::<Option<_>>()?, limits, ask, after })
+        Some(Grant {
+            matches: matches?,
+            arguments: arguments.into_iter().collect::<Option<_>>()?,
+            limits,
+            ask,
+            after,
+        })
     }
 
     fn matches(&mut self, here: &[String], entry: &GrantEntry) -> Option<Match> {
@@ -182,7 +208,11 @@ impl Reader<'_> {
         let mut supported = true;
         for (field, _) in later.iter().filter(|(_, given)| given.is_some()) {
             supported = false;
-            self.not_supported_yet(&below(here, &[field]), &format!("grants of a `{field}`"), "grant tools only");
+            self.not_supported_yet(
+                &below(here, &[field]),
+                &format!("grants of a `{field}`"),
+                "grant tools only",
+            );
         }
         if !supported {
             return None;
@@ -191,14 +221,22 @@ impl Reader<'_> {
             (Some(tool), None, None) => match &entry.except {
                 None => Some(Match::Tool(tool.clone())),
                 Some(_) => {
-                    self.error(&below(here, &["except"]), "`except` takes tools out of an effects grant, and this grant names one tool", "remove it");
+                    self.error(
+                        &below(here, &["except"]),
+                        "`except` takes tools out of an effects grant, and this grant names one tool",
+                        "remove it",
+                    );
                     None
                 }
             },
             (None, Some(effects), Some(servers)) => {
                 for (field, empty) in [("effects", effects.is_empty()), ("servers", servers.is_empty())] {
                     if empty {
-                        self.error(&below(here, &[field]), format!("`{field}` is empty, so the grant matches nothing"), "name at least one");
+                        self.error(
+                            &below(here, &[field]),
+                            format!("`{field}` is empty, so the grant matches nothing"),
+                            "name at least one",
+                        );
                     }
                 }
                 Some(Match::Effects {
@@ -208,7 +246,11 @@ impl Reader<'_> {
                 })
             }
             (Some(_), _, _) => {
-                self.error(here, "the grant names a tool and effects or servers", "make two grants of it: one with `tool`, one with `effects` and `servers`");
+                self.error(
+                    here,
+                    "the grant names a tool and effects or servers",
+                    "make two grants of it: one with `tool`, one with `effects` and `servers`",
+                );
                 None
             }
             (None, Some(_), None) => {
@@ -220,7 +262,11 @@ impl Reader<'_> {
                 None
             }
             (None, None, None) => {
-                self.error(here, "the grant does not say which tools it grants", "add `tool: server/tool`, or `effects: […]` and `servers: […]`");
+                self.error(
+                    here,
+                    "the grant does not say which tools it grants",
+                    "add `tool: server/tool`, or `effects: […]` and `servers: […]`",
+                );
                 None
             }
         }
@@ -243,7 +289,11 @@ impl Reader<'_> {
         let pointer = below(here, &["arguments", &path.to_string()]);
         let doc = self.doc;
         let Some(node) = doc.tree.at(&pointer) else {
-            self.error(&pointer, format!("the path {path} is written in an unusual form"), "write it without needless escapes");
+            self.error(
+                &pointer,
+                format!("the path {path} is written in an unusual form"),
+                "write it without needless escapes",
+            );
             return None;
         };
         Some((path.clone(), self.bounds(&pointer, node)?))
@@ -268,8 +318,11 @@ impl Reader<'_> {
         let entry = entry?;
         self.sources(here, &entry);
         let template = self.template(here, entry.template.as_deref(), &others);
-        let mentions_slots = |value: &Option<Value>| value.as_ref().and_then(|v| v.0.as_str()).is_some_and(is_reference);
-        if mentions_slots(&entry.equals) || entry.one_of.iter().flatten().any(|v| v.0.as_str().is_some_and(is_reference)) {
+        let mentions_slots =
+            |value: &Option<Value>| value.as_ref().and_then(|v| v.0.as_str()).is_some_and(is_reference);
+        if mentions_slots(&entry.equals)
+            || entry.one_of.iter().flatten().any(|v| v.0.as_str().is_some_and(is_reference))
+        {
             let message = "the text is compared as it is written: slots are not filled in here";
             self.doc.warn(self.report, here, message, "write the value itself");
         }
@@ -303,10 +356,18 @@ impl Reader<'_> {
         ];
         for (field, _) in given.iter().filter(|(_, given)| *given) {
             let what = format!("`{field}`: where a value comes from is not traced");
-            self.not_supported_yet(&below(here, &[field]), &what, "bound the value itself, with `equals`, `in` or `within`");
+            self.not_supported_yet(
+                &below(here, &[field]),
+                &what,
+                "bound the value itself, with `equals`, `in` or `within`",
+            );
         }
         if entry.one_of.as_ref().is_some_and(Vec::is_empty) {
-            self.error(&below(here, &["in"]), "an empty list admits nothing", "name at least one value, or write `absent: true`");
+            self.error(
+                &below(here, &["in"]),
+                "an empty list admits nothing",
+                "name at least one value, or write `absent: true`",
+            );
         }
     }
 
@@ -331,7 +392,8 @@ impl Reader<'_> {
         let mut holes = std::collections::BTreeMap::new();
         for other in others {
             if !names.contains(&other.key.as_str()) {
-                let message = format!("{:?} is no bound, and the template has no hole of that name", short(&other.key));
+                let message =
+                    format!("{:?} is no bound, and the template has no hole of that name", short(&other.key));
                 let cure = format!("its holes are: {}", names.join(", "));
                 self.doc.tell(self.report, Severity::Error, other.key_span, message, Some(cure));
             } else if let Some(bounds) = self.bounds(&below(here, &[&other.key]), &other.node) {
@@ -350,4 +412,3 @@ fn is_reference(text: &str) -> bool {
 fn hole_names(text: &str) -> Vec<&str> {
     text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect()
 }
-

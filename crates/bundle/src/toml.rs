@@ -55,7 +55,10 @@ fn node(value: &Spanned<DeValue<'_>>, faults: &mut Vec<SyntaxFault>) -> Node {
 
 fn number(text: &str, span: Span, faults: &mut Vec<SyntaxFault>) -> Content {
     if !is_json_number(text) {
-        faults.push(SyntaxFault::new(Some(span), format!("{text} is no plain decimal number: write it without sign, base or name")));
+        faults.push(SyntaxFault::new(
+            Some(span),
+            format!("{text} is no plain decimal number: write it without sign, base or name"),
+        ));
     }
     Content::Number(text.into())
 }

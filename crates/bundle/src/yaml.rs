@@ -68,7 +68,10 @@ fn bytes(span: &granit_parser::Span) -> Span {
 
 fn scan_fault(error: &ScanError) -> SyntaxFault {
     let at = error.marker().byte_offset();
-    SyntaxFault::new(at.map(|at| Span { start: at, end: at }), format!("not well-formed YAML: {}", error.info()))
+    SyntaxFault::new(
+        at.map(|at| Span { start: at, end: at }),
+        format!("not well-formed YAML: {}", error.info()),
+    )
 }
 
 /// A container that is being filled.
@@ -124,7 +127,11 @@ impl Reader {
                 true
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.fault(span, "an alias", "write the value out: what one line means must not depend on another");
+                self.fault(
+                    span,
+                    "an alias",
+                    "write the value out: what one line means must not depend on another",
+                );
                 self.value(Node { span, content: Content::Null });
                 true
             }
@@ -192,8 +199,10 @@ impl Reader {
             return Content::String(text.to_owned());
         }
         // A plain key is the text that was written, whatever it would be as a value.
-        let is_key =
-            self.stack.last().is_some_and(|open| matches!(open.node.content, Content::Map(_)) && open.key.is_none());
+        let is_key = self
+            .stack
+            .last()
+            .is_some_and(|open| matches!(open.node.content, Content::Map(_)) && open.key.is_none());
         if is_key {
             return Content::String(text.to_owned());
         }
@@ -203,7 +212,8 @@ impl Reader {
             "false" => Content::Bool(false),
             number if is_json_number(number) => Content::Number(number.into()),
             doubtful if reads_two_ways(doubtful) => {
-                let message = format!("{:?} is read in different ways by different readers of YAML", short(doubtful));
+                let message =
+                    format!("{:?} is read in different ways by different readers of YAML", short(doubtful));
                 self.fault(span, message, "put it in quotes if it is text; write true, false, null or a plain decimal number if it is not");
                 Content::Null
             }
@@ -244,7 +254,11 @@ fn reads_two_ways(text: &str) -> bool {
     let dots = unsigned.matches('.').count();
     let decimal = dots <= 1 && all("_.", unsigned);
     let exponent = unsigned.split_once('e').is_some_and(|(mantissa, exponent)| {
-        dots <= 1 && !mantissa.is_empty() && all("_.", mantissa) && !exponent.is_empty() && all("+-", exponent)
+        dots <= 1
+            && !mantissa.is_empty()
+            && all("_.", mantissa)
+            && !exponent.is_empty()
+            && all("+-", exponent)
     });
     sexagesimal || decimal || exponent || radix("0x", "abcdef_") || radix("0o", "_") || radix("0b", "_")
 }

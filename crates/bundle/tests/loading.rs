@@ -1,12 +1,19 @@
 //! Bundles that load, and bundles that do not, with the line that says why.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 use std::{fs, path::Path};
 
 use proptest::prelude::*;
 use warrantor_bundle::{
-    EnvEntry, FileKind, Listed, Loaded, Report, Severity, check, load, load_files, parse_any, parse_definitions,
-    terms_from_document,
+    EnvEntry, FileKind, Listed, Loaded, Report, Severity, check, load, load_files, parse_any,
+    parse_definitions, terms_from_document,
 };
 use warrantor_model::{Json, Match, mandate::Lifetime};
 
@@ -104,80 +111,385 @@ fn an_empty_bundle_loads_and_grants_nothing() {
 fn every_fault_is_told_in_its_line() {
     let mut missed = Vec::new();
     for (file, right, wrong, expected) in [
-        ("people.yaml", "id: alice", "id: al/ice", "people.yaml:2:9: a person's id has the character '/' at byte 2"),
-        ("people.yaml", "subject: \"17\"", "subject: 17", "people.yaml:8:14: expected text, found the number 17"),
+        (
+            "people.yaml",
+            "id: alice",
+            "id: al/ice",
+            "people.yaml:2:9: a person's id has the character '/' at byte 2",
+        ),
+        (
+            "people.yaml",
+            "subject: \"17\"",
+            "subject: 17",
+            "people.yaml:8:14: expected text, found the number 17",
+        ),
         ("people.yaml", "subject: \"17\"", "subject: \"\"", "people.yaml:8:14: the subject of bob is empty"),
         ("people.yaml", "id: bob", "id: alice", "people.yaml:6:9: the person alice stands twice"),
-        ("people.yaml", "subject: \"17\"", "subject: 00u1", "people.yaml:8:14: issuer and subject of bob are those of another person"),
-        ("people.yaml", "groups: [finance]", "groups: [finance", "people.yaml:6:3: not well-formed YAML"),
-        ("people.yaml", "    groups", "    gruops", "people.yaml:5:5: the field \"gruops\" is not known here"),
-        ("agents.yaml", "owner: alice", "owner: carol", "agents.yaml:3:12: the owner carol is not in people.yaml"),
+        (
+            "people.yaml",
+            "subject: \"17\"",
+            "subject: 00u1",
+            "people.yaml:8:14: issuer and subject of bob are those of another person",
+        ),
+        ("people.yaml", "groups: [finance]", "groups: [finance", "people.yaml:6:7: not well-formed YAML"),
+        (
+            "people.yaml",
+            "    groups",
+            "    gruops",
+            "people.yaml:5:5: the field \"gruops\" is not known here",
+        ),
+        (
+            "agents.yaml",
+            "owner: alice",
+            "owner: carol",
+            "agents.yaml:3:12: the owner carol is not in people.yaml",
+        ),
         ("agents.yaml", "[\"group:finance\"]", "[]", "agents.yaml:4:5: nobody sponsors invoice-bot"),
-        ("agents.yaml", "[\"group:finance\"]", "[alice, \"group:x\"]", "agents.yaml:4:23: the sponsor group:x is not in people.yaml"),
-        ("agents.yaml", "    ceiling: { servers: [bank], effects: [read, pay] }\n", "", "agents.yaml:2:5: the field \"ceiling\" is missing"),
-        ("tools/bank.yaml", "definitions: bank", "definitions: ../bank", "tools/bank.yaml:2:14: \"../bank.tools.json\" is no name of a file of definitions"),
-        ("tools/bank.yaml", "definitions: bank", "definitions: bonk", "tools/bank.yaml:2:14: there is no file tools/bonk.tools.json"),
-        ("tools/bank.yaml", "digest: sha256:", "digest: sha256:0000000000000000000000000000000000000000000000000000000000000000 #", "tools/bank.yaml:3:1: the definitions in bank.tools.json are not the ones that were pinned"),
+        (
+            "agents.yaml",
+            "[\"group:finance\"]",
+            "[alice, \"group:x\"]",
+            "agents.yaml:4:23: the sponsor group:x is not in people.yaml",
+        ),
+        (
+            "agents.yaml",
+            "    ceiling: { servers: [bank], effects: [read, pay] }\n",
+            "",
+            "agents.yaml:2:5: the field \"ceiling\" is missing",
+        ),
+        (
+            "tools/bank.yaml",
+            "definitions: bank",
+            "definitions: ../bank",
+            "tools/bank.yaml:2:14: \"../bank.tools.json\" is no name of a file of definitions",
+        ),
+        (
+            "tools/bank.yaml",
+            "definitions: bank",
+            "definitions: bonk",
+            "tools/bank.yaml:2:14: there is no file tools/bonk.tools.json",
+        ),
+        (
+            "tools/bank.yaml",
+            "digest: sha256:",
+            "digest: sha256:0000000000000000000000000000000000000000000000000000000000000000 #",
+            "tools/bank.yaml:3:1: the definitions in bank.tools.json are not the ones that were pinned",
+        ),
         ("tools/bank.yaml", "effects: [pay]", "effects: []", "tools/bank.yaml:8:5: send_money has no effect"),
-        ("tools/bank.yaml", "  list_payees:", "  list_payes:", "tools/bank.yaml:12:3: the server defines no tool list_payes"),
-        ("tools/bank.yaml", "\"*\": Payee", "\"*\": Payer", "tools/bank.yaml:12:57: there is no record \"Payer\" here"),
-        ("tools/bank.yaml", "key: iban", "key: bic", "tools/bank.yaml:5:17: the key \"bic\" is no field of Payee"),
-        ("tools/bank.yaml", "writer: self }, name", "writer: { \"[x]\": self, else: anyone } }, name", "tools/bank.yaml:5:70: \"[x]\" is no condition"),
-        ("tools/bank.yaml", "writer: self }, name", "writer: { \"[x=1]\": self } }, name", "tools/bank.yaml:5:60: there is no writer for the other cases"),
-        ("tools/bank.yaml", "writer: self }, name", "writer: { \"[x=]\": self, else: anyone } }, name", "tools/bank.yaml:5:70: x is compared with nothing"),
-        ("tools/bank.yaml", "id: recipient", "id: recipent", "tools/bank.yaml:9:36: recipent is no argument of bank/send_money"),
-        ("tools/bank.yaml", "kind: number", "kind: numbre", "tools/bank.yaml:10:81: \"numbre\" is not known here"),
-        ("tools/bank.tools.json", "\"type\": \"number\", \"multipleOf\": 0.01", "\"$ref\": \"https://x.example/s\"", "tools/bank.tools.json:10:31: the input schema of \"send_money\" refers to \"https://x.example/s\", outside of itself"),
-        ("tools/bank.tools.json", "\"Sends money\"", "\"Sends money\",", "tools/bank.tools.json:6:7: not well-formed JSON"),
+        (
+            "tools/bank.yaml",
+            "  list_payees:",
+            "  list_payes:",
+            "tools/bank.yaml:12:3: the server defines no tool list_payes",
+        ),
+        (
+            "tools/bank.yaml",
+            "\"*\": Payee",
+            "\"*\": Payer",
+            "tools/bank.yaml:12:51: there is no record \"Payer\" here",
+        ),
+        (
+            "tools/bank.yaml",
+            "key: iban",
+            "key: bic",
+            "tools/bank.yaml:5:17: the key \"bic\" is no field of Payee",
+        ),
+        (
+            "tools/bank.yaml",
+            "writer: self }, name",
+            "writer: { \"[x]\": self, else: anyone } }, name",
+            "tools/bank.yaml:5:66: \"[x]\" is no condition",
+        ),
+        (
+            "tools/bank.yaml",
+            "writer: self }, name",
+            "writer: { \"[x=1]\": self } }, name",
+            "tools/bank.yaml:5:56: there is no writer for the other cases",
+        ),
+        (
+            "tools/bank.yaml",
+            "writer: self }, name",
+            "writer: { \"[x=]\": self, else: anyone } }, name",
+            "tools/bank.yaml:5:66: x is compared with nothing",
+        ),
+        (
+            "tools/bank.yaml",
+            "id: recipient",
+            "id: recipent",
+            "tools/bank.yaml:9:36: recipent is no argument of bank/send_money",
+        ),
+        (
+            "tools/bank.yaml",
+            "kind: number",
+            "kind: numbre",
+            "tools/bank.yaml:10:81: \"numbre\" is not known here",
+        ),
+        (
+            "tools/bank.tools.json",
+            "\"type\": \"number\", \"multipleOf\": 0.01",
+            "\"$ref\": \"https://x.example/s\"",
+            "tools/bank.tools.json:10:31: the input schema of \"send_money\" refers to \"https://x.example/s\", outside of itself",
+        ),
+        (
+            "tools/bank.tools.json",
+            "\"Sends money\"",
+            "\"Sends money\",",
+            "tools/bank.tools.json:5:36: not well-formed JSON",
+        ),
         ("policies/base.cedar", "permit (principal,", "permit (principle,", "policies/base.cedar:2:9: "),
         ("policies/base.cedar", "arguments.amount.less", "arguments.amuont.less", "policies/base.cedar:6:"),
         ("policies/base.cedar", "bank/send_money", "bank/send_mony", "policies/base.cedar:5:"),
-        ("mandates/pay.yaml", "person: alice", "person: carol", "mandates/pay.yaml:2:9: carol is not a known person"),
-        ("mandates/pay.yaml", "agent: invoice-bot", "agent: other-bot", "mandates/pay.yaml:3:8: other-bot is not a known agent"),
-        ("mandates/pay.yaml", "purpose: settle the invoice", "purpose: \" \"", "mandates/pay.yaml:4:10: the purpose is empty"),
+        (
+            "mandates/pay.yaml",
+            "person: alice",
+            "person: carol",
+            "mandates/pay.yaml:2:9: carol is not a known person",
+        ),
+        (
+            "mandates/pay.yaml",
+            "agent: invoice-bot",
+            "agent: other-bot",
+            "mandates/pay.yaml:3:8: other-bot is not a known agent",
+        ),
+        (
+            "mandates/pay.yaml",
+            "purpose: settle the invoice",
+            "purpose: \" \"",
+            "mandates/pay.yaml:4:10: the purpose is empty",
+        ),
         ("mandates/pay.yaml", "expires_in: 30m\n", "", "mandates/pay.yaml:1:1: the mandate has no end"),
-        ("mandates/pay.yaml", "expires_in: 30m", "expires_in: soon", "mandates/pay.yaml:5:13: \"soon\" is no duration"),
-        ("mandates/pay.yaml", "expires_in: 30m", "expires_in: 30m\nexpires_at: 2031-01-31T12:00:00Z", "mandates/pay.yaml:6:13: the mandate ends twice"),
-        ("mandates/pay.yaml", "expires_in: 30m", "expires_at: 2031-01-31", "mandates/pay.yaml:5:13: \"2031-01-31\" is no instant"),
-        ("mandates/pay.yaml", "expires_in: 30m", "expires_in:", "mandates/pay.yaml:5:1: the field is there but has no value"),
-        ("mandates/pay.yaml", "calls: 40", "calls: forty", "mandates/pay.yaml:7:18: expected a whole number, found the text \"forty\""),
-        ("mandates/pay.yaml", "    servers: [bank]\n", "", "mandates/pay.yaml:9:5: the grant names effects but no servers"),
-        ("mandates/pay.yaml", "effects: [read]\n    ", "", "mandates/pay.yaml:9:5: the grant names servers but no effects"),
+        (
+            "mandates/pay.yaml",
+            "expires_in: 30m",
+            "expires_in: soon",
+            "mandates/pay.yaml:5:13: \"soon\" is no duration",
+        ),
+        (
+            "mandates/pay.yaml",
+            "expires_in: 30m",
+            "expires_in: 30m\nexpires_at: 2031-01-31T12:00:00Z",
+            "mandates/pay.yaml:6:13: the mandate ends twice",
+        ),
+        (
+            "mandates/pay.yaml",
+            "expires_in: 30m",
+            "expires_at: 2031-01-31",
+            "mandates/pay.yaml:5:13: \"2031-01-31\" is no instant",
+        ),
+        (
+            "mandates/pay.yaml",
+            "expires_in: 30m",
+            "expires_in:",
+            "mandates/pay.yaml:5:1: the field is there but has no value",
+        ),
+        (
+            "mandates/pay.yaml",
+            "calls: 40",
+            "calls: forty",
+            "mandates/pay.yaml:7:18: expected a whole number, found the text \"forty\"",
+        ),
+        (
+            "mandates/pay.yaml",
+            "    servers: [bank]\n",
+            "",
+            "mandates/pay.yaml:9:5: the grant names effects but no servers",
+        ),
+        (
+            "mandates/pay.yaml",
+            "effects: [read]\n    ",
+            "",
+            "mandates/pay.yaml:9:5: the grant names servers but no effects",
+        ),
         ("mandates/pay.yaml", "effects: [read]", "effects: []", "mandates/pay.yaml:9:5: `effects` is empty"),
-        ("mandates/pay.yaml", "effects: [read]", "tool: bank/list_payees", "mandates/pay.yaml:9:5: the grant names a tool and effects or servers"),
-        ("mandates/pay.yaml", "effects: [read]\n    servers: [bank]", "ask: person", "mandates/pay.yaml:9:5: the grant does not say which tools it grants"),
-        ("mandates/pay.yaml", "tool: bank/send_money", "tool: bank/send_money\n    except: [bank/list_payees]", "mandates/pay.yaml:12:5: `except` takes tools out of an effects grant"),
-        ("mandates/pay.yaml", "tool: bank/send_money", "tool: send_money", "mandates/pay.yaml:11:11: \"send_money\" is no tool reference"),
-        ("mandates/pay.yaml", "tool: bank/send_money", "tool: bank/send_mony", "mandates/pay.yaml:11:11: bank/send_mony is not a known tool"),
-        ("mandates/pay.yaml", "      amount: {", "      amuont: {", "mandates/pay.yaml:14:7: amuont is no argument here"),
-        ("mandates/pay.yaml", "      amount: {", "      \"a~\": {", "mandates/pay.yaml:14:7: \"a~\" has a `~` that escapes nothing"),
-        ("mandates/pay.yaml", "max: 1200.10 }", "mx: 1200.10 }", "mandates/pay.yaml:14:17: the bound \"mx\" is not known here"),
-        ("mandates/pay.yaml", "max: 1200.10 }", "max: }", "mandates/pay.yaml:14:17: the field is there but has no value"),
-        ("mandates/pay.yaml", "max: 1200.10 }", "max: many }", "mandates/pay.yaml:14:22: \"many\" has no order here"),
-        ("mandates/pay.yaml", "{ max: 1200.10 }", "1200", "mandates/pay.yaml:14:15: expected bounds, found the number 1200"),
-        ("mandates/pay.yaml", "in: [DE1, DE2]", "in: []", "mandates/pay.yaml:13:20: an empty list admits nothing"),
+        (
+            "mandates/pay.yaml",
+            "effects: [read]",
+            "tool: bank/list_payees",
+            "mandates/pay.yaml:9:5: the grant names a tool and effects or servers",
+        ),
+        (
+            "mandates/pay.yaml",
+            "effects: [read]\n    servers: [bank]",
+            "ask: person",
+            "mandates/pay.yaml:9:5: the grant does not say which tools it grants",
+        ),
+        (
+            "mandates/pay.yaml",
+            "tool: bank/send_money",
+            "tool: bank/send_money\n    except: [bank/list_payees]",
+            "mandates/pay.yaml:12:5: `except` takes tools out of an effects grant",
+        ),
+        (
+            "mandates/pay.yaml",
+            "tool: bank/send_money",
+            "tool: send_money",
+            "mandates/pay.yaml:11:11: \"send_money\" is no tool reference",
+        ),
+        (
+            "mandates/pay.yaml",
+            "tool: bank/send_money",
+            "tool: bank/send_mony",
+            "mandates/pay.yaml:11:11: bank/send_mony is not a known tool",
+        ),
+        (
+            "mandates/pay.yaml",
+            "      amount: {",
+            "      amuont: {",
+            "mandates/pay.yaml:14:7: amuont is no argument here",
+        ),
+        (
+            "mandates/pay.yaml",
+            "      amount: {",
+            "      \"a~\": {",
+            "mandates/pay.yaml:14:7: \"a~\" has a `~` that escapes nothing",
+        ),
+        (
+            "mandates/pay.yaml",
+            "max: 1200.10 }",
+            "mx: 1200.10 }",
+            "mandates/pay.yaml:14:17: the bound \"mx\" is not known here",
+        ),
+        (
+            "mandates/pay.yaml",
+            "max: 1200.10 }",
+            "max: }",
+            "mandates/pay.yaml:14:17: the field is there but has no value",
+        ),
+        (
+            "mandates/pay.yaml",
+            "max: 1200.10 }",
+            "max: many }",
+            "mandates/pay.yaml:14:22: \"many\" has no order here",
+        ),
+        (
+            "mandates/pay.yaml",
+            "{ max: 1200.10 }",
+            "1200",
+            "mandates/pay.yaml:14:15: expected bounds, found the number 1200",
+        ),
+        (
+            "mandates/pay.yaml",
+            "in: [DE1, DE2]",
+            "in: []",
+            "mandates/pay.yaml:13:20: an empty list admits nothing",
+        ),
         ("mandates/pay.yaml", "matches: \"[0-9]+\"", "matches: \"[0-9\"", "mandates/pay.yaml:15:"),
-        ("mandates/pay.yaml", "n: { matches", "m: { matches", "mandates/pay.yaml:15:42: \"m\" is no bound, and the template has no hole of that name"),
-        ("mandates/pay.yaml", "n: { matches", "n: { match", "mandates/pay.yaml:15:47: the bound \"match\" is not known here"),
-        ("mandates/pay.yaml", "Invoice {n}", "Invoice {n} {max}", "mandates/pay.yaml:15:28: the hole {max} has the name of a bound"),
-        ("mandates/pay.yaml", "sum: { amount: 1200.10 }", "sum: { amount: -1 }", "mandates/pay.yaml:16:38: a sum of at most -1 admits nothing"),
-        ("mandates/pay.yaml", "sum: { amount: 1200.10 }", "sum: { amount: \"1200\" }", "mandates/pay.yaml:16:38: expected a number, found \"1200\""),
-        ("mandates/pay.yaml", "after: [\"bank/list_payees\"]", "after: [\"bank/list_payees(\"]", "mandates/pay.yaml:17:13: \"bank/list_payees(\" does not end with `)`"),
-        ("mandates/pay.yaml", "after: [\"bank/list_payees\"]", "ask: group:x y", "mandates/pay.yaml:17:10: \"group:x y\" is nobody who could be asked"),
-        ("mandates/part.yaml", "id: part", "id: pay", "mandates/pay.yaml:1:5: another file states the mandate pay already"),
-        ("mandates/part.yaml", "parent: pay", "parent: play", "mandates/part.yaml:4:9: there is no mandate play to narrow"),
+        (
+            "mandates/pay.yaml",
+            "n: { matches",
+            "m: { matches",
+            "mandates/pay.yaml:15:43: \"m\" is no bound, and the template has no hole of that name",
+        ),
+        (
+            "mandates/pay.yaml",
+            "n: { matches",
+            "n: { match",
+            "mandates/pay.yaml:15:48: the bound \"match\" is not known here",
+        ),
+        (
+            "mandates/pay.yaml",
+            "Invoice {n}",
+            "Invoice {n} {max}",
+            "mandates/pay.yaml:15:28: the hole {max} has the name of a bound",
+        ),
+        (
+            "mandates/pay.yaml",
+            "sum: { amount: 1200.10 }",
+            "sum: { amount: -1 }",
+            "mandates/pay.yaml:16:40: a sum of at most -1 admits nothing",
+        ),
+        (
+            "mandates/pay.yaml",
+            "sum: { amount: 1200.10 }",
+            "sum: { amount: \"1200\" }",
+            "mandates/pay.yaml:16:40: expected a number, found \"1200\"",
+        ),
+        (
+            "mandates/pay.yaml",
+            "after: [\"bank/list_payees\"]",
+            "after: [\"bank/list_payees(\"]",
+            "mandates/pay.yaml:17:13: \"bank/list_payees(\" does not end with `)`",
+        ),
+        (
+            "mandates/pay.yaml",
+            "after: [\"bank/list_payees\"]",
+            "ask: group:x y",
+            "mandates/pay.yaml:17:10: \"group:x y\" is nobody who could be asked",
+        ),
+        (
+            "mandates/part.yaml",
+            "id: part",
+            "id: pay",
+            "mandates/pay.yaml:1:5: another file states the mandate pay already",
+        ),
+        (
+            "mandates/part.yaml",
+            "parent: pay",
+            "parent: play",
+            "mandates/part.yaml:4:9: there is no mandate play to narrow",
+        ),
         ("mandates/part.yaml", "parent: pay", "parent: part", "mandates/part.yaml:4:9: part narrows itself"),
-        ("mandates/pay.yaml", "depth: 1", "depth: 0", "mandates/part.yaml:4:9: pay does not let this follow it"),
-        ("mandates/pay.yaml", "id: pay\n", "id: pay\nid: pay\n", "mandates/pay.yaml:2:1: \"id\" stands twice here"),
-        ("mandates/pay.yaml", "max: 1200.10", "max: 0x10", "mandates/pay.yaml:14:22: \"0x10\" is read in different ways"),
-        ("warrantor.toml", "servers.bank", "servers.bonk", "warrantor.toml:1:10: the server bonk has no manifest"),
-        ("warrantor.toml", "timeout = \"5s\"", "timeout = \"5 parsecs\"", "warrantor.toml:3:11: \"5 parsecs\" is no duration"),
-        ("warrantor.toml", "timeout = \"5s\"", "timeout = 5", "warrantor.toml:3:11: expected text, found the number 5"),
+        (
+            "mandates/pay.yaml",
+            "depth: 1",
+            "depth: 0",
+            "mandates/part.yaml:4:9: pay does not let this follow it",
+        ),
+        (
+            "mandates/pay.yaml",
+            "id: pay\n",
+            "id: pay\nid: pay\n",
+            "mandates/pay.yaml:2:1: \"id\" stands twice here",
+        ),
+        (
+            "mandates/pay.yaml",
+            "max: 1200.10",
+            "max: 0x10",
+            "mandates/pay.yaml:14:22: \"0x10\" is read in different ways",
+        ),
+        (
+            "warrantor.toml",
+            "servers.bank",
+            "servers.bonk",
+            "warrantor.toml:1:10: the server bonk has no manifest",
+        ),
+        (
+            "warrantor.toml",
+            "timeout = \"5s\"",
+            "timeout = \"5 parsecs\"",
+            "warrantor.toml:3:11: \"5 parsecs\" is no duration",
+        ),
+        (
+            "warrantor.toml",
+            "timeout = \"5s\"",
+            "timeout = 5",
+            "warrantor.toml:3:11: expected text, found the number 5",
+        ),
         ("warrantor.toml", "timeout = \"5s\"", "timeout = ", "warrantor.toml:3:11: not well-formed TOML"),
-        ("warrantor.toml", "timeout = \"5s\"", "observes = true", "warrantor.toml:3:1: the field \"observes\" is not known here"),
-        ("warrantor.toml", "{ file = \"secrets/token\" }", "{ file = \"a\", env = \"b\" }", "warrantor.toml:2:22: the value has no one source"),
-        ("warrantor.toml", "timeout = \"5s\"", "pass = [\"BANK_TOKEN\"]", "warrantor.toml:2:9: BANK_TOKEN is set and passed through"),
-        ("warrantor.toml", "timeout = \"5s\"", "max_result_bytes = 0", "warrantor.toml:3:20: no result has no bytes"),
+        (
+            "warrantor.toml",
+            "timeout = \"5s\"",
+            "observes = true",
+            "warrantor.toml:3:1: the field \"observes\" is not known here",
+        ),
+        (
+            "warrantor.toml",
+            "{ file = \"secrets/token\" }",
+            "{ file = \"a\", env = \"b\" }",
+            "warrantor.toml:2:9: the value has no one source",
+        ),
+        (
+            "warrantor.toml",
+            "timeout = \"5s\"",
+            "pass = [\"BANK_TOKEN\"]",
+            "warrantor.toml:2:9: BANK_TOKEN is set and passed through",
+        ),
+        (
+            "warrantor.toml",
+            "timeout = \"5s\"",
+            "max_result_bytes = 0",
+            "warrantor.toml:3:20: no result has no bytes",
+        ),
     ] {
         let found = errors(with(file, right, wrong));
         if !found.iter().any(|error| error.starts_with(expected)) {
@@ -190,21 +502,36 @@ fn every_fault_is_told_in_its_line() {
 #[test]
 fn what_is_not_supported_yet_is_refused_and_never_ignored() {
     for (right, wrong, expected) in [
-        ("expires_in: 30m", "expires_in: 30m\nquoted: [\"a pasted mail\"]", "6:1: not supported yet: `quoted`"),
+        (
+            "expires_in: 30m",
+            "expires_in: 30m\nquoted: [\"a pasted mail\"]",
+            "6:1: not supported yet: `quoted`",
+        ),
         ("in: [DE1, DE2]", "in: [DE1], from: [request]", "13:31: not supported yet: `from`"),
         ("in: [DE1, DE2]", "in: [DE1], also_from: [self]", "13:31: not supported yet: `also_from`"),
         ("in: [DE1, DE2]", "in: [DE1], otherwise: ask", "13:31: not supported yet: `otherwise`"),
-        ("in: [DE1, DE2]", "in: [DE1], otherwise: { untrusted: deny }", "13:31: not supported yet: `otherwise`"),
-        ("n: { matches", "n: { from: [request], matches", "15:47: not supported yet: `from`"),
+        (
+            "in: [DE1, DE2]",
+            "in: [DE1], otherwise: { untrusted: deny }",
+            "13:31: not supported yet: `otherwise`",
+        ),
+        ("n: { matches", "n: { from: [request], matches", "15:48: not supported yet: `from`"),
         ("tool: bank/send_money", "prompt: bank/pay", "11:5: not supported yet: grants of a `prompt`"),
         ("tool: bank/send_money", "resource: bank/pay", "11:5: not supported yet: grants of a `resource`"),
-        ("tool: bank/send_money", "completion: bank/pay", "11:5: not supported yet: grants of a `completion`"),
+        (
+            "tool: bank/send_money",
+            "completion: bank/pay",
+            "11:5: not supported yet: grants of a `completion`",
+        ),
         ("tool: bank/send_money", "task: bank/pay", "11:5: not supported yet: grants of a `task`"),
         ("bank/list_payees\"]", "bank/list_payees(x=$slot.v)\"]", "17:13: not supported yet: $slot.v"),
     ] {
         let found = errors(with("mandates/pay.yaml", right, wrong));
         let expected = format!("mandates/pay.yaml:{expected}");
-        assert!(found.iter().any(|error| error.starts_with(&expected)), "wanted {expected}\nfound {found:#?}");
+        assert!(
+            found.iter().any(|error| error.starts_with(&expected)),
+            "wanted {expected}\nfound {found:#?}"
+        );
     }
     let trackers = "failed_reads: { count: true, effects: [read], outcome: error, window: 10m, per: task }\n";
     assert_eq!(
@@ -245,29 +572,54 @@ fn all_faults_of_all_files_are_told_in_one_run() {
 #[test]
 fn an_author_is_warned_of_what_loads_but_may_not_be_meant() {
     let unpinned = with("tools/bank.yaml", "digest: sha256:", "# ");
-    let unlisted = with("tools/bank.yaml", "  list_payees: { effects: [read], returns: { \"*\": Payee } }\n", "");
-    let unlisted = and(unlisted, "mandates/pay.yaml", "id: pay\nperson: alice\nagent: invoice-bot\npurpose: p\nexpires_in: 1h\ngrants: []\n");
-    let unlisted = and(unlisted, "mandates/part.yaml", "id: part\nperson: alice\nagent: invoice-bot\npurpose: p\nexpires_in: 1h\ngrants: []\n");
+    let unlisted =
+        with("tools/bank.yaml", "  list_payees: { effects: [read], returns: { \"*\": Payee } }\n", "");
+    let unlisted = and(
+        unlisted,
+        "mandates/pay.yaml",
+        "id: pay\nperson: alice\nagent: invoice-bot\npurpose: p\nexpires_in: 1h\ngrants: []\n",
+    );
+    let unlisted = and(
+        unlisted,
+        "mandates/part.yaml",
+        "id: part\nperson: alice\nagent: invoice-bot\npurpose: p\nexpires_in: 1h\ngrants: []\n",
+    );
     for (files, expected) in [
         (unpinned, "tools/bank.yaml:2:14: the definitions in bank.tools.json are not pinned"),
         (unlisted, "tools/bank.yaml:6:1: not listed here, so they can never be called: list_payees"),
         (and(base(), "tests/pay.yaml", "anything: [\n"), "tests/pay.yaml: tests are not run yet"),
         (and(base(), "tools/x.tools.json", "{}"), "tools/x.tools.json: no manifest names these definitions"),
-        (with("warrantor.toml", "timeout", "observe = true\ntimeout"), "warrantor.toml:3:11: bank is in observe mode"),
-        (with("warrantor.toml", "{ file = \"secrets/token\" }", "\"s3cret\""), "warrantor.toml:2:22: the value of BANK_TOKEN stands in the bundle"),
-        (with("mandates/pay.yaml", "in: [DE1, DE2]", "equals: $slot.v"), "mandates/pay.yaml:13:7: the text is compared as it is written"),
+        (
+            with("warrantor.toml", "timeout", "observe = true\ntimeout"),
+            "warrantor.toml:3:11: bank is in observe mode",
+        ),
+        (
+            with("warrantor.toml", "{ file = \"secrets/token\" }", "\"s3cret\""),
+            "warrantor.toml:2:22: the value of BANK_TOKEN stands in the bundle",
+        ),
+        (
+            with("mandates/pay.yaml", "in: [DE1, DE2]", "equals: $slot.v"),
+            "mandates/pay.yaml:13:7: the text is compared as it is written",
+        ),
     ] {
         let loaded = load_texts(files).unwrap_or_else(|report| panic!("{}", Listed(&report)));
         let told: Vec<_> = loaded.warnings.iter().map(|d| format!("{}: {}", d.place(), d.message)).collect();
-        assert!(told.iter().any(|warning| warning.starts_with(expected)), "wanted {expected}\ntold {told:#?}");
+        assert!(
+            told.iter().any(|warning| warning.starts_with(expected)),
+            "wanted {expected}\ntold {told:#?}"
+        );
     }
 }
 
 #[test]
 fn a_digest_may_be_pinned_by_era() {
-    let by_era = |eras: &str| with("tools/bank.yaml", &format!("digest: sha256:{DIGEST}"), &format!("digest: {eras}"));
+    let by_era =
+        |eras: &str| with("tools/bank.yaml", &format!("digest: sha256:{DIGEST}"), &format!("digest: {eras}"));
     let zero = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    assert_eq!(errors(by_era(&format!("{{ legacy: sha256:{DIGEST}, modern: {zero} }}"))), Vec::<String>::new());
+    assert_eq!(
+        errors(by_era(&format!("{{ legacy: sha256:{DIGEST}, modern: {zero} }}"))),
+        Vec::<String>::new()
+    );
     assert_eq!(errors(by_era(&format!("{{ modern: sha256:{DIGEST} }}"))), Vec::<String>::new());
     assert_eq!(errors(by_era(&format!("{{ modern: {zero} }}"))).len(), 1);
     assert_eq!(errors(by_era("{}")), ["tools/bank.yaml:3:1: pins nothing"]);
@@ -302,7 +654,8 @@ fn files_beside_a_bundle_are_left_alone_and_misplaced_ones_are_told() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &base());
     let loaded = load(dir.path()).unwrap();
-    for beside in ["README.md", ".gitignore", ".git/config", "policies/.swp", "tools/notes.md", "secrets.txt"] {
+    for beside in ["README.md", ".gitignore", ".git/config", "policies/.swp", "tools/notes.md", "secrets.txt"]
+    {
         write(dir.path(), &[(beside.to_owned(), "x".to_owned())]);
     }
     assert_eq!(load(dir.path()).unwrap().revision, loaded.revision);
@@ -345,7 +698,7 @@ fn a_report_is_data_and_prints_its_lines() {
     let source = diagnostic.source_code().unwrap();
     let shown = source.read_span(label.inner(), 0, 0).unwrap();
     assert_eq!((shown.name(), shown.line()), (Some("people.yaml"), 1));
-    assert_eq!(std::str::from_utf8(shown.data()).unwrap().trim(), "- id: 1");
+    assert_eq!(std::str::from_utf8(shown.data()).unwrap().trim(), "1");
     let not_utf8 = load_files(vec![("people.yaml".to_owned(), b"people: []\n# \xff".to_vec())]).unwrap_err();
     assert_eq!(not_utf8.diagnostics()[0].place(), "people.yaml:2:3");
 }

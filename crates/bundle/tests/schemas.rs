@@ -1,5 +1,12 @@
 //! The published schemas against the reader: what a schema refuses the reader refuses, and both take what the design writes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 use warrantor_bundle::{FileKind, Listed, parse_any, schema};
 
@@ -66,7 +73,10 @@ fn value(kind: FileKind, text: &str) -> serde_json::Value {
 
 fn refusals(kind: FileKind, text: &str) -> Vec<String> {
     let validator = jsonschema::validator_for(&schema(kind)).unwrap();
-    validator.iter_errors(&value(kind, text)).map(|error| format!("{} at {}", error, error.instance_path())).collect()
+    validator
+        .iter_errors(&value(kind, text))
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect()
 }
 
 #[test]
@@ -78,7 +88,9 @@ fn the_schemas_take_what_the_design_writes() {
         let really: Vec<_> = report
             .diagnostics()
             .iter()
-            .filter(|d| d.severity == warrantor_bundle::Severity::Error && !d.message.starts_with("not supported yet"))
+            .filter(|d| {
+                d.severity == warrantor_bundle::Severity::Error && !d.message.starts_with("not supported yet")
+            })
             .collect();
         assert!(really.is_empty(), "{kind}: {}", Listed(&report));
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use warrantor_model::{AgentId, Effect, MandateKind, Path, PersonId, ServerName, TemplateId, Timestamp, ToolRef};
+use warrantor_model::{
+    AgentId, Effect, MandateKind, Path, PersonId, ServerName, TemplateId, Timestamp, ToolRef,
+};
 
 use super::text::{
     AskedText, DurationText, EarlierText, IdText, NameText, PathText, TimestampText, ToolRefText,

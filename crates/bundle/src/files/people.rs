@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use warrantor_model::{Accountable, AgentId, AgentStatus, Effect, GroupName, PersonId, PersonStatus, ServerName};
+use warrantor_model::{
+    Accountable, AgentId, AgentStatus, Effect, GroupName, PersonId, PersonStatus, ServerName,
+};
 
 use super::text::{AccountableText, IdText, NameText};
 

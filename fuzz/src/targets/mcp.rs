@@ -1,0 +1,124 @@
+//! Messages from both sides: what is refused can be answered, what is taken can be forwarded without a byte changed.
+
+use serde_json::value::RawValue;
+use warrantor_mcp::handshake::{DiscoverResult, InitializeResult, Instructions};
+use warrantor_mcp::message::{FrameLimits, Message};
+use warrantor_mcp::params::{CancelledParams, InitializeParams, ListParams, ProgressParams, ToolCallParams};
+use warrantor_mcp::result::{ResultKind, ToolResult};
+use warrantor_mcp::tools::ToolList;
+use warrantor_mcp::{Era, LineSplitter, envelope, era, handshake, params};
+
+use crate::Reading;
+
+/// A message or an answer that says what is wrong with it; the answer is itself one line and one message.
+pub(crate) fn framing(bytes: &[u8]) -> Reading {
+    let limits = FrameLimits::default();
+    let read = Message::parse(bytes, &limits);
+    match &read {
+        Ok(Message::Request { id, .. }) => {
+            assert!(bytes_hold(bytes, id.raw()), "an id that was not sent");
+            assert_one_message(&envelope::result(id, &warrantor_mcp::Fragment::empty_object()));
+        }
+        Ok(Message::Notification { .. } | Message::Response { .. }) => {}
+        Err(error) => assert_one_message(&error.to_response()),
+    }
+    Reading::of(&read)
+}
+
+/// However a stream is cut into chunks, the same lines come out of it.
+pub(crate) fn lines(bytes: &[u8]) -> Reading {
+    const BOUND: usize = 32;
+    let whole = split(bytes.chunks(bytes.len().max(1)), BOUND);
+    for size in [1, 2, 7] {
+        assert_eq!(split(bytes.chunks(size), BOUND), whole, "chunks of {size}");
+    }
+    for line in whole.iter().flatten() {
+        assert!(line.len() <= BOUND && !line.contains(&b'\n'), "no line: {line:?}");
+    }
+    if whole.iter().any(Option::is_some) { Reading::Taken } else { Reading::Refused }
+}
+
+/// The parameters of every method are read or refused; a call that is taken goes upstream with its very arguments.
+pub(crate) fn params(bytes: &[u8]) -> Reading {
+    let Ok(raw) = serde_json::from_slice::<&RawValue>(bytes) else { return Reading::Refused };
+    let others = [
+        params::meta_of(Some(raw)).is_ok(),
+        params::only_meta(Some(raw)).is_ok(),
+        ListParams::parse(Some(raw)).is_ok(),
+        CancelledParams::parse(Some(raw)).is_ok(),
+        ProgressParams::parse(Some(raw)).is_ok(),
+        era::declared("tools/call", Some(raw)).is_ok(),
+        InitializeParams::parse(Some(raw)).is_ok_and(|opening| {
+            assert_one_message(&handshake::initialize_request(1, &opening));
+            true
+        }),
+    ];
+    let call = ToolCallParams::parse(Some(raw));
+    if let Ok(call) = &call {
+        let sent = envelope::tool_call(7, &call.name, call.arguments, &call.meta, Some(7));
+        // A `RawValue` may hold what a message may not, such as a duplicate key; then the frame is refused before.
+        let limits = FrameLimits::default();
+        if let Ok(Message::Request { params: Some(again), .. }) = Message::parse(&sent, &limits) {
+            let again = ToolCallParams::parse(Some(again));
+            assert!(again.as_ref().is_ok_and(|again| again.name == call.name), "another tool");
+            let arguments = again.ok().and_then(|again| again.arguments.map(RawValue::get));
+            assert_eq!(arguments, call.arguments.map(RawValue::get), "other arguments");
+        }
+    }
+    if call.is_ok() || others.contains(&true) { Reading::Taken } else { Reading::Refused }
+}
+
+/// The results of an upstream are read or refused; a filtered list of tools holds only what was listed.
+pub(crate) fn results(bytes: &[u8]) -> Reading {
+    let Ok(raw) = serde_json::from_slice::<&RawValue>(bytes) else { return Reading::Refused };
+    let list = ToolList::parse(raw);
+    if let Ok(list) = &list {
+        for era in [Era::Legacy, Era::Modern] {
+            let none = list.filtered(era, |_| false);
+            assert!(serde_json::from_str::<&RawValue>(none.as_str()).is_ok(), "not JSON: {}", none.as_str());
+            let none = serde_json::from_str::<serde_json::Value>(none.as_str());
+            let left = none.ok().and_then(|list| list.get("tools")?.as_array().map(Vec::len));
+            assert_eq!(left, Some(0), "tools that nobody kept");
+        }
+    }
+    let opening = InitializeResult::parse(raw);
+    if let Ok(opening) = &opening {
+        let shown = opening.to_client(Instructions::Withheld);
+        let shown = serde_json::from_str::<serde_json::Value>(shown.as_str());
+        assert!(
+            shown.is_ok_and(|shown| shown.get("instructions").is_none()),
+            "instructions were not withheld"
+        );
+    }
+    let others = [
+        list.is_ok(),
+        opening.is_ok(),
+        ResultKind::of(raw).is_ok(),
+        ToolResult::parse(raw).is_ok(),
+        DiscoverResult::parse(raw).is_ok(),
+    ];
+    if others.contains(&true) { Reading::Taken } else { Reading::Refused }
+}
+
+fn assert_one_message(line: &[u8]) {
+    assert!(!line.contains(&b'\n'), "not one line: {}", String::from_utf8_lossy(line));
+    let read = Message::parse(line, &FrameLimits::default());
+    assert!(read.is_ok(), "no message: {}", String::from_utf8_lossy(line));
+}
+
+fn bytes_hold(bytes: &[u8], part: &str) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.contains(part))
+}
+
+/// The lines of a stream that comes in chunks; `None` stands for one that is too long.
+fn split<'a>(chunks: impl Iterator<Item = &'a [u8]>, bound: usize) -> Vec<Option<Vec<u8>>> {
+    let mut splitter = LineSplitter::new(bound);
+    let mut lines = Vec::new();
+    for chunk in chunks {
+        splitter.push(chunk);
+        while let Some(line) = splitter.next_line() {
+            lines.push(line.ok().map(<[u8]>::to_vec));
+        }
+    }
+    lines
+}

@@ -5,9 +5,12 @@
 //! a repair here would decide on another value than the one that takes effect.
 
 use thiserror::Error;
-use unicode_normalization::is_nfc;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_script::{Script, UnicodeScript};
 use warrantor_model::{Decimal, Kind, decimal};
+
+/// Longest host name that is looked at, in bytes: more than any name can have, before its labels are encoded.
+const MAX_HOST_BYTES: usize = 1024;
 
 /// Why a string has no canonical form of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -33,23 +36,43 @@ pub fn canonical(kind: Kind, text: &str) -> Result<String, Ambiguous> {
         Kind::Url => url(text).map(|url| url.canonical),
         Kind::Host => host(text),
         Kind::Path => path(text),
-        Kind::Account => Ok(text
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '\u{a0}'))
-            .flat_map(char::to_uppercase)
-            .collect()),
+        Kind::Account => account(text),
         Kind::Handle => untrimmed(text).map(|t| t.strip_prefix(['@', '#']).unwrap_or(t).to_owned()),
         Kind::Phone => phone(text),
         Kind::Date => match text.parse::<jiff::civil::Date>() {
             Ok(date) if text.len() == 10 => Ok(date.to_string()),
-            _ => ambiguous("not a date of the form 2026-01-31"),
+            _ => ambiguous("is not a date of the form 2026-01-31"),
         },
         Kind::Time => time(text),
-        Kind::Number => match decimal::exact(text) {
+        Kind::Number => match number(text) {
             Some(number) => Ok(number.normalize().to_string()),
-            None => ambiguous("not a plain decimal number"),
+            None => ambiguous("is not a plain decimal number"),
         },
     }
+}
+
+/// A number as JSON writes it: signs, points, zeros and separators elsewhere are read in several ways.
+fn number(text: &str) -> Option<Decimal> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
+        && digits.ends_with(|c: char| c.is_ascii_digit())
+        && !digits.contains(".e")
+        && !digits.contains(".E")
+        && (whole == "0" || digits.starts_with(|c: char| c.is_ascii_digit() && c != '0'));
+    plain.then(|| decimal::exact(text)).flatten()
+}
+
+fn account(text: &str) -> Result<String, Ambiguous> {
+    // Some letters beyond ASCII have an upper case within it, so that two accounts would become one.
+    if text.chars().any(|c| !c.is_ascii() && c.to_uppercase().any(|upper| upper.is_ascii())) {
+        return ambiguous("has a letter whose upper case is another letter");
+    }
+    Ok(text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '\u{a0}'))
+        .flat_map(char::to_uppercase)
+        .collect())
 }
 
 /// Whether two strings of a kind are the same value. A URL without scheme is the same as with http or https.
@@ -88,6 +111,8 @@ pub fn host_of(kind: Kind, text: &str) -> Result<String, Ambiguous> {
         Kind::Host => canonical(Kind::Host, text),
         Kind::Url => url_host(text),
         _ if text.contains("://") => url_host(text),
+        // `evil.example/@example.com` is an address to one reader and a URL to another.
+        _ if text.contains(['/', '?', '#']) => ambiguous("is no plain host or address"),
         _ if text.contains('@') => host_of(Kind::Mail, text),
         _ => canonical(Kind::Host, text),
     }
@@ -140,11 +165,19 @@ fn mail(text: &str) -> Result<String, Ambiguous> {
 
 fn host(text: &str) -> Result<String, Ambiguous> {
     let name = text.strip_suffix('.').unwrap_or(text);
+    if name.len() > MAX_HOST_BYTES {
+        return ambiguous("is longer than a host name can be");
+    }
     if name.is_empty() || name.chars().any(|c| c.is_whitespace() || "/\\@:%?#".contains(c)) {
         return ambiguous("is no host name");
     }
     let Ok(ascii) = idna::domain_to_ascii_strict(name) else { return ambiguous("is no valid host name") };
     let (unicode, _) = idna::domain_to_unicode(&ascii);
+    // What the upstream resolves is what was written; only case may differ from the form that is compared here.
+    let lower = name.to_lowercase();
+    if lower != ascii && lower != unicode {
+        return ambiguous("is a host name with characters that stand for others");
+    }
     for label in unicode.split('.') {
         one_script(label)?;
     }
@@ -185,21 +218,14 @@ fn url(text: &str) -> Result<Url, Ambiguous> {
     let (with_scheme, bare) = if has_scheme(text) {
         (text.to_owned(), false)
     } else {
-        (format!("https://{}", text.trim_start_matches("//")), true)
+        (format!("https://{}", text.strip_prefix("//").unwrap_or(text)), true)
     };
     let Ok(parsed) = url::Url::parse(&with_scheme) else { return ambiguous("is no URL") };
-    if !parsed.username().is_empty() || parsed.password().is_some() || authority(&with_scheme).contains('@') {
+    let authority = authority(&with_scheme);
+    if !parsed.username().is_empty() || parsed.password().is_some() || authority.contains('@') {
         return ambiguous("is a URL with user information");
     }
-    let Some(named) = parsed.host_str() else { return ambiguous("is a URL without a host") };
-    let host = match parsed.host() {
-        // The parser has already brought a name to ASCII; what was written is judged for scripts and notation.
-        Some(url::Host::Domain(name)) => self::host(name)?,
-        Some(url::Host::Ipv4(_)) if !authority(&with_scheme).starts_with(named) => {
-            return ambiguous("is a URL whose address is in an unusual notation");
-        }
-        _ => named.to_owned(),
-    };
+    let host = url_host_as_written(&parsed, without_port(authority))?;
     path_of_url(&with_scheme)?;
     let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
     let path = parsed.path().trim_end_matches('/');
@@ -207,6 +233,35 @@ fn url(text: &str) -> Result<Url, Ambiguous> {
     let fragment = parsed.fragment().map(|fragment| format!("#{fragment}")).unwrap_or_default();
     let scheme = if bare { String::new() } else { format!("{}:", parsed.scheme()) };
     Ok(Url { canonical: format!("{scheme}//{host}{port}{path}{query}{fragment}"), host })
+}
+
+/// The host as it was written, judged for scripts and notation: the parser repairs what other readers take as it stands.
+fn url_host_as_written(parsed: &url::Url, written: &str) -> Result<String, Ambiguous> {
+    let Some(named) = parsed.host_str() else { return ambiguous("is a URL without a host") };
+    match parsed.host() {
+        Some(url::Host::Domain(name)) => {
+            let host = host(written)?;
+            if name.is_ascii()
+                && !name.contains('%')
+                && !name.trim_end_matches('.').eq_ignore_ascii_case(&host)
+            {
+                return ambiguous("is a URL whose host reads two ways");
+            }
+            Ok(host)
+        }
+        Some(url::Host::Ipv4(_)) if written != named => {
+            ambiguous("is a URL whose address is in an unusual notation")
+        }
+        Some(url::Host::Ipv6(_)) if !written.starts_with('[') => ambiguous("is a URL without a host"),
+        _ => Ok(named.to_owned()),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 fn has_scheme(text: &str) -> bool {
@@ -234,28 +289,33 @@ fn path_of_url(url: &str) -> Result<(), Ambiguous> {
 
 fn encoded_separators(text: &str) -> Result<(), Ambiguous> {
     let lower = text.to_ascii_lowercase();
-    match ["%2f", "%5c", "%2e", "%25", "%00"].iter().find(|code| lower.contains(**code)) {
+    // The last three begin overlong and non-standard escapes, which honest text has no use for.
+    match ["%2f", "%5c", "%2e", "%25", "%00", "%c0", "%c1", "%u00"].iter().find(|code| lower.contains(**code))
+    {
         Some(code) => ambiguous(format!("has the encoded separator {code}")),
         None => Ok(()),
     }
 }
 
 fn path(text: &str) -> Result<String, Ambiguous> {
-    encoded_separators(text)?;
+    // A store that folds compatibility forms would see separators and dots where the text has other characters.
+    let folded: String = text.nfkc().collect();
+    encoded_separators(&folded)?;
+    if folded.matches('/').count() != text.matches('/').count() || folded.contains('\\') {
+        return ambiguous("is a path with backslashes or characters that stand for separators");
+    }
+    if folded.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return ambiguous("is a path with dot segments");
+    }
     if text.is_empty() {
         return ambiguous("is an empty path");
     }
-    if text.contains('\\') || text.starts_with('~') || text.starts_with("//") || text.contains("://") {
-        return ambiguous("is a path with backslashes, a home sign, two slashes at its start, or a scheme");
+    if text.starts_with('~') || text.starts_with("//") || text.contains("://") {
+        return ambiguous("is a path with a home sign, two slashes at its start, or a scheme");
     }
     let segments: Vec<&str> = text.split('/').filter(|segment| !segment.is_empty()).collect();
-    for segment in &segments {
-        if matches!(*segment, "." | "..") {
-            return ambiguous("is a path with dot segments");
-        }
-        if segment.trim() != *segment {
-            return ambiguous("is a path with space around a segment");
-        }
+    if segments.iter().any(|segment| segment.trim() != *segment) {
+        return ambiguous("is a path with space around a segment");
     }
     let joined = segments.join("/");
     Ok(if text.starts_with('/') { format!("/{joined}") } else { joined })
@@ -280,6 +340,10 @@ fn phone(text: &str) -> Result<String, Ambiguous> {
 
 /// Local instants and zoned ones keep apart: `…T12:00:00` is not `…T12:00:00Z`.
 fn time(text: &str) -> Result<String, Ambiguous> {
+    // The parser would drop a zone's name and make a leap second the one before.
+    if text.contains('[') || text.contains(":60") {
+        return ambiguous("is a time with a zone's name or a leap second");
+    }
     if let Ok(zoned) = text.parse::<jiff::Timestamp>() {
         return Ok(zoned.to_string());
     }
@@ -302,7 +366,7 @@ impl Ordered {
     /// Reads a string of a kind that has an order.
     pub(crate) fn read(kind: Kind, text: &str) -> Option<Self> {
         match kind {
-            Kind::Number => decimal::exact(text).map(Self::Number),
+            Kind::Number => number(text).map(Self::Number),
             Kind::Date | Kind::Time | Kind::Text => {
                 if let Ok(form) = canonical(Kind::Date, text) {
                     return form.parse::<jiff::civil::Date>().ok().map(|d| Self::Local(d.at(0, 0, 0, 0)));

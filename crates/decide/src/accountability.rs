@@ -1,6 +1,6 @@
 //! Layer 2: whether someone live answers for the call.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use warrantor_model::{
     Accountable, AgentStatus, Call, Finding, MandateKind, PersonId, PersonStatus, ReasonCode, Subject,
@@ -108,6 +108,11 @@ impl Accountability {
                 self.find(finding.at_hop(at).by(subject.to_string()));
             }
             self.uses.insert(subject);
+        }
+        let compiled = hop.terms.terms();
+        if !Arc::ptr_eq(compiled, &mandate.terms) && **compiled != *mandate.terms {
+            let detail = format!("the terms of mandate {} are not those that were compiled", mandate.id);
+            self.find(Finding::new(ReasonCode::MandateInvalid, detail).at_hop(at).by(mandate.id.to_string()));
         }
         if now >= mandate.expires_at {
             let detail = format!("mandate {} ended at {}", mandate.id, mandate.expires_at);

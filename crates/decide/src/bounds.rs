@@ -76,10 +76,14 @@ impl Compiled {
                 .ok()
         });
         let matches = bounds.matches.as_ref().and_then(|text| {
-            RegexBuilder::new(&format!(r"\A(?:{text})\z"))
-                .case_insensitive(bounds.ignore_case)
-                .size_limit(REGEX_BYTES)
-                .build()
+            // By itself first: `a)|(b` compiles only between the anchors, and undoes them.
+            Regex::new(text)
+                .and_then(|_| {
+                    RegexBuilder::new(&format!(r"\A(?:{text})\z"))
+                        .case_insensitive(bounds.ignore_case)
+                        .size_limit(REGEX_BYTES)
+                        .build()
+                })
                 .map_err(|cause| faults.push(fault(&["matches"], cause.to_string())))
                 .ok()
         });
@@ -129,24 +133,22 @@ impl Compiled {
         {
             return must(format!("equal {expected}"));
         }
-        if length == 0 && self.bounds.equals.as_ref().is_some_and(|e| !e.same(value)) {
-            return must("equal the value that the mandate names");
-        }
         Ok(())
     }
 
-    /// Whether these bounds judge a container as a whole only, so that its leaves are settled by it.
-    pub(crate) fn settles_container(&self) -> bool {
+    /// Whether these bounds judge the container as a whole, so that its leaves are settled by it.
+    pub(crate) fn settles_container(&self, value: &Json) -> bool {
         matches!(self.bounds.equals, Some(Json::Array(_) | Json::Object(_)))
+            || self.bounds.one_of.iter().flatten().any(|listed| listed.same(value))
     }
 
-    /// Judges one leaf: a scalar, or an empty container.
+    /// Judges one leaf: a scalar, an empty container, or a `null` that is not absent.
     pub(crate) fn judge(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
-        if value.is_null() {
-            return Ok(());
-        }
-        if matches!(value, Json::Array(_) | Json::Object(_)) {
-            return self.judge_container(value);
+        if matches!(value, Json::Null | Json::Array(_) | Json::Object(_)) {
+            self.judge_container(value)?;
+            self.judge_values(value, kind)?;
+            let scalar = self.bounds.min.is_some() || self.bounds.max.is_some() || self.judges_text();
+            return if scalar { must("be a single value") } else { Ok(()) };
         }
         if self.bounds.absent && !value.is_empty_value() {
             return must("be absent or empty");
@@ -178,14 +180,15 @@ impl Compiled {
     }
 
     fn judge_order(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
-        let number = value.as_decimal();
-        if self.not_negative
-            && matches!(value, Json::Number(_))
-            && !self.bounds.min.as_ref().is_some_and(is_number)
-        {
-            match number {
-                Some(number) if number >= Decimal::ZERO => {}
-                _ => return must("not be negative"),
+        let number = |value: &Json| match ordered(value, kind) {
+            Some(Ordered::Number(number)) => Some(number),
+            _ => None,
+        };
+        if self.not_negative && self.bounds.min.as_ref().and_then(number).is_none() {
+            match (value, number(value)) {
+                (_, Some(number)) if number < Decimal::ZERO => return must("not be negative"),
+                (Json::Number(_), None) => return must("be an exact number"),
+                _ => {}
             }
         }
         let sides = [(&self.bounds.min, "at least"), (&self.bounds.max, "at most")];
@@ -207,19 +210,24 @@ impl Compiled {
         Ok(())
     }
 
-    fn judge_text(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+    /// Whether any of the bounds can only hold for a string.
+    fn judges_text(&self) -> bool {
         let b = &self.bounds;
-        let any = b.prefix.is_some()
+        b.prefix.is_some()
             || self.glob.is_some()
             || self.matches.is_some()
             || b.within.is_some()
             || b.host_in.is_some()
             || b.domain_in.is_some()
             || b.max_length.is_some()
-            || self.template.is_some();
-        if !any {
+            || self.template.is_some()
+    }
+
+    fn judge_text(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        if !self.judges_text() {
             return Ok(());
         }
+        let b = &self.bounds;
         let Json::String(text) = value else {
             return must("be a string");
         };
@@ -287,10 +295,6 @@ impl Compiled {
         }
         Ok(())
     }
-}
-
-fn is_number(value: &Json) -> bool {
-    matches!(value, Json::Number(_))
 }
 
 fn ordered(value: &Json, kind: Option<Kind>) -> Option<Ordered> {
@@ -640,6 +644,7 @@ mod tests {
     fn bounds_that_nothing_could_meet_are_faults() {
         for bounds in [
             with(|b| b.matches = Some("(".into())),
+            with(|b| b.matches = Some("a)|(?:b".into())),
             with(|b| b.glob = Some("[".into())),
             with(|b| b.min = Some(json("\"soon\""))),
             with(|b| b.max = Some(json("1e300"))),

@@ -3,20 +3,21 @@
 //! Grants are a union. Each that matches is judged whole, never mixed with another; passing beats asking beats denying, then the
 //! order of the file decides, and the winner is charged.
 
-use std::collections::BTreeSet;
-
 use warrantor_model::{
-    Asked, Call, EffectSet, Finding, Json, Path, ReasonCode,
-    path::{self, Coverage, Step, location_text},
+    Asked, Call, EffectSet, Finding, Json, ReasonCode,
+    path::{self, Coverage, Step},
 };
 
 use crate::{
-    bounds::Compiled,
+    places::{cut, deepest, deepest_keys, reach, shown},
     shape::Declared,
     snapshot::{Snapshot, ToolFacts},
     task::{Charge, Hop, Scope, TaskState, after_marker},
     terms::CompiledGrant,
 };
+
+/// Most findings about the arguments of one grant; one is enough to refuse.
+const MAX_FINDINGS: usize = 8;
 
 /// How one mandate judges a call.
 pub(crate) struct HopVerdict {
@@ -190,53 +191,160 @@ fn arguments(
     effects: EffectSet,
     subject: &str,
 ) -> Vec<Finding> {
-    let mut findings = missing(grant, arguments, subject);
-    let violation = |at: &str, must: &str, value: &Json| {
-        let detail = format!("{at} must {must}; it is {}", shortened(value));
-        let sentence = format!("The argument {at} must {must}.");
-        Finding::new(ReasonCode::ArgumentOutOfBounds, detail)
-            .by(format!("{subject}/arguments/{at}"))
-            .saying(sentence)
-    };
-    let mut settled: BTreeSet<Vec<Step>> = BTreeSet::new();
-    path::walk(arguments, &mut Vec::new(), &mut |location, value| {
-        if location.is_empty() {
+    let findings = missing(grant, arguments, subject);
+    let mut judge = Judge { facts, grant, effects, subject, settled: None, findings };
+    path::walk(arguments, &mut Vec::new(), &mut |location, value| judge.visit(location, value));
+    judge.findings
+}
+
+/// One grant looking at one call's arguments, containers before what they hold.
+struct Judge<'a> {
+    facts: &'a ToolFacts,
+    grant: &'a CompiledGrant,
+    effects: EffectSet,
+    subject: &'a str,
+    /// The last container that was judged as a whole.
+    settled: Option<Vec<Step>>,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    fn visit(&mut self, location: &[Step], value: &Json) {
+        if self.findings.len() >= MAX_FINDINGS {
             return;
         }
-        let at = location_text(location);
-        let container = matches!(value, Json::Array(_) | Json::Object(_)) && !value.is_empty_value();
-        if container {
-            for (_, bounds) in
-                named(grant, location).filter(|(path, _)| path.covers(location) == Some(Coverage::Itself))
-            {
-                if let Err(found) = bounds.judge_container(value) {
-                    findings.push(violation(&at, &found.must, value));
-                }
-                if bounds.settles_container() {
-                    settled.insert(location.to_vec());
-                }
+        let empty = value.is_empty_value();
+        if matches!(value, Json::Array(_) | Json::Object(_)) && !empty {
+            self.container(location, value);
+        } else if !location.is_empty() {
+            self.leaf(location, value);
+        } else {
+            self.no_arguments(value);
+        }
+        self.undeclared_key(location);
+    }
+
+    /// The bounds of every path that names the container itself.
+    fn container(&mut self, location: &[Step], value: &Json) {
+        let grant = self.grant;
+        for (_, bounds) in
+            grant.arguments.iter().filter(|(path, _)| path.covers(location) == Some(Coverage::Itself))
+        {
+            if let Err(found) = bounds.judge_container(value) {
+                self.violation(location, &found.must, value);
             }
-        } else if !settled.iter().any(|whole| location.starts_with(whole)) {
-            match deepest(grant, location) {
-                Some((_, bounds)) => {
-                    if let Err(found) = bounds.judge(value, facts.kind(location)) {
-                        findings.push(violation(&at, &found.must, value));
-                    }
-                }
-                None => findings.extend(unnamed(facts, location, value, effects, subject)),
+            if bounds.settles_container(value) && !self.is_settled(location) {
+                self.settled = Some(location.to_vec());
             }
         }
-        findings.extend(undeclared_key(facts, grant, location, effects, subject));
-    });
-    findings
+    }
+
+    fn is_settled(&self, location: &[Step]) -> bool {
+        self.settled.as_ref().is_some_and(|whole| location.starts_with(whole))
+    }
+
+    /// A scalar, or an empty container.
+    fn leaf(&mut self, location: &[Step], value: &Json) {
+        let grant = self.grant;
+        let speaking = deepest(grant.arguments.iter().map(|(path, bounds)| (path, bounds)), location);
+        if speaking.is_empty() {
+            return self.unnamed(location, value);
+        }
+        // An element that is null is a value among others; a member that is null is absent.
+        if value.is_null() && !is_element(location) {
+            return;
+        }
+        let kind = self.facts.kind(location);
+        let sensitive = self.facts.rule(location).is_some_and(|rule| rule.sensitive);
+        let whole = self.settled.as_ref().filter(|whole| location.starts_with(whole)).map(Vec::len);
+        for (path, bounds) in speaking {
+            // What a container's equality has settled is judged again only by a path that goes on below it.
+            if whole.is_some_and(|whole| reach(path, location).is_none_or(|steps| steps <= whole)) {
+                continue;
+            }
+            if let Err(found) = bounds.judge(value, kind) {
+                self.violation(location, &found.must, value);
+            } else if sensitive && !bounds.names_values() && whole.is_none() {
+                self.violation(location, "be a value that the task names", value);
+            }
+        }
+    }
+
+    /// Bounds of the whole value where there is not one argument.
+    fn no_arguments(&mut self, value: &Json) {
+        let grant = self.grant;
+        for (_, bounds) in grant.arguments.iter().filter(|(path, _)| path.is_root()) {
+            if let Err(found) = bounds.judge(value, None) {
+                self.violation(&[], &found.must, value);
+            }
+        }
+    }
+
+    fn violation(&mut self, location: &[Step], must: &str, value: &Json) {
+        let at = if location.is_empty() { "the arguments".to_owned() } else { shown(location) };
+        let detail = format!("{at} must {must}; it is {}", shortened(value));
+        let sentence = match location {
+            [] => format!("The arguments as a whole must {must}."),
+            _ => format!("The argument {at} must {must}."),
+        };
+        let place = format!("{}/arguments/{}", self.subject, shown(location));
+        self.findings.push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(place).saying(sentence));
+    }
+
+    /// An argument that the grant does not name: absent if the call has any effect but reading, unless the manifest marks it free.
+    fn unnamed(&mut self, location: &[Step], value: &Json) {
+        let rule = self.facts.rule(location).unwrap_or_default();
+        // A list of nothings still has a length: only members can be absent.
+        let absent =
+            !is_element(location) && (value.is_null() || (value.is_empty_value() && !rule.empty_acts));
+        let allowed = if self.effects.is_pure_read() { !rule.sensitive } else { rule.free };
+        if absent || allowed {
+            return;
+        }
+        let at = shown(location);
+        let detail =
+            format!("{at} is not named by the grant and so must be absent; it is {}", shortened(value));
+        let sentence = format!("The argument {at} must be left out.");
+        self.findings
+            .push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(self.subject).saying(sentence));
+    }
+
+    /// A member name that the schema does not name carries data of its own: it is judged like a value that nothing names, unless the
+    /// grant bounds names there with `@keys`.
+    fn undeclared_key(&mut self, location: &[Step]) {
+        let Some((Step::Member(name), holder)) = location.split_last() else { return };
+        if self.facts.shape.declares(location) != Declared::Allowed {
+            return;
+        }
+        let grant = self.grant;
+        let rule = self.facts.key_rule(location).unwrap_or_default();
+        let speaking = deepest_keys(grant.arguments.iter().map(|(path, bounds)| (path, bounds)), holder);
+        let allowed = if self.effects.is_pure_read() { !rule.sensitive } else { rule.free };
+        if speaking.is_empty() && !allowed {
+            self.key_violation(location, "be bounded by a path that ends in @keys");
+        }
+        let name = Json::String(name.clone());
+        for bounds in speaking {
+            if let Err(found) = bounds.judge(&name, rule.kind) {
+                self.key_violation(location, &found.must);
+            } else if rule.sensitive && !bounds.names_values() {
+                self.key_violation(location, "be a name that the task names");
+            }
+        }
+    }
+
+    fn key_violation(&mut self, location: &[Step], must: &str) {
+        let at = shown(location);
+        self.findings.push(
+            Finding::new(ReasonCode::ArgumentOutOfBounds, format!("the name of {at} must {must}"))
+                .by(format!("{}/arguments/{at}", self.subject))
+                .saying(format!("The member name {at} is outside what this task allows.")),
+        );
+    }
 }
 
-fn named<'a>(grant: &'a CompiledGrant, location: &'a [Step]) -> impl Iterator<Item = &'a (Path, Compiled)> {
-    grant.arguments.iter().filter(|(path, _)| path.covers(location).is_some())
-}
-
-fn deepest<'a>(grant: &'a CompiledGrant, location: &'a [Step]) -> Option<&'a (Path, Compiled)> {
-    named(grant, location).max_by(|(a, _), (b, _)| a.precedence(b))
+fn is_element(location: &[Step]) -> bool {
+    matches!(location.last(), Some(Step::Index(_)))
 }
 
 /// Arguments that are required and not given.
@@ -257,67 +365,10 @@ fn missing(grant: &CompiledGrant, arguments: &Json, subject: &str) -> Vec<Findin
         .collect()
 }
 
-/// An argument that the grant does not name: absent if the call has any effect but reading, unless the manifest marks it free.
-fn unnamed(
-    facts: &ToolFacts,
-    location: &[Step],
-    value: &Json,
-    effects: EffectSet,
-    subject: &str,
-) -> Option<Finding> {
-    let rule = facts.rule(location).unwrap_or_default();
-    let absent = value.is_null() || (value.is_empty_value() && !rule.empty_acts);
-    let allowed = if effects.is_pure_read() { !rule.sensitive } else { rule.free };
-    if absent || allowed {
-        return None;
-    }
-    let at = location_text(location);
-    let detail = format!("{at} is not named by the grant and so must be absent; it is {}", shortened(value));
-    let sentence = format!("The argument {at} must be left out.");
-    Some(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(subject.to_owned()).saying(sentence))
-}
-
-/// A member name that the schema does not name carries data of its own: it is judged like a value that nothing names, unless the grant bounds
-/// names there with `@keys`.
-fn undeclared_key(
-    facts: &ToolFacts,
-    grant: &CompiledGrant,
-    location: &[Step],
-    effects: EffectSet,
-    subject: &str,
-) -> Option<Finding> {
-    let (Step::Member(name), holder) = location.split_last()? else { return None };
-    if facts.shape.declares(location) != Declared::Allowed {
-        return None;
-    }
-    let at = location_text(location);
-    let keys = grant.arguments.iter().find(|(path, _)| {
-        path.segments().split_last().is_some_and(|(last, above)| {
-            *last == warrantor_model::path::Segment::Keys
-                && Path::of(above.to_vec()).covers(holder) == Some(Coverage::Itself)
-        })
-    });
-    let finding = |must: &str| {
-        Finding::new(ReasonCode::ArgumentOutOfBounds, format!("the name of {at} must {must}"))
-            .by(format!("{subject}/arguments/{at}"))
-            .saying(format!("The member name {at} is outside what this task allows."))
-    };
-    match keys {
-        Some((_, bounds)) => {
-            bounds.judge(&Json::String(name.clone()), None).err().map(|found| finding(&found.must))
-        }
-        None if effects.is_pure_read() => None,
-        None if facts.rule(location).is_some_and(|rule| rule.free) => None,
-        None => Some(finding("be bounded by a path that ends in @keys")),
-    }
-}
-
-/// A value for the operator's eyes, cut where it would fill a screen.
+/// A value for the operator's eyes.
 fn shortened(value: &Json) -> String {
-    let text = value.canonical();
-    if text.chars().count() <= 120 {
-        text
-    } else {
-        format!("{}…", text.chars().take(120).collect::<String>())
+    match value {
+        Json::String(text) => Json::String(cut(text)).canonical(),
+        value => cut(&value.canonical()),
     }
 }

@@ -14,6 +14,7 @@ mod grants;
 pub mod kind;
 mod listing;
 mod parts;
+mod places;
 mod policy;
 mod shape;
 mod snapshot;

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::{PatternOptions, Validator};
 use warrantor_model::{
-    Accountable, Agent, AgentId, Digest, EffectSet, GroupName, Json, Kind, Manifest, Path, Person, PersonId,
-    ServerName, Terms, Tool, ToolRef,
+    Accountable, Agent, AgentId, ArgumentRule, Digest, EffectSet, GroupName, Json, Kind, Manifest, Path,
+    Person, PersonId, ServerName, Terms, Tool, ToolRef,
     path::{Segment, Step},
 };
 
 use crate::{
     parts::{Fault, Parts, Place, Severity, pointer},
+    places::{deepest, deepest_keys},
     policy::Policies,
     shape::Shape,
     terms::{self, CompiledTerms},
@@ -192,20 +193,36 @@ fn is_present(path: &Path, arguments: &Json) -> bool {
 }
 
 impl ToolFacts {
-    /// The rule of the deepest path that covers a location.
-    pub(crate) fn rule(&self, location: &[Step]) -> Option<warrantor_model::ArgumentRule> {
-        self.tool
-            .arguments
-            .iter()
-            .filter(|(path, _)| path.covers(location).is_some())
-            .max_by(|(a, _), (b, _)| a.precedence(b))
-            .map(|(_, rule)| *rule)
+    /// The rule of the deepest path that covers a location. Of several equally deep ones the stricter side of each counts.
+    pub(crate) fn rule(&self, location: &[Step]) -> Option<ArgumentRule> {
+        deepest(self.tool.arguments.iter(), location).into_iter().map(|(_, rule)| *rule).reduce(stricter)
+    }
+
+    /// The rule for a member name: of the deepest path that ends in `@keys` there, else of the member. A sensitive name has a kind.
+    pub(crate) fn key_rule(&self, location: &[Step]) -> Option<ArgumentRule> {
+        let (_, holder) = location.split_last()?;
+        let named = deepest_keys(self.tool.arguments.iter(), holder).into_iter().copied().reduce(stricter);
+        let rule = match named {
+            Some(rule) => rule,
+            // The member's kind is that of its value, not of its name.
+            None => ArgumentRule { kind: None, ..self.rule(location)? },
+        };
+        Some(ArgumentRule { kind: rule.kind.or(rule.sensitive.then_some(Kind::Text)), ..rule })
     }
 
     /// The kind of the value at a location, when the manifest names one or the argument is sensitive.
     pub(crate) fn kind(&self, location: &[Step]) -> Option<Kind> {
         let rule = self.rule(location)?;
         rule.kind.or(rule.sensitive.then_some(Kind::Text))
+    }
+}
+
+fn stricter(a: ArgumentRule, b: ArgumentRule) -> ArgumentRule {
+    ArgumentRule {
+        sensitive: a.sensitive || b.sensitive,
+        kind: a.kind.or(b.kind),
+        free: a.free && b.free,
+        empty_acts: a.empty_acts || b.empty_acts,
     }
 }
 

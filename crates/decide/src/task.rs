@@ -6,7 +6,8 @@ use std::{
 };
 
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Subject, Timestamp, path::Segment,
+    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Subject, Timestamp,
+    path::Segment,
 };
 
 use crate::{snapshot::Snapshot, terms::CompiledTerms};

@@ -2,11 +2,12 @@
 
 use warrantor_model::{
     Call, Definition, Finding, Json, Kind, ReasonCode,
-    path::{self, Step, location_text},
+    path::{self, Step},
 };
 
 use crate::{
     kind::canonical,
+    places::{cut, shown},
     shape::Declared,
     snapshot::{Snapshot, ToolFacts},
 };
@@ -49,9 +50,10 @@ fn arguments(facts: &ToolFacts, arguments: &Json) -> Vec<Finding> {
         ),
         Some(value) => findings.extend(facts.validator.iter_errors(&value).take(MAX_FINDINGS).map(|error| {
             let place = error.instance_path().to_string();
-            let place = place.trim_start_matches('/').to_owned();
-            invalid(error.to_string())
-                .by(place)
+            // The message quotes the value, which may be as long as the call.
+            let error = cut(&error.to_string());
+            invalid(error.clone())
+                .by(cut(place.trim_start_matches('/')))
                 .saying(format!("The arguments are not valid for this tool: {error}."))
         })),
     }
@@ -67,28 +69,50 @@ fn arguments(facts: &ToolFacts, arguments: &Json) -> Vec<Finding> {
 
 /// What is wrong with the value at one place.
 fn place(facts: &ToolFacts, location: &[Step], value: &Json) -> Option<Finding> {
-    let at = location_text(location);
-    if !location.is_empty() && facts.shape.declares(location) == Declared::Not {
-        // Below an undeclared member everything is undeclared; its own finding is enough.
-        let (_, above) = location.split_last()?;
-        if !above.is_empty() && facts.shape.declares(above) == Declared::Not {
-            return None;
+    match facts.shape.declares(location) {
+        Declared::Not => undeclared(facts, location),
+        Declared::Allowed => {
+            ambiguous_name(facts, location).or_else(|| ambiguous_value(facts, location, value))
         }
-        let detail = format!("{at} is not named by the tool's input schema");
-        let sentence = format!("This tool has no argument {at}.");
-        return Some(Finding::new(ReasonCode::ArgumentsInvalid, detail).by(at).saying(sentence));
+        Declared::Named => ambiguous_value(facts, location, value),
     }
+}
+
+fn undeclared(facts: &ToolFacts, location: &[Step]) -> Option<Finding> {
+    // Below an undeclared member everything is undeclared; its own finding is enough.
+    let (_, above) = location.split_last()?;
+    if !above.is_empty() && facts.shape.declares(above) == Declared::Not {
+        return None;
+    }
+    let at = shown(location);
+    let detail = format!("{at} is not named by the tool's input schema");
+    let sentence = format!("This tool has no argument {at}.");
+    Some(Finding::new(ReasonCode::ArgumentsInvalid, detail).by(at).saying(sentence))
+}
+
+/// A name that the schema leaves open, where the manifest gives names a kind.
+fn ambiguous_name(facts: &ToolFacts, location: &[Step]) -> Option<Finding> {
+    let Some(Step::Member(name)) = location.last() else { return None };
+    unreadable("name", location, name, facts.key_rule(location)?.kind?)
+}
+
+fn ambiguous_value(facts: &ToolFacts, location: &[Step], value: &Json) -> Option<Finding> {
     let Json::String(text) = value else { return None };
-    let kind = facts.kind(location)?;
+    unreadable("argument", location, text, facts.kind(location)?)
+}
+
+fn unreadable(what: &str, location: &[Step], text: &str, kind: Kind) -> Option<Finding> {
     // An empty string is absent or judged by bounds; it cannot be read two ways.
     if text.is_empty() {
         return None;
     }
     let why = canonical(kind, text).err()?;
+    let at = shown(location);
     let word = match kind {
         Kind::Text => String::new(),
         kind => format!(" as a {}", format!("{kind:?}").to_lowercase()),
     };
-    let sentence = format!("The argument {at} cannot be read with certainty{word}: it {why}.");
-    Some(Finding::new(ReasonCode::ArgumentsInvalid, format!("{text:?} {why}")).by(at).saying(sentence))
+    let sentence = format!("The {what} {at} cannot be read with certainty{word}: it {why}.");
+    let detail = format!("{:?} {why}", cut(text));
+    Some(Finding::new(ReasonCode::ArgumentsInvalid, detail).by(at).saying(sentence))
 }

@@ -27,6 +27,7 @@ use warrantor_store::{
 };
 
 mod file;
+mod line;
 mod read;
 mod rows;
 mod sql;

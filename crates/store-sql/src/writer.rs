@@ -14,6 +14,7 @@ use warrantor_store::{
 
 use crate::{
     file::{File, Side},
+    line::Line,
     rows::At,
     sql, write,
 };
@@ -58,6 +59,7 @@ enum Failure {
 
 struct Writer {
     file: File,
+    line: Line,
     /// `None` after a failure: the next transaction opens another.
     connection: Option<SqliteConnection>,
     /// The epoch this handle was opened in, or has begun.
@@ -71,7 +73,8 @@ pub(crate) async fn run(
     epoch: u64,
     mut queue: mpsc::Receiver<Job>,
 ) {
-    let mut writer = Writer { file, connection: Some(connection), held: epoch };
+    let mut writer =
+        Writer { line: Line::beside(&file.path), file, connection: Some(connection), held: epoch };
     let mut carried = None;
     loop {
         let job = match carried.take() {
@@ -236,7 +239,9 @@ impl Writer {
             None => self.file.connect(Side::Writer).await.map_err(Cause::new)?,
         };
         let connection = self.connection.insert(connection);
+        let front = self.line.front(self.file.options.busy_timeout).await;
         sqlx::query(sql::BEGIN).execute(&mut *connection).await.map_err(Cause::new)?;
+        drop(front);
         Ok(connection)
     }
 

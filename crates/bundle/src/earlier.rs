@@ -61,7 +61,10 @@ pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
             Some(more) => more.trim_start(),
             None if tail.trim().is_empty() => "",
             None => {
-                return fault(format!("{:?} follows a value", short(tail)), "put a comma between comparisons");
+                return fault(
+                    format!("{:?} follows a value", short(tail)),
+                    "put a comma between comparisons",
+                );
             }
         };
     }

@@ -2,7 +2,7 @@
 //!
 //! The strict reader of the model judges the text first. The places are then read off the raw slices, which lie within the text.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -59,13 +59,14 @@ impl Reader {
             Some(b'{') => {
                 let members: Members<'_> = serde_json::from_str(text)?;
                 let mut entries: Vec<Entry> = Vec::with_capacity(members.0.len());
+                let mut keys = HashSet::with_capacity(members.0.len());
                 for (key, raw) in members.0 {
                     let node = self.read(raw)?;
                     let key_span = match &key {
                         Cow::Borrowed(key) => self.span(key),
                         Cow::Owned(_) => node.span,
                     };
-                    if entries.iter().any(|entry| entry.key == key) {
+                    if !keys.insert(key.clone()) {
                         let message = format!("{:?} stands twice here: remove one of the two", short(&key));
                         self.faults.push(SyntaxFault::new(Some(key_span), message));
                     }

@@ -18,7 +18,7 @@ mod json;
 mod link;
 mod load;
 mod manifest;
-pub mod read;
+mod read;
 pub mod report;
 mod schema;
 mod starter;
@@ -26,6 +26,7 @@ mod terms;
 mod text;
 mod toml;
 mod tree;
+pub mod values;
 mod yaml;
 
 pub use archive::{MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};

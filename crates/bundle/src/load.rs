@@ -141,6 +141,11 @@ impl Loader {
         self.trackers();
         self.tests();
         let drafts = self.mandates();
+        if policies.is_empty() && !drafts.is_empty() {
+            let cure = "write one in policies/: see `warrantor init` for a start";
+            let message = "there is no policy, so every call is denied";
+            self.report.push(whole("policies", Severity::Warning, message, cure));
+        }
         if !sound {
             return None;
         }

@@ -98,7 +98,7 @@ impl miette::Diagnostic for Diagnostic {
 
 /// Everything that is wrong with a bundle, files in order, and within a file from top to bottom.
 #[derive(Debug, Clone, Default, Serialize, Error)]
-#[error("the bundle has {} and {}", counted(self.errors(), "error"), counted(self.warnings(), "warning"))]
+#[error("{}", self.summary())]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
     /// How many more there are than are listed.
@@ -141,6 +141,17 @@ impl Report {
     /// Grows with every error, also with those that are not listed.
     pub(crate) fn weight(&self) -> usize {
         self.told_errors
+    }
+
+    /// How much is wrong, and the first of it, in a line.
+    fn summary(&self) -> String {
+        let counts =
+            format!("{} and {}", counted(self.errors(), "error"), counted(self.warnings(), "warning"));
+        let error = self.diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
+        match error.or(self.diagnostics.first()) {
+            Some(first) => format!("{counts}; the first is {}: {}", first.place(), first.message),
+            None => counts,
+        }
     }
 
     fn count(&self, severity: Severity) -> usize {

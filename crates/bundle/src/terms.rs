@@ -12,9 +12,10 @@ use crate::{
     doc::{Doc, without_error},
     earlier,
     files::mandate::{BoundsEntry, GrantEntry, LimitsEntry, MandateFile},
-    read::{self, OneOrMany, Value, nearest},
+    read::{self, nearest},
     report::{Report, Severity},
     tree::{Content, Entry, Node, Pointer, short},
+    values::{OneOrMany, Value},
 };
 
 /// The fields of bounds. Whatever else stands beside a template is a hole.

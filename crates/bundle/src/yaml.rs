@@ -4,6 +4,8 @@
 //! Taken is the part of YAML that every reader understands alike: no anchors, aliases, tags, merge keys or directives; one document;
 //! keys are text, each once; plain scalars only where YAML 1.1 and 1.2 agree with JSON on what they are.
 
+use std::collections::HashSet;
+
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError};
 
 use crate::tree::{Content, Entry, Node, Span, is_json_number, short};
@@ -77,6 +79,8 @@ fn scan_fault(error: &ScanError) -> SyntaxFault {
 /// A container that is being filled.
 struct Open {
     node: Node,
+    /// The keys of a map so far.
+    keys: HashSet<String>,
     /// The key that waits for its value; `None` in it when it was no usable key.
     key: Option<(Option<String>, Span)>,
 }
@@ -144,7 +148,7 @@ impl Reader {
             self.fault(span, format!("nested more than {MAX_DEPTH} deep"), "flatten the value");
             return false;
         }
-        self.stack.push(Open { node: Node { span, content }, key: None });
+        self.stack.push(Open { node: Node { span, content }, keys: HashSet::new(), key: None });
         true
     }
 
@@ -167,8 +171,7 @@ impl Reader {
             Content::Seq(items) => items.push(node),
             Content::Map(entries) => match open.key.take() {
                 Some((Some(key), key_span)) => {
-                    let known = entries.iter().any(|entry| entry.key == key);
-                    if known {
+                    if !open.keys.insert(key.clone()) {
                         let message = format!("{:?} stands twice here", short(&key));
                         self.fault(key_span, message, "remove one of the two");
                     } else {

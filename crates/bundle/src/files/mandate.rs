@@ -11,7 +11,7 @@ use warrantor_model::{
 use super::text::{
     AskedText, DurationText, EarlierText, IdText, NameText, PathText, TimestampText, ToolRefText,
 };
-use crate::read::{Exact, Nullable, OneOrMany, Value};
+use crate::values::{Exact, Nullable, OneOrMany, Value};
 
 /// A mandate: one person hands one agent one task, with grants, limits and an end. In a bundle it is a template; a recorded handover makes a
 /// mandate of it.

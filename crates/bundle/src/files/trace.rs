@@ -8,7 +8,7 @@ use super::{
     mandate::MandateFile,
     text::{TimestampText, ToolRefText},
 };
-use crate::read::{Nullable, Value};
+use crate::values::{Nullable, Value};
 
 /// One line of a trace.
 #[derive(Debug, Clone, JsonSchema)]

@@ -114,6 +114,25 @@ fn a_trusted_id_on_anothers_signature_is_refused() {
 }
 
 #[test]
+fn two_trusted_keys_that_share_name_and_id_are_refused_rather_than_chosen_from() {
+    // Two public keys, small numbers, found by trying; ids have four bytes only.
+    let [one, other] = [47393_u32, 106532].map(|n| {
+        let public = [[1].as_slice(), &[0; 28], &n.to_be_bytes()].concat();
+        format!("{ORIGIN}+539bb472+{}", STANDARD.encode(public)).parse::<VerifierKey>().unwrap()
+    });
+    let (log, id) = (key(ORIGIN, 1), one.id());
+    let note = note::sign("text\n", &[&log]).unwrap();
+    let signed = [id.as_bytes(), &[0; 64]].concat();
+    let note = format!("{note}\u{2014} {ORIGIN} {}\n", STANDARD.encode(signed));
+    let log = log.verifier().clone();
+    let ambiguous = NoteError::AmbiguousKey { name: name(ORIGIN), id };
+    assert_eq!(verify(&note, &[log.clone(), one.clone(), other]), Err(ambiguous));
+    let bad = NoteError::BadSignature { name: name(ORIGIN), id };
+    assert_eq!(verify(&note, &[log.clone(), one.clone(), one]), Err(bad), "one key named twice is one key");
+    assert_eq!(verify(&note, &[log]).unwrap(), "text\n");
+}
+
+#[test]
 fn malformed_notes_are_refused_by_name() {
     let good = note::sign("text\n", &[&key("k", 1)]).unwrap();
     let line = good.strip_prefix("text\n\n").unwrap();

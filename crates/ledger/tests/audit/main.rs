@@ -8,98 +8,17 @@
     reason = "test code"
 )]
 
+mod ledger;
+
+use ledger::{Ledger, ORIGIN, SIGNED, key, tree};
 use proptest::prelude::*;
 use warrantor_ledger::{
-    AuditReport, Auditor, Checkpoint, Finding, Frontier, Hash, KeyName, SigningKey,
-    audit::{Claims, MAX_FINDINGS, Row, Source, StoredCheckpoint, StoredHead, Trust},
+    Finding, KeyName,
+    audit::{MAX_FINDINGS, Source, StoredCheckpoint, StoredHead},
     checkpoint::CheckpointNoteError,
     merkle::{FrontierError, leaf_hash},
     note::NoteError,
 };
-use zeroize::Zeroizing;
-
-const ORIGIN: &str = "audit.example.com/tenant1";
-/// The sizes at which the ledger below was signed; it has 12 entries.
-const SIGNED: [u64; 3] = [4, 7, 10];
-
-fn key(origin: &str, seed: u8) -> SigningKey {
-    SigningKey::from_seed(origin.parse().unwrap(), Zeroizing::new([seed; 32])).unwrap()
-}
-
-fn tree(rows: &[(u64, Vec<u8>, Hash)]) -> Frontier {
-    let mut tree = Frontier::empty();
-    rows.iter().for_each(|(_, _, leaf)| tree.push(*leaf));
-    tree
-}
-
-/// A ledger as the store and the signer hold it, and the auditor's own checkpoints.
-#[derive(Clone)]
-struct Ledger {
-    rows: Vec<(u64, Vec<u8>, Hash)>,
-    head: StoredHead,
-    checkpoints: Vec<StoredCheckpoint>,
-    last_signed: Option<Vec<u8>>,
-    held: Vec<Vec<u8>>,
-}
-
-impl Ledger {
-    fn of(entries: u64) -> Self {
-        let rows: Vec<_> = (0..entries).map(|n| (n, format!("entry {n}").into_bytes())).collect();
-        let rows: Vec<_> = rows.into_iter().map(|(n, entry)| (n, entry.clone(), leaf_hash(&entry))).collect();
-        let head = StoredHead { size: 0, root: tree(&[]).root(), frontier: Vec::new() };
-        let mut ledger = Self { rows, head, checkpoints: Vec::new(), last_signed: None, held: Vec::new() };
-        ledger.forge_head();
-        ledger
-    }
-
-    fn signed() -> Self {
-        let mut ledger = Self::of(12);
-        ledger.checkpoints = SIGNED.map(|size| ledger.sign(size, &key(ORIGIN, 1))).into();
-        ledger.last_signed = Some(ledger.checkpoints[2].note.clone());
-        ledger
-    }
-
-    /// A good checkpoint of the rows as they are now.
-    fn sign(&self, size: u64, by: &SigningKey) -> StoredCheckpoint {
-        let checkpoint =
-            Checkpoint::of(by.verifier().name().clone(), &tree(&self.rows[..usize::try_from(size).unwrap()]));
-        StoredCheckpoint { size, note: checkpoint.sign_first(&[by]).unwrap().into_bytes() }
-    }
-
-    /// A checkpoint that the log's own key signs over another history.
-    fn sign_fork(&self, size: u64) -> StoredCheckpoint {
-        let mut fork = self.clone();
-        fork.rewrite(2, b"fork");
-        fork.sign(size, &key(ORIGIN, 1))
-    }
-
-    /// Changes an entry together with its stored leaf hash.
-    fn rewrite(&mut self, index: usize, entry: &[u8]) {
-        self.rows[index].1 = entry.to_vec();
-        self.rows[index].2 = leaf_hash(entry);
-    }
-
-    /// Writes the head that fits the rows, as an intruder who can write the store does.
-    fn forge_head(&mut self) {
-        let tree = tree(&self.rows);
-        self.head = StoredHead { size: tree.size(), root: tree.root(), frontier: tree.to_bytes() };
-    }
-
-    fn audit(&self) -> AuditReport {
-        let origin: KeyName = ORIGIN.parse().unwrap();
-        let keys = [key(ORIGIN, 1).verifier().clone()];
-        let claims = Claims {
-            head: self.head.clone(),
-            checkpoints: &self.checkpoints,
-            last_signed: self.last_signed.as_deref(),
-        };
-        let mut auditor = Auditor::new(claims, &Trust { origin: &origin, keys: &keys, held: &self.held });
-        for (index, entry, leaf) in &self.rows {
-            auditor.row(Row { index: *index, entry, leaf: *leaf });
-        }
-        auditor.finish()
-    }
-}
 
 fn replaced(note: &[u8], from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(note.to_vec()).unwrap();
@@ -445,6 +364,17 @@ fn checkpoints_that_are_not_the_logs_word_are_named() {
                 l.checkpoints[2] = l.checkpoints[0].clone();
             },
             vec![Finding::RolledBack { source: stored(2), size: 4, after: 7 }],
+        ),
+        (
+            "two older ones after a newer",
+            |l| {
+                l.checkpoints[2] = l.checkpoints[0].clone();
+                l.checkpoints.push(l.sign(5, &key(ORIGIN, 1)));
+            },
+            vec![
+                Finding::RolledBack { source: stored(2), size: 4, after: 7 },
+                Finding::RolledBack { source: stored(3), size: 5, after: 7 },
+            ],
         ),
         (
             "the one kept apart put back",

@@ -10,7 +10,7 @@ mod archive;
 pub mod config;
 mod definitions;
 mod doc;
-mod draft;
+pub mod draft;
 mod earlier;
 pub mod files;
 mod guess;

@@ -1,0 +1,354 @@
+//! The command line: what can be asked for, with examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use warrantor_model::{AgentId, MandateId, PersonId, ServerName, TaskId, TemplateId};
+
+/// Before an AI agent's action takes effect, one decision: who acts, what it does, and why. Permit, deny with a usable reason, or ask a human.
+#[derive(Debug, Parser)]
+#[command(name = "warrantor", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    /// How to answer: a table for people, or JSON. By default a table on a terminal and JSON elsewhere.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Auto)]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the main job on an example world: an agent works, and every call is decided, enforced, recorded and proven.
+    #[command(after_help = "Examples:\n  warrantor demo\n  warrantor demo -o json\n  warrantor demo --serve")]
+    Demo(DemoArgs),
+    /// Stand between an MCP client and a stdio MCP server: decide every call, and pass on what is permitted.
+    #[command(
+        after_help = "Examples:\n  warrantor run --bundle ./bundle --server files --mandate tidy-notes -- npx -y @modelcontextprotocol/server-filesystem /srv/notes\n\nPut the same words before the server's command in any MCP client's configuration.\nThe client's messages come on standard input, answers go to standard output, everything else to standard error."
+    )]
+    Run(RunArgs),
+    /// Make a starter bundle that wraps a real file server.
+    #[command(
+        after_help = "Examples:\n  warrantor init ./bundle --root /srv/notes\n  warrantor init ./bundle --root ~/notes --person alice"
+    )]
+    Init(InitArgs),
+    /// Check a bundle: every file, every name, every policy, with line and cure.
+    #[command(
+        after_help = "Examples:\n  warrantor check ./bundle\n  warrantor check ./bundle -o json\n\nExit code 0 when the bundle loads, 1 when it does not."
+    )]
+    Check(CheckArgs),
+    /// Print the JSON Schema of a format.
+    #[command(
+        after_help = "Examples:\n  warrantor schema mandate\n  warrantor schema manifest > manifest.schema.json"
+    )]
+    Schema(SchemaArgs),
+    /// Draft manifests of tool servers.
+    #[command(subcommand)]
+    Manifest(ManifestCommand),
+    /// Hand over tasks, and see which are handed over.
+    #[command(subcommand)]
+    Mandate(MandateCommand),
+    /// Stop an agent, a person or a mandate, at once and in every process on this data directory.
+    #[command(
+        after_help = "Examples:\n  warrantor revoke agent invoice-bot --reason \"acts oddly\"\n  warrantor revoke person alice\n  warrantor revoke mandate tidy-notes\n  warrantor revoke person alice --lift\n\nA mandate is named by its id in the bundle (all its instances) or by an instance.\nExit code 3 when the stop could not be acknowledged."
+    )]
+    Revoke(RevokeArgs),
+    /// Stop everything on this data directory, at once; or lift that.
+    #[command(
+        after_help = "Examples:\n  warrantor lockdown --reason \"incident 42\"\n  warrantor lockdown --lift"
+    )]
+    Lockdown(LockdownArgs),
+    /// Show one decision whole: who, what, why, which policies, what became of it.
+    #[command(
+        after_help = "Examples:\n  warrantor explain d019a2b3c4d5e-0123456789abcdef\n  warrantor explain d019a2b3c4d5e-0123456789abcdef -o json"
+    )]
+    Explain(ExplainArgs),
+    /// Verify and export the ledger, and keep its keys.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Examples:\n  warrantor completion bash > ~/.local/share/bash-completion/completions/warrantor"
+    )]
+    Completion(CompletionArgs),
+    /// The tool server of the demonstration.
+    #[command(hide = true)]
+    DemoWorld(DemoWorldArgs),
+    /// The reference of this command line, as Markdown.
+    #[command(hide = true)]
+    HelpMarkdown,
+}
+
+/// Where the state is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Place {
+    /// The data directory: ledger, mandates, stop file. Processes that share it share budgets and stops.
+    #[arg(long, value_name = "DIR", env = "WARRANTOR_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The key directory; by default `keys` in the data directory. Put it on another volume to keep it apart.
+    #[arg(long, value_name = "DIR", env = "WARRANTOR_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the world for a client of your own and print the configuration to paste.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Where to keep it; a new temporary directory by default.
+    #[arg(long, value_name = "DIR", requires = "serve")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoWorldArgs {
+    /// Append every call that was performed to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
+    /// The server as the bundle names it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: ServerName,
+    /// The mandate of the bundle that calls are made under.
+    #[arg(long, value_name = "ID")]
+    pub(crate) mandate: TemplateId,
+    /// Go on with this task; by default the live one, or the first.
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<TaskId>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The server's command and its arguments.
+    #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to make the bundle; must not exist or be empty.
+    pub(crate) dir: PathBuf,
+    /// The directory that the wrapped file server serves; the present one by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// The person who hands over tasks; you by default.
+    #[arg(long, value_name = "ID")]
+    pub(crate) person: Option<PersonId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The bundle directory.
+    pub(crate) dir: PathBuf,
+    /// Print the Cedar schema that policies are validated against, generated from the pinned tools.
+    #[arg(long)]
+    pub(crate) cedar_schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// people, agents, trackers, manifest, mandate, config or trace.
+    pub(crate) kind: warrantor_bundle::FileKind,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManifestCommand {
+    /// Draft a manifest from a `tools/list` answer or from a live stdio server. Every guess is marked for review.
+    #[command(
+        after_help = "Examples:\n  warrantor manifest draft files --from tools.json --into ./bundle\n  warrantor manifest draft files --into ./bundle -- npx -y @modelcontextprotocol/server-filesystem /srv/notes\n  warrantor manifest draft files --from tools.json        (prints the manifest)"
+    )]
+    Draft(DraftArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DraftArgs {
+    /// The name to give the server.
+    pub(crate) server: ServerName,
+    /// A file with the server's `tools/list` answer; `-` for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub(crate) from: Option<PathBuf>,
+    /// Write `tools/NAME.yaml` and `tools/NAME.tools.json` into this bundle; existing files are not overwritten.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// A live server's command and its arguments.
+    #[arg(last = true, num_args = 0.., value_name = "CMD", required_unless_present = "from")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MandateCommand {
+    /// Hand a mandate of the bundle over anew: a recorded act with fresh budgets and a fresh expiry.
+    #[command(after_help = "Examples:\n  warrantor mandate handover tidy-notes --bundle ./bundle")]
+    Handover(HandoverArgs),
+    /// List the mandates that were handed over.
+    #[command(after_help = "Examples:\n  warrantor mandate list\n  warrantor mandate list -o json")]
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoverArgs {
+    /// The mandate's id in the bundle.
+    pub(crate) mandate: TemplateId,
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SubjectKind {
+    /// An agent.
+    Agent,
+    /// A person, and with the person everything the person answers for.
+    Person,
+    /// A mandate: by its id in the bundle all instances, by an instance's id that one.
+    Mandate,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// What to stop.
+    pub(crate) kind: SubjectKind,
+    /// Its id.
+    pub(crate) id: String,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Let it go on again. Mandates end for good.
+    #[arg(long)]
+    pub(crate) lift: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+impl RevokeArgs {
+    /// The subject that is meant.
+    pub(crate) fn subject(&self) -> anyhow::Result<warrantor_model::Subject> {
+        use warrantor_model::Subject;
+        Ok(match self.kind {
+            SubjectKind::Agent => Subject::Agent(AgentId::new(self.id.clone())?),
+            SubjectKind::Person => Subject::Person(PersonId::new(self.id.clone())?),
+            SubjectKind::Mandate if is_instance(&self.id) => {
+                Subject::Mandate(MandateId::new(self.id.clone())?)
+            }
+            SubjectKind::Mandate => Subject::Template(TemplateId::new(self.id.clone())?),
+        })
+    }
+}
+
+/// Instances are named `m`, 12 hexadecimal digits, a dash and 16 more.
+fn is_instance(id: &str) -> bool {
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    id.strip_prefix('m')
+        .and_then(|rest| rest.split_once('-'))
+        .is_some_and(|(time, random)| hex(time, 12) && hex(random, 16))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockdownArgs {
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Let everything go on again.
+    #[arg(long)]
+    pub(crate) lift: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The decision's id, as the refusal or the list of records names it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Derive the ledger anew from its stored bytes and compare it with everything that was signed.
+    #[command(
+        after_help = "Examples:\n  warrantor audit verify\n  warrantor audit verify --data ./copy --key \"log+1234abcd+AbCd…\" --checkpoint kept.note\n\nExit code 0 when everything holds, 1 when something is wrong."
+    )]
+    Verify(VerifyArgs),
+    /// Write the records as JSON Lines.
+    #[command(
+        after_help = "Examples:\n  warrantor audit export > ledger.jsonl\n  warrantor audit export --from 1000 --file ledger.jsonl"
+    )]
+    Export(ExportArgs),
+    /// Sign checkpoints with a new key from now on. The next one is signed by both.
+    #[command(after_help = "Examples:\n  warrantor audit rotate-key")]
+    RotateKey(PlaceArgs),
+    /// Go on after a backup was restored: says in the ledger that what was signed beyond it is lost.
+    #[command(after_help = "Examples:\n  warrantor audit begin-epoch --yes")]
+    BeginEpoch(EpochArgs),
+    /// Confirm that the clock is right although it stands before the last record.
+    #[command(after_help = "Examples:\n  warrantor audit confirm-clock --yes")]
+    ConfirmClock(EpochArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// A verifier key to trust, instead of those in the key directory. May be given several times.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// A checkpoint that you kept. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The first record.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Where to write; standard output by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EpochArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// I know what this says in the ledger.
+    #[arg(long, required = true)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// Which shell.
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,176 @@
+//! `audit verify`, `export`, `rotate-key`, `begin-epoch`, `confirm-clock`.
+
+use std::{
+    fs::File,
+    io::{BufWriter, IsTerminal, Write},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use warrantor_control::{
+    audit::{Evidence, Verified, export, verify},
+    keys::KeyDirectory,
+};
+use warrantor_ledger::VerifierKey;
+use warrantor_model::{
+    Clock,
+    record::{Event, LedgerRecord, Record},
+};
+use warrantor_store::{Commit, Store};
+use warrantor_store_sql::{Options, SqliteStore};
+
+use crate::{
+    args::{AuditCommand, EpochArgs, ExportArgs, Place, VerifyArgs},
+    command::block_on,
+    deployment::{Deployment, Paths},
+    output::{Exit, Output},
+};
+
+pub(crate) fn run(command: AuditCommand, out: Output) -> anyhow::Result<Exit> {
+    match command {
+        AuditCommand::Verify(args) => block_on(verify_ledger(args, out)),
+        AuditCommand::Export(args) => block_on(export_ledger(args, out)),
+        AuditCommand::RotateKey(args) => block_on(rotate(args.place, out)),
+        AuditCommand::BeginEpoch(args) => block_on(begin_epoch(args, out)),
+        AuditCommand::ConfirmClock(args) => block_on(confirm_clock(args, out)),
+    }
+}
+
+/// The store alone: verifying makes no keys and signs nothing.
+async fn store_at(place: &Place) -> anyhow::Result<SqliteStore> {
+    let paths = Paths::of(place)?;
+    if !paths.database().exists() {
+        bail!("there is no ledger at {}: give --data DIR", paths.data.display());
+    }
+    Ok(SqliteStore::open(paths.database(), Options::default()).await?)
+}
+
+async fn verify_ledger(args: VerifyArgs, out: Output) -> anyhow::Result<Exit> {
+    let paths = Paths::of(&args.place)?;
+    let store = store_at(&args.place).await?;
+    let directory = KeyDirectory::existing(&paths.keys);
+    let keys: Vec<VerifierKey> = if args.key.is_empty() {
+        let directory = directory
+            .as_ref()
+            .map_err(|cause| anyhow::anyhow!("{cause}"))
+            .context("no keys to trust: give --key or --keys")?;
+        directory.trusted()?
+    } else {
+        args.key
+            .iter()
+            .map(|key| key.parse().with_context(|| format!("{key:?} is no verifier key")))
+            .collect::<anyhow::Result<_>>()?
+    };
+    let origin = keys.first().map(|key| key.name().clone()).context("no keys to trust: give --key")?;
+    let last = match &directory {
+        Ok(directory) => directory.last_signed()?,
+        Err(_) => None,
+    };
+    let held = args
+        .checkpoint
+        .iter()
+        .map(|path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display())))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let evidence = Evidence { origin: &origin, keys: &keys, last_signed: last.as_deref(), held: &held };
+    let shows = std::io::stderr().is_terminal();
+    let verified = verify(&store, &evidence, |done, all| {
+        if shows && all > 10_000 {
+            let _ = write!(std::io::stderr(), "\r{done} of {all} records");
+        }
+    })
+    .await?;
+    if shows && verified.size > 10_000 {
+        let _ = writeln!(std::io::stderr());
+    }
+    out.answer(&verified, |to| tell(&verified, to))?;
+    store.close().await;
+    Ok(if verified.ok { Exit::Done } else { Exit::Wrong })
+}
+
+fn tell(verified: &Verified, to: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(to, "{} records, root {}", verified.size, verified.root)?;
+    writeln!(
+        to,
+        "{} signed checkpoints hold, the last over {} records",
+        verified.checkpoints, verified.signed
+    )?;
+    if verified.ok {
+        return writeln!(to, "Nothing was changed, removed, reordered or rolled back.");
+    }
+    writeln!(to, "The ledger was tampered with or damaged:")?;
+    for found in &verified.findings {
+        writeln!(to, "  {}", found.message)?;
+    }
+    if verified.omitted > 0 {
+        writeln!(to, "  … and {} more", verified.omitted)?;
+    }
+    Ok(())
+}
+
+async fn export_ledger(args: ExportArgs, out: Output) -> anyhow::Result<Exit> {
+    let store = store_at(&args.place).await?;
+    let exported = match &args.file {
+        Some(path) => {
+            let mut file = BufWriter::new(create(path)?);
+            let count = export(&store, args.from, &mut file).await?;
+            file.flush()?;
+            out.answer(&json!({ "records": count, "file": path }), |to| {
+                writeln!(to, "{count} records in {}", path.display())
+            })
+        }
+        None => match export(&store, args.from, &mut std::io::stdout().lock()).await {
+            Err(warrantor_control::audit::ExportError::Write(cause))
+                if cause.kind() == std::io::ErrorKind::BrokenPipe =>
+            {
+                Ok(())
+            }
+            other => other.map(drop).map_err(Into::into),
+        },
+    };
+    store.close().await;
+    exported.map(|()| Exit::Done)
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+async fn rotate(place: Place, out: Output) -> anyhow::Result<Exit> {
+    let deployment = Deployment::existing(&place).await?;
+    let key =
+        deployment.keeper().rotate(&*deployment.clock, &*deployment.randomness, &deployment.hand).await?;
+    out.answer(&json!({ "key": key }), |to| {
+        writeln!(to, "Checkpoints are signed by a new key from now on:\n\n  {key}\n")?;
+        writeln!(to, "Give it to whoever verifies; the old key stays trusted for what it signed.")
+    })?;
+    deployment.store.close().await;
+    Ok(Exit::Done)
+}
+
+async fn begin_epoch(args: EpochArgs, out: Output) -> anyhow::Result<Exit> {
+    let deployment = Deployment::existing(&args.place).await?;
+    let epoch = deployment
+        .keeper()
+        .begin_epoch(&*deployment.clock, &*deployment.randomness, &deployment.hand)
+        .await?;
+    out.answer(&json!({ "epoch": epoch }), |to| {
+        writeln!(to, "Epoch {epoch} has begun, and the ledger says what was lost")
+    })?;
+    deployment.store.close().await;
+    Ok(Exit::Done)
+}
+
+async fn confirm_clock(args: EpochArgs, out: Output) -> anyhow::Result<Exit> {
+    let deployment = Deployment::existing(&args.place).await?;
+    let now = deployment.clock.now();
+    let was = deployment.store.head().await?.last_at.unwrap_or(now);
+    let event = Event::Ledger(LedgerRecord::ClockConfirmed { evidence: deployment.hand.clone(), was });
+    let id = format!("c{:012x}", now.as_micros().max(0) / 1000);
+    deployment.store.commit(Commit::new(Record::new(id, now, event))).await?;
+    out.answer(&json!({ "confirmed": now, "was": was }), |to| {
+        writeln!(to, "It is {now}; the last record was of {was}")
+    })?;
+    deployment.close().await?;
+    Ok(Exit::Done)
+}

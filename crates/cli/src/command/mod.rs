@@ -1,0 +1,55 @@
+//! The commands, one file a group.
+
+mod audit;
+mod bundle;
+mod demo;
+mod explain;
+mod mandate;
+mod manifest;
+mod run;
+mod stop;
+
+use std::future::Future;
+
+use clap::CommandFactory;
+
+use crate::{
+    args::{Arguments, Command, CompletionArgs},
+    output::{Exit, Output},
+};
+
+/// Runs a command.
+pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
+    match command {
+        Command::Demo(args) => demo::demo(&args, *out),
+        Command::Run(args) => run::run(args, *out),
+        Command::Init(args) => bundle::init(&args, *out),
+        Command::Check(args) => bundle::check(&args, *out),
+        Command::Schema(args) => bundle::schema(&args, *out),
+        Command::Manifest(command) => manifest::run(command, *out),
+        Command::Mandate(command) => mandate::run(command, *out),
+        Command::Revoke(args) => stop::revoke(&args, *out),
+        Command::Lockdown(args) => stop::lockdown(&args, *out),
+        Command::Explain(args) => explain::explain(&args, *out),
+        Command::Audit(command) => audit::run(command, *out),
+        Command::Completion(args) => completion(&args, *out),
+        Command::DemoWorld(args) => demo::world(args),
+        Command::HelpMarkdown => {
+            let options =
+                clap_markdown::MarkdownOptions::new().title("Command line".to_owned()).show_footer(false);
+            let text = clap_markdown::help_markdown_custom::<Arguments>(&options);
+            out.text(&text).map(|()| Exit::Done)
+        }
+    }
+}
+
+/// Waits for a command that does I/O. One thread is enough for all of them but `run`.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+fn completion(args: &CompletionArgs, out: Output) -> anyhow::Result<Exit> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Arguments::command(), "warrantor", &mut text);
+    out.text(&String::from_utf8_lossy(&text)).map(|()| Exit::Done)
+}

@@ -7,6 +7,28 @@
 //! Not known here: how decisions are made, what a data directory holds, the clock, the environment.
 
 pub mod bundle;
+mod serve;
+pub mod story;
+pub mod tell;
 pub mod world;
 
+use std::io::Write;
+
+pub use serve::serve;
+pub use story::{Ending, Options, Place, Stopwatch, StoryError};
+pub use tell::Form;
 pub use world::{WorldError, serve_world_stdio};
+
+/// Performs the story and tells it in this form.
+///
+/// # Errors
+/// [`StoryError`] when there is no place to perform it or nobody to tell it to.
+pub async fn demo(
+    options: &Options,
+    form: Form,
+    stopwatch: Stopwatch<'_>,
+    out: &mut dyn Write,
+) -> Result<Ending, StoryError> {
+    let mut narrator = tell::narrator(form, out);
+    story::run(options, stopwatch, narrator.as_mut()).await
+}

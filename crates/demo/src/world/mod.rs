@@ -37,6 +37,11 @@ pub enum WorldError {
     Stopped(#[source] tokio::task::JoinError),
 }
 
+/// The tools that the world offers, by name.
+pub(crate) fn tool_names() -> Vec<String> {
+    tools::definitions().into_iter().map(|tool| tool.name.into_owned()).collect()
+}
+
 /// Serves the example world on standard input and output until the client goes. With a journal, every call that is performed is
 /// appended to that file as a line of JSON, so that whoever stands outside can see what really happened.
 ///

@@ -44,6 +44,7 @@ const PLACES: &[(&str, Place)] = &[
     ("edge", Place::Floor(5)),
     ("api", Place::Floor(6)),
     ("gateway", Place::Floor(6)),
+    ("demo", Place::Floor(6)),
     ("cli", Place::Floor(7)),
     ("testkit", Place::Tests),
 ];

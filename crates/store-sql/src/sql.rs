@@ -58,6 +58,8 @@ pub(crate) const CREATE_HEAD: &str =
     "INSERT INTO head (one, revision, size, epoch, last_at, frontier) VALUES (1, 0, 0, ?1, NULL, ?2)";
 
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Begins a transaction that takes no lock yet.
+pub(crate) const BEGIN_READING: &str = "BEGIN";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 

@@ -247,8 +247,8 @@ impl Writer {
 
     /// Makes the transaction durable.
     ///
-    /// A failing write or sync leaves it unknown: a frame that reached the disk counts after a crash, whatever was said. A database that is full, busy or read-only
-    /// did not write the last frame, and says so by rolling back.
+    /// A failing write or sync leaves it unknown: a frame that reached the disk counts after a crash, whatever was said. A database that is full, busy or
+    /// read-only did not write the last frame, which alone makes the others count, and has rolled back or does so when told.
     async fn commit(&mut self) -> Result<(), Failure> {
         let Some(mut connection) = self.connection.take() else {
             return Err(Failure::NotStored(Cause::new(WriterEnded)));
@@ -259,10 +259,9 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                let refused = was_refused(&error);
-                let rolled_back = sqlx::query(sql::ROLLBACK).execute(&mut connection).await.is_ok();
+                let certain = was_refused(&error) && has_rolled_back(&mut connection).await;
                 let cause = Cause::new(error);
-                Err(if refused && rolled_back { Failure::NotStored(cause) } else { Failure::Unknown(cause) })
+                Err(if certain { Failure::NotStored(cause) } else { Failure::Unknown(cause) })
             }
         }
     }
@@ -294,6 +293,14 @@ impl Failure {
             }
         })
     }
+}
+
+/// Rolls back, or finds that SQLite has done so by itself, as it does when the disk is full: `ROLLBACK` is an error then, and a transaction can begin.
+async fn has_rolled_back(connection: &mut SqliteConnection) -> bool {
+    if sqlx::query(sql::ROLLBACK).execute(&mut *connection).await.is_ok() {
+        return true;
+    }
+    sqlx::query(sql::BEGIN_READING).execute(connection).await.is_ok()
 }
 
 /// Whether the database refused to write: SQLITE_BUSY, SQLITE_READONLY or SQLITE_FULL, the low byte of the extended code.

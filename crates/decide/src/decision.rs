@@ -156,6 +156,11 @@ fn mandates(
     let observed = snapshot.observes(&call.tool.server)
         && !NEVER_OBSERVED.iter().any(|effect| grounds.effects.contains(*effect));
     let mut charges = Vec::new();
+    if task.chain.is_empty() {
+        // Without this an agent without a mandate could tell known tools from unknown ones.
+        let detail = format!("no mandate grants {}", call.tool);
+        obstacles.hard.push(Finding::new(ReasonCode::ToolNotAvailable, detail).by("grants"));
+    }
     for (at, hop) in task.chain.iter().enumerate() {
         let verdict = grants::judge(snapshot, facts, task, at, hop, call, grounds.effects);
         grounds.grants.push(verdict.grant);

@@ -3,8 +3,10 @@
 //! Grants are a union. Each that matches is judged whole, never mixed with another; passing beats asking beats denying, then the
 //! order of the file decides, and the winner is charged.
 
+use std::collections::BTreeMap;
+
 use warrantor_model::{
-    Asked, Call, EffectSet, Finding, Json, ReasonCode,
+    Asked, Call, Decimal, EffectSet, Finding, Json, ReasonCode,
     path::{self, Coverage, Step},
 };
 
@@ -66,7 +68,7 @@ pub(crate) fn judge(
         );
         verdict.findings.push(unavailable(detail, "ceiling"));
     }
-    match Scope::of_mandate(&hop.mandate).charges(&call.arguments) {
+    match Scope::of_mandate(&hop.mandate).charges(facts, &call.arguments) {
         Ok(charges) => {
             verdict.findings.extend(exhausted(task, &charges, "limits"));
             verdict.charges.extend(charges);
@@ -115,16 +117,17 @@ fn judge_grant(
             findings.push(Finding::new(ReasonCode::NotYet, detail).by(subject.clone()).saying(sentence));
         }
     }
-    let charges = match Scope::of_grant(&hop.mandate, nth, &grant.grant.limits).charges(&call.arguments) {
-        Ok(charges) => {
-            findings.extend(exhausted(task, &charges, &subject));
-            charges
-        }
-        Err(why) => {
-            findings.push(out_of_bounds(why, &subject));
-            Vec::new()
-        }
-    };
+    let charges =
+        match Scope::of_grant(&hop.mandate, nth, &grant.grant.limits).charges(facts, &call.arguments) {
+            Ok(charges) => {
+                findings.extend(exhausted(task, &charges, &subject));
+                charges
+            }
+            Err(why) => {
+                findings.push(out_of_bounds(why, &subject));
+                Vec::new()
+            }
+        };
     let asks = grant.grant.ask.iter().map(|asked| {
         let who = match asked {
             Asked::Person => format!("person:{}", hop.mandate.terms.person),
@@ -150,6 +153,8 @@ fn exhausted(task: &TaskState, charges: &[Charge], subject: &str) -> Vec<Finding
     };
     let reached = |detail: String| Finding::new(ReasonCode::LimitReached, detail).by(subject.to_owned());
     let mut findings = Vec::new();
+    // Values that are new, by counter: one call can bring several.
+    let mut new: BTreeMap<&str, Decimal> = BTreeMap::new();
     for charge in charges {
         match charge {
             Charge::Add { counter, amount, at_most: Some(most) } => {
@@ -165,14 +170,24 @@ fn exhausted(task: &TaskState, charges: &[Charge], subject: &str) -> Vec<Finding
                 }
             }
             Charge::Add { at_most: None, .. } => {}
-            Charge::Distinct { member, counter, at_most } => match (task.counters.get(counter), at_most) {
-                (None, _) => findings.push(unread(counter)),
-                (Some(stood_at), Some(most)) if !task.members.contains(member) && stood_at >= most => {
-                    findings
-                        .push(reached(format!("{counter} stands at {stood_at} of {most} different values")));
+            Charge::Distinct { member, .. } if task.members.contains(member) => {}
+            Charge::Distinct { counter, at_most, .. } => {
+                let Some(stood_at) = task.counters.get(counter) else {
+                    findings.push(unread(counter));
+                    continue;
+                };
+                let brought = new.entry(counter).or_default();
+                *brought = brought.saturating_add(Decimal::ONE);
+                let after = stood_at.saturating_add(*brought);
+                let over = |count: Decimal| at_most.is_some_and(|most| count > most);
+                // Said once: a call may bring very many.
+                if over(after) && (*brought == Decimal::ONE || !over(after.saturating_sub(Decimal::ONE))) {
+                    let detail = format!(
+                        "{counter} stands at {stood_at} different values and this call brings new ones"
+                    );
+                    findings.push(reached(detail));
                 }
-                _ => {}
-            },
+            }
             Charge::Unique { member, .. } => {
                 if task.members.contains(member) {
                     findings.push(reached(format!("{member} was used before")));

@@ -6,11 +6,19 @@ use std::{
 };
 
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Json, Limits, Mandate, Path, Standing, Subject, Timestamp,
-    path::Segment,
+    Call, Decimal, Digest, EffectSet, Json, Kind, Limits, Mandate, Path, Standing, Subject, Timestamp,
+    decimal,
+    path::{self, Coverage, Segment, Step},
 };
 
-use crate::{snapshot::Snapshot, terms::CompiledTerms};
+use crate::{
+    kind::canonical,
+    snapshot::{Snapshot, ToolFacts},
+    terms::CompiledTerms,
+};
+
+/// Most values of one path that one call may add to a set.
+const MAX_COUNTED: usize = 1000;
 
 /// One mandate of a chain with its compiled terms.
 #[derive(Debug, Clone)]
@@ -106,7 +114,7 @@ impl<'a> Scope<'a> {
     ///
     /// # Errors
     /// A sentence when a value cannot be counted exactly.
-    pub(crate) fn charges(&self, arguments: &Json) -> Result<Vec<Charge>, String> {
+    pub(crate) fn charges(&self, facts: &ToolFacts, arguments: &Json) -> Result<Vec<Charge>, String> {
         let mut charges = Vec::new();
         if let Some(most) = self.limits.calls {
             charges.push(Charge::Add {
@@ -135,14 +143,19 @@ impl<'a> Scope<'a> {
             }
         }
         for (path, most) in &self.limits.distinct {
-            charges.extend(values(path, arguments).into_iter().map(|value| Charge::Distinct {
+            let different: BTreeSet<String> = values(path, facts, arguments, false)?.into_iter().collect();
+            charges.extend(different.into_iter().map(|value| Charge::Distinct {
                 member: format!("{}/distinct/{path}/{value}", self.prefix),
                 counter: format!("{}/distinct/{path}", self.prefix),
                 at_most: Some(Decimal::from(*most)),
             }));
         }
         for path in &self.limits.unique {
-            charges.extend(values(path, arguments).into_iter().map(|value| Charge::Unique {
+            let used = values(path, facts, arguments, true)?;
+            if used.iter().collect::<BTreeSet<_>>().len() < used.len() {
+                return Err(format!("{path} has a value twice in one call, and each may be used once"));
+            }
+            charges.extend(used.into_iter().map(|value| Charge::Unique {
                 member: format!("{}/unique/{path}/{value}", self.prefix),
                 observed: false,
             }));
@@ -151,20 +164,64 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The different values at a path, by digest: keys stay short and hold no personal value.
-fn values(path: &Path, arguments: &Json) -> BTreeSet<String> {
-    if matches!(path.segments().last(), Some(Segment::Keys)) {
-        return path.select_keys(arguments).into_iter().map(|key| Digest::of(key.as_bytes()).hex()).collect();
+/// The values at a path in the form in which they are compared, by digest: keys stay short and hold no personal value. A URL with and
+/// without its scheme is one value where `any_scheme` is set, as it is for bounds.
+fn values(path: &Path, facts: &ToolFacts, arguments: &Json, any_scheme: bool) -> Result<Vec<String>, String> {
+    let (above, names) = match path.segments().split_last() {
+        Some((Segment::Keys, above)) => (Path::of(above.to_vec()), true),
+        _ => (path.clone(), false),
+    };
+    let mut found: Vec<Option<Json>> = Vec::new();
+    path::walk(arguments, &mut Vec::new(), &mut |location, value| {
+        if above.covers(location) != Some(Coverage::Itself) || found.len() > MAX_COUNTED {
+            return;
+        }
+        match value {
+            Json::Object(members) if names => found.extend(members.iter().map(|(name, _)| {
+                let location = [location, &[Step::Member(name.clone())]].concat();
+                let kind = facts.key_rule(&location).and_then(|rule| rule.kind);
+                compared(&Json::String(name.clone()), kind, any_scheme)
+            })),
+            Json::Null => {}
+            _ if names => {}
+            value => found.push(compared(value, facts.kind(location), any_scheme)),
+        }
+    });
+    if found.len() > MAX_COUNTED {
+        return Err(format!("{path} has more than {MAX_COUNTED} values to count"));
     }
-    path.select(arguments)
-        .into_iter()
-        .filter(|value| !value.is_null())
-        .map(|value| match value.as_decimal() {
-            // 1.0 and 1 are one value.
-            Some(number) => Digest::of(number.normalize().to_string().as_bytes()).hex(),
-            None => value.digest().hex(),
-        })
-        .collect()
+    let inexact = || format!("{path} has a number with too many digits to compare");
+    found.into_iter().map(|value| value.map(|value| value.digest().hex()).ok_or_else(inexact)).collect()
+}
+
+/// A value in the form in which it is compared; `None` for a number that has none.
+fn compared(value: &Json, kind: Option<Kind>, any_scheme: bool) -> Option<Json> {
+    let number = |number: Decimal| Json::Number(number.normalize().to_string().into());
+    Some(match value {
+        Json::Number(_) => number(value.as_decimal()?),
+        Json::String(text) => {
+            // What has no canonical form is refused by layer 3 where the manifest names a kind; as written it is some value.
+            let form = kind.and_then(|kind| canonical(kind, text).ok()).unwrap_or_else(|| text.clone());
+            match kind {
+                Some(Kind::Number) => decimal::exact(&form).map_or(Json::String(form), number),
+                Some(Kind::Url) if any_scheme => {
+                    let bare = form.strip_prefix("https:").or_else(|| form.strip_prefix("http:"));
+                    Json::String(bare.map_or_else(|| form.clone(), str::to_owned))
+                }
+                _ => Json::String(form),
+            }
+        }
+        Json::Array(items) => {
+            Json::Array(items.iter().map(|item| compared(item, kind, any_scheme)).collect::<Option<_>>()?)
+        }
+        Json::Object(members) => Json::Object(
+            members
+                .iter()
+                .map(|(name, member)| Some((name.clone(), compared(member, kind, any_scheme)?)))
+                .collect::<Option<_>>()?,
+        ),
+        Json::Null | Json::Bool(_) => value.clone(),
+    })
 }
 
 /// The marker that a call satisfied the nth condition of a grant.
@@ -208,7 +265,7 @@ impl Snapshot {
                 wanted.members.extend(markers);
             }
             for scope in scopes {
-                for charge in scope.charges(&call.arguments).unwrap_or_default() {
+                for charge in scope.charges(facts, &call.arguments).unwrap_or_default() {
                     match charge {
                         Charge::Add { counter, .. } => drop(wanted.counters.insert(counter)),
                         Charge::Distinct { member, counter, .. } => {

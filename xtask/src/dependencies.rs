@@ -185,7 +185,7 @@ mod tests {
     fn package(name: &str, license: Option<&str>, source: Option<&str>) -> Value {
         json!({
             "id": name, "name": name, "version": "1.0.0", "license": license, "source": source,
-            "manifest_path": "/r/Cargo.toml", "dependencies": [],
+            "manifest_path": "/r/Cargo.toml", "dependencies": [], "targets": [],
         })
     }
 

@@ -243,7 +243,7 @@ mod tests {
                 json!({
                     "id": name(path), "name": name(path), "version": "0.1.0", "license": null, "source": null,
                     "manifest_path": format!("/r/{path}/Cargo.toml"),
-                    "dependencies": dependencies.iter().map(dependency).collect::<Vec<_>>(),
+                    "dependencies": dependencies.iter().map(dependency).collect::<Vec<_>>(), "targets": [],
                 })
             })
             .collect();

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::Ending;
+use crate::metadata::Metadata;
 use crate::process;
 use crate::repository::Repository;
 use crate::tools;
@@ -25,7 +26,9 @@ pub(crate) fn run(repository: &Repository, filter: Option<&str>, packages: &[Str
     let environment =
         [(PYTHON, tools::python(repository)?), (NODE_MODULES, tools::node_modules(repository)?)];
     let mut passed = 0;
-    for mut command in [suite(filter, packages), doc_tests(filter, packages)] {
+    let documented = documented(&Metadata::read(repository)?, packages);
+    let commands = [Some(suite(filter, packages)), documented.map(|packages| doc_tests(filter, &packages))];
+    for mut command in commands.into_iter().flatten() {
         println!("{}", process::describe(&command));
         match one(repository, &mut command, &environment)? {
             Some(count) => passed += count,
@@ -61,6 +64,17 @@ fn suite(filter: Option<&str>, packages: &[String]) -> Command {
         select(&mut command, packages).args(filter);
     }
     command
+}
+
+/// Those of the chosen packages that can have examples; cargo refuses the others. `None` when none of them can.
+fn documented(metadata: &Metadata, packages: &[String]) -> Option<Vec<String>> {
+    let can = |name: &String| {
+        let package = metadata.members().find(|member| member.name == *name);
+        // What cargo does not know, cargo shall refuse.
+        package.is_none_or(|package| package.targets.iter().any(|target| target.doctest))
+    };
+    let chosen: Vec<String> = packages.iter().filter(|name| can(name)).cloned().collect();
+    (packages.is_empty() || !chosen.is_empty()).then_some(chosen)
 }
 
 /// Examples in documentation, among them those that must not compile. Nextest does not run these.
@@ -101,6 +115,8 @@ fn counted(line: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -117,6 +133,28 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(counted(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn packages_without_a_library_have_no_examples_to_run() {
+        let package = |name: &str, doctest: bool| {
+            json!({
+                "id": name, "name": name, "version": "0.1.0", "license": null, "source": null,
+                "manifest_path": "/r/Cargo.toml", "dependencies": [], "targets": [{"doctest": doctest}],
+            })
+        };
+        let whole = json!({
+            "packages": [package("lib", true), package("bin", false)], "workspace_members": ["lib", "bin"],
+            "target_directory": "/r/target",
+        });
+        let metadata = serde_json::from_value(whole).unwrap();
+        let chosen = |names: &[&str]| {
+            documented(&metadata, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(&[]), Some(vec![]));
+        assert_eq!(chosen(&["bin"]), None);
+        assert_eq!(chosen(&["bin", "lib"]), Some(vec!["lib".to_owned()]));
+        assert_eq!(chosen(&["missing"]), Some(vec!["missing".to_owned()]));
     }
 
     #[test]

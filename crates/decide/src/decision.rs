@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Call, Decimal, Effect, EffectSet, Evidence, Finding, MandateKind, PersonId, Question, ReasonCode,
-    Refusal, Subject, Timestamp, record::PolicyRecord,
+    Call, Decimal, Effect, EffectSet, Evidence, Finding, Json, MandateKind, PersonId, Question, ReasonCode,
+    Refusal, Subject, Timestamp,
+    path::{self, Coverage},
+    record::PolicyRecord,
 };
 
 use crate::{
-    accountability, grants,
+    accountability, grants, kind,
     policy::{self, Circumstances, Evaluation, Principal},
     snapshot::{Snapshot, ToolFacts},
     task::{Charge, Facts, Hop, TaskState, after_marker},
@@ -221,7 +223,14 @@ fn policies(
         obstacles.hard.push(unavailable("the arguments make no Cedar record".into()));
         return;
     };
-    let circumstances = circumstances(snapshot, facts, task, call, grounds.effects);
+    let resource = match resource(facts, call) {
+        Ok(resource) => resource,
+        Err(why) => {
+            obstacles.hard.push(Finding::new(ReasonCode::FactsUnavailable, why).by("resource"));
+            return;
+        }
+    };
+    let circumstances = circumstances(task, call, grounds.effects, resource);
     let mut context = shared_context(task, root, last, now, call);
     context.push(("person".to_owned(), person));
     let result =
@@ -303,34 +312,45 @@ fn judge_sponsor(
 }
 
 fn circumstances<'a>(
-    snapshot: &'a Snapshot,
-    facts: &'a ToolFacts,
     task: &'a TaskState,
     call: &'a Call,
     effects: EffectSet,
+    resource: Option<(&'a str, String)>,
 ) -> Circumstances<'a> {
-    let agents: Vec<_> = task.chain.iter().map(|hop| &hop.mandate.terms.agent).collect();
-    let mut people = BTreeSet::new();
-    for hop in &task.chain {
-        people.insert(&hop.mandate.terms.person);
-        people.insert(&hop.mandate.terms.sponsor);
-        if let Some(agent) = snapshot.agent(&hop.mandate.terms.agent) {
-            people.extend(snapshot.accountable(&agent.owner));
-            people.extend(agent.sponsors.iter().flat_map(|sponsor| snapshot.accountable(sponsor)));
-        }
-    }
-    let resource = facts.tool.resource.as_ref().and_then(|rule| {
-        let id = rule.id.select(&call.arguments).into_iter().find(|value| !value.is_null())?;
-        let id = match id.as_str() {
-            Some(text) => {
-                let kind = facts.kind(&rule.id.sample_location()).unwrap_or_default();
-                crate::kind::canonical(kind, text).unwrap_or_else(|_| text.to_owned())
-            }
-            None => id.canonical(),
-        };
-        Some((rule.entity_type.as_str(), id))
-    });
+    let agents = task.chain.iter().map(|hop| &hop.mandate.terms.agent).collect();
+    // Owners and sponsors of agents can be compared with, and nothing more: no policy can look into them, however many they are.
+    let people =
+        task.chain.iter().flat_map(|hop| [&hop.mandate.terms.person, &hop.mandate.terms.sponsor]).collect();
     Circumstances { tool: &call.tool, effects, resource, agents, people }
+}
+
+/// The type and id of what the call acts on, where the manifest names it and the call has it.
+///
+/// # Errors
+/// A sentence when the argument is no id, or several.
+fn resource<'a>(facts: &'a ToolFacts, call: &Call) -> Result<Option<(&'a str, String)>, String> {
+    let Some(rule) = &facts.tool.resource else { return Ok(None) };
+    let mut found = Vec::new();
+    path::walk(&call.arguments, &mut Vec::new(), &mut |location, value| {
+        if !value.is_null() && rule.id.covers(location) == Some(Coverage::Itself) {
+            found.push((facts.kind(location).unwrap_or_default(), value));
+        }
+    });
+    let id = match found.as_slice() {
+        [] => return Ok(None),
+        // What has no canonical form is refused by layer 3 where the manifest names a kind.
+        [(kind, Json::String(text))] => kind::canonical(*kind, text).unwrap_or_else(|_| text.clone()),
+        [(_, number @ Json::Number(literal))] => match number.as_decimal() {
+            Some(number) => number.normalize().to_string(),
+            None => return Err(format!("the resource {} = {literal} has too many digits", rule.id)),
+        },
+        [(_, Json::Bool(id))] => id.to_string(),
+        [(_, other)] => {
+            return Err(format!("the resource {} is {}, not an id", rule.id, other.type_name()));
+        }
+        several => return Err(format!("the resource {} has {} values", rule.id, several.len())),
+    };
+    Ok(Some((rule.entity_type.as_str(), id)))
 }
 
 /// Context that every action has.

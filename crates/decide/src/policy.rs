@@ -60,6 +60,8 @@ struct Slice {
     forbids: PolicySet,
     /// Attributes that any of them names.
     attributes: BTreeSet<String>,
+    /// Persons and agents that any of them names, with their groups: they are looked at even where the call has nothing to do with them.
+    named: Vec<Entity>,
 }
 
 /// Entity types, parsed once.
@@ -143,7 +145,7 @@ impl Policies {
             }
         };
         let known = Known { people, agents, groups, manifests };
-        let rules = read_policies(sources, &schema, &known, &names, faults);
+        let rules = read_policies(sources, &schema, &known, faults);
         let mut policies = Self {
             schema_text,
             slices: HashMap::new(),
@@ -191,6 +193,9 @@ impl Policies {
                 continue;
             }
             slice.attributes.extend(rule.attributes.iter().cloned());
+            for uid in rule.policy.entity_literals() {
+                slice.named.extend(self.entities_of(&uid).iter().cloned());
+            }
             let set = match rule.policy.effect() {
                 CedarEffect::Permit => &mut slice.permits,
                 CedarEffect::Forbid => &mut slice.forbids,
@@ -199,6 +204,18 @@ impl Policies {
             let _ = set.add(rule.policy.clone());
         }
         slice
+    }
+
+    /// A person with the groups, or an agent; nothing else has attributes or ancestors.
+    fn entities_of(&self, uid: &EntityUid) -> &[Entity] {
+        let id = uid.id().unescaped();
+        if *uid.type_name() == self.names.person {
+            PersonId::new(id).ok().and_then(|id| self.people.get(&id)).map_or(&[], Vec::as_slice)
+        } else if *uid.type_name() == self.names.agent {
+            AgentId::new(id).ok().and_then(|id| self.agents.get(&id)).map_or(&[], std::slice::from_ref)
+        } else {
+            &[]
+        }
     }
 
     /// Whether a policy that could apply to the tool names an attribute.
@@ -241,9 +258,11 @@ impl Policies {
             parents.iter().map(|parent| self.names.uid(&self.names.action, parent)).collect();
         let mut entities = vec![Entity::new_no_attrs(action_uid.clone(), groups)];
         entities.extend(parents.iter().map(|parent| bare(&self.names.action, parent)));
-        entities.extend(circumstances.agents.iter().filter_map(|agent| self.agents.get(*agent)).cloned());
+        let agents = circumstances.agents.iter().filter_map(|agent| self.agents.get(*agent));
+        let people = circumstances.people.iter().filter_map(|person| self.people.get(*person)).flatten();
+        let named = self.slices.get(action).into_iter().flat_map(|slice| &slice.named);
         let mut seen = HashSet::new();
-        for entity in circumstances.people.iter().filter_map(|person| self.people.get(*person)).flatten() {
+        for entity in agents.chain(people).chain(named) {
             if seen.insert(entity.uid()) {
                 entities.push(entity.clone());
             }
@@ -360,12 +379,13 @@ impl Policies {
 
     /// Slices hold policies for effects a call may have; a forbid on such an effect forbids only calls that have it.
     fn scope_is_certain(&self, policy: &Policy, action: &str) -> bool {
+        let server = action.split_once('/').map(|(server, _)| format!("server:{server}"));
         match policy.action_constraint() {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => uid.id().unescaped() == action,
             ActionConstraint::In(uids) => uids.iter().any(|uid| {
                 let id = uid.id().unescaped();
-                id == action || id.starts_with("server:")
+                id == action || server.as_deref() == Some(id)
             }),
         }
     }
@@ -563,7 +583,6 @@ fn read_policies(
     sources: &[PolicySource],
     schema: &Schema,
     known: &Known<'_>,
-    names: &Names,
     faults: &mut Vec<Fault>,
 ) -> HashMap<PolicyId, Rule> {
     let validator = Validator::new(schema.clone());
@@ -588,7 +607,7 @@ fn read_policies(
             fault
         }));
         for (nth, policy) in in_order(&set).into_iter().enumerate() {
-            if let Some(rule) = read_policy(source, nth, policy, known, names, faults)
+            if let Some(rule) = read_policy(source, nth, policy, known, faults)
                 && let Some(twin) = rules.insert(rule.policy.id().clone(), rule)
             {
                 let message = format!("two policies have the id {:?}", twin.policy.id().to_string());
@@ -615,7 +634,6 @@ fn read_policy(
     nth: usize,
     policy: &Policy,
     known: &Known<'_>,
-    _names: &Names,
     faults: &mut Vec<Fault>,
 ) -> Option<Rule> {
     let place = || place_of(source, policy);
@@ -697,6 +715,10 @@ fn attribute_names(json: &serde_json::Value, names: &mut BTreeSet<String>) {
                         _ => {}
                     }
                 }
+            }
+            // A record that is written out is compared as a whole, and so names what it holds.
+            if let Some(record) = members.get("Record").and_then(serde_json::Value::as_object) {
+                names.extend(record.keys().cloned());
             }
             members.values().for_each(|member| attribute_names(member, names));
         }

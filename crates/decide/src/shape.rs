@@ -14,6 +14,9 @@ use warrantor_model::{
 
 /// Deepest schema that is followed, `$ref`s counted.
 const MAX_SCHEMA_DEPTH: usize = 24;
+/// Most places of one schema that are looked at, shared out evenly at every branching: a schema that refers to itself several times has
+/// more of them than anyone could look at, and none may use up what another needs.
+const MAX_SCHEMA_PLACES: usize = 1 << 14;
 
 /// What a schema says of one place.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,7 +44,7 @@ enum Scalar {
 /// A number that Cedar cannot hold exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inexact {
-    /// The attribute it stands at: the name of the member that holds it.
+    /// The attribute it stands at: the name of the member that holds it, or a container of that.
     pub(crate) attribute: String,
     pub(crate) literal: String,
 }
@@ -49,7 +52,7 @@ pub(crate) struct Inexact {
 impl Shape {
     /// Reads an input schema.
     pub(crate) fn of(schema: &Json) -> Self {
-        read(schema, schema, 0)
+        read(schema, schema, 0, MAX_SCHEMA_PLACES)
     }
 
     /// Whether a path can lead anywhere. `**` and everything below an explicitly open place can.
@@ -191,7 +194,13 @@ impl Shape {
             .iter()
             .filter_map(|(name, member)| {
                 let (shape, _) = self.members.get(name)?;
-                Some((name.clone(), shape.cedar_value(name, member, inexact)?))
+                let before = inexact.len();
+                let value = shape.cedar_value(name, member, inexact);
+                // Whoever looks at a container as a whole looks at what is missing in it.
+                if let Some(below) = inexact.get(before).filter(|below| below.attribute != *name) {
+                    inexact.push(Inexact { attribute: name.clone(), literal: below.literal.clone() });
+                }
+                Some((name.clone(), value?))
             })
             .collect();
         RestrictedExpression::new_record(attributes).ok()
@@ -231,11 +240,12 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.escape_default())
 }
 
-fn read(schema: &Json, root: &Json, depth: usize) -> Shape {
-    if depth > MAX_SCHEMA_DEPTH {
+fn read(schema: &Json, root: &Json, depth: usize, places: usize) -> Shape {
+    if depth > MAX_SCHEMA_DEPTH || places == 0 {
         return Shape { mixed: true, ..Shape::default() };
     }
-    let below = |schema: &Json| read(schema, root, depth.saturating_add(1));
+    let share = places.saturating_sub(1).checked_div(children(schema)).unwrap_or_default();
+    let below = |schema: &Json| read(schema, root, depth.saturating_add(1), share);
     if let Some(reference) = schema.get("$ref").and_then(Json::as_str) {
         return match resolve(root, reference) {
             Some(target) => below(target),
@@ -278,7 +288,7 @@ fn read(schema: &Json, root: &Json, depth: usize) -> Shape {
         for (_, member) in patterns {
             let pattern = below(member);
             shape.additional = Some(Box::new(match shape.additional.take() {
-                Some(other) => merge(*other, pattern),
+                Some(other) => merge(*other, pattern, Join::Either),
                 None => pattern,
             }));
         }
@@ -288,15 +298,30 @@ fn read(schema: &Json, root: &Json, depth: usize) -> Shape {
     } else if types.contains(&"array") {
         shape.items = Some(Box::new(Shape { mixed: true, ..Shape::default() }));
     }
-    for key in ["anyOf", "oneOf", "allOf"] {
-        for branch in schema.get(key).and_then(Json::as_array).unwrap_or_default() {
-            if type_names(branch) == ["null"] {
-                continue;
-            }
-            shape = merge(shape, below(branch));
+    for branch in schema.get("allOf").and_then(Json::as_array).unwrap_or_default() {
+        shape = merge(shape, below(branch), Join::Both);
+    }
+    for key in ["anyOf", "oneOf"] {
+        let branches = schema.get(key).and_then(Json::as_array).unwrap_or_default();
+        let either = branches
+            .iter()
+            .filter(|branch| type_names(branch) != ["null"])
+            .map(below)
+            .reduce(|a, b| merge(a, b, Join::Either));
+        if let Some(either) = either {
+            shape = merge(shape, either, Join::Both);
         }
     }
     shape
+}
+
+/// How many schemas a schema leads to.
+fn children(schema: &Json) -> usize {
+    let members = ["properties", "patternProperties"].map(|key| schema.get(key).and_then(Json::as_object));
+    let branches = ["allOf", "anyOf", "oneOf"].map(|key| schema.get(key).and_then(Json::as_array));
+    let single = ["$ref", "items", "additionalProperties"].map(|key| usize::from(schema.get(key).is_some()));
+    let members = members.into_iter().flatten().map(<[_]>::len);
+    members.chain(branches.into_iter().flatten().map(<[_]>::len)).chain(single).sum()
 }
 
 fn type_names(schema: &Json) -> Vec<&str> {
@@ -349,35 +374,56 @@ fn resolve<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
     })
 }
 
-/// The union of two shapes: what either names. Where their types differ there is no Cedar type.
-fn merge(a: Shape, b: Shape) -> Shape {
+/// How two shapes of one value stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Join {
+    /// The value has both.
+    Both,
+    /// The value has one of them.
+    Either,
+}
+
+/// The union of two shapes: what either names. Where their types differ there is no Cedar type. A member is required where both
+/// alternatives require it, or one of two shapes that hold together.
+fn merge(a: Shape, b: Shape, join: Join) -> Shape {
     let blank =
         |shape: &Shape| shape.scalar.is_none() && shape.items.is_none() && !shape.is_object() && !shape.mixed;
+    let alone = |mut shape: Shape| {
+        if join == Join::Either {
+            shape.members.values_mut().for_each(|(_, required)| *required = false);
+        }
+        shape
+    };
     if blank(&a) {
-        return b;
+        return alone(b);
     }
     if blank(&b) {
-        return a;
+        return alone(a);
     }
     let sort = |shape: &Shape| (shape.scalar, shape.items.is_some(), shape.is_object());
     let mixed = a.mixed || b.mixed || sort(&a) != sort(&b);
     let scalar = if a.scalar == b.scalar { a.scalar } else { None };
-    let mut members = a.members;
-    for (name, (shape, required)) in b.members {
-        let merged = match members.remove(&name) {
-            Some((other, other_required)) => (merge(other, shape), required && other_required),
-            None => (shape, false),
+    let mut members = BTreeMap::new();
+    let mut others = b.members;
+    for (name, (shape, required)) in a.members {
+        let merged = match others.remove(&name) {
+            Some((other, too)) if join == Join::Both => (merge(shape, other, join), required || too),
+            Some((other, too)) => (merge(shape, other, join), required && too),
+            None => (shape, required && join == Join::Both),
         };
         members.insert(name, merged);
     }
-    let join = |a: Option<Box<Shape>>, b: Option<Box<Shape>>| match (a, b) {
-        (Some(a), Some(b)) => Some(Box::new(merge(*a, *b))),
+    members.extend(
+        others.into_iter().map(|(name, (shape, required))| (name, (shape, required && join == Join::Both))),
+    );
+    let both = |a: Option<Box<Shape>>, b: Option<Box<Shape>>| match (a, b) {
+        (Some(a), Some(b)) => Some(Box::new(merge(*a, *b, join))),
         (one, other) => one.or(other),
     };
     Shape {
         members,
-        additional: join(a.additional, b.additional),
-        items: join(a.items, b.items),
+        additional: both(a.additional, b.additional),
+        items: both(a.items, b.items),
         scalar,
         mixed,
     }
@@ -414,6 +460,16 @@ mod tests {
                 r##"{"properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"type":"object","properties":{"b":{"type":"boolean"}},"required":["b"]}},"required":["a"]}"##,
                 r#"{ "a": { "b": Bool } }"#,
             ),
+            (
+                r#"{"anyOf":[{"properties":{"a":{"type":"string"},"c":{"type":"string"}},"required":["a","c"]},
+                    {"properties":{"b":{"type":"string"},"c":{"type":"string"}},"required":["b","c"]}]}"#,
+                r#"{ "a"?: String, "b"?: String, "c": String }"#,
+            ),
+            (
+                r#"{"properties":{"a":{"type":"string"}},"required":["a"],
+                    "allOf":[{"properties":{"b":{"type":"string"}},"required":["b"]}],"anyOf":[{},{"properties":{"d":{"type":"string"}},"required":["d"]}]}"#,
+                r#"{ "a": String, "b": String, "d"?: String }"#,
+            ),
             (r##"{"properties":{"a":{"$ref":"#"}}}"##, "{  }"),
         ];
         for (schema, expected) in cases {
@@ -424,6 +480,15 @@ mod tests {
                 assert_eq!(record, expected, "{schema}");
             }
         }
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_many_times_is_bounded() {
+        let members: Vec<String> = (0..9).map(|n| format!(r##""m{n}":{{"$ref":"#"}}"##)).collect();
+        let shape = shape(&format!(r#"{{"properties":{{{}}}}}"#, members.join(",")));
+        assert!(shape.cedar_record().len() < 1_000_000);
+        let deep: Path = "m0/m8/m0".parse().unwrap();
+        assert!(shape.has(&deep), "each branch is followed as far as any other");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! key directory first, then in the store. A log that cannot prove its past is not signed any more: it was changed, or restored from a backup,
 //! and a person has to say which.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 use warrantor_ledger::{
@@ -13,7 +13,7 @@ use warrantor_ledger::{
     merkle::{ProveError, consistency_proof},
 };
 use warrantor_model::{
-    Clock, Randomness,
+    Clock, Randomness, Timestamp,
     record::{Event, LedgerRecord, Record},
     time::NoRandomness,
 };
@@ -23,6 +23,9 @@ use crate::{
     fresh_id,
     keys::{KeyDirectory, KeyError, KeyLock},
 };
+
+/// How long nothing may be recorded before that is recorded.
+pub const QUIET: Duration = Duration::from_secs(60);
 
 /// Why no checkpoint was signed.
 #[derive(Debug, Error)]
@@ -147,6 +150,22 @@ impl<S: Store> Keeper<S> {
         let _ = randomness;
         // One name for the first record: of two processes that begin, one finds that it has been done.
         match self.store.commit(Commit::new(Record::new("ledger-created", clock.now(), event))).await {
+            Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// Records that nothing happened for [`QUIET`], so that the next checkpoint proves the silence. Of several processes one does it.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub async fn note_quiet(&self, now: Timestamp) -> Result<(), KeepError> {
+        let Some(since) = self.store.head().await?.last_at.filter(|last| last.plus(QUIET) <= now) else {
+            return Ok(());
+        };
+        let event = Event::Ledger(LedgerRecord::Quiet { since });
+        let minute = now.as_micros().max(0) / i64::try_from(QUIET.as_micros()).unwrap_or(i64::MAX);
+        match self.store.commit(Commit::new(Record::new(format!("quiet-{minute}"), now, event))).await {
             Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => Ok(()),
             Err(cause) => Err(cause.into()),
         }

@@ -140,9 +140,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// How one attempt ended.
 enum Attempt {
-    Done(Answer),
+    Done(Box<Answer>),
     /// What it rested on moved before the commit.
     Moved,
+}
+
+impl Attempt {
+    fn done(answer: Answer) -> Self {
+        Self::Done(Box::new(answer))
+    }
 }
 
 impl<S: Store> Engine<S> {
@@ -204,7 +210,7 @@ impl<S: Store> Engine<S> {
         };
         for _ in 0..ATTEMPTS {
             match self.attempt(&id, presented, &call).await {
-                Attempt::Done(answer) => return answer,
+                Attempt::Done(answer) => return *answer,
                 Attempt::Moved => {}
             }
         }
@@ -217,7 +223,7 @@ impl<S: Store> Engine<S> {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
-                return Attempt::Done(self.refuse(id, presented, Some(call), finding).await);
+                return Attempt::done(self.refuse(id, presented, Some(call), finding).await);
             }
         };
         let now = self.0.parts.clock.now();
@@ -245,11 +251,11 @@ impl<S: Store> Engine<S> {
             Decision::Ask(question, _) => {
                 self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
                     .await;
-                Attempt::Done(Answer::Asked(id.clone(), question.clone()))
+                Attempt::done(Answer::Asked(id.clone(), question.clone()))
             }
             Decision::Deny(refusal, _) => {
                 self.record_refusal(&decided(Verdict::Deny, refusal.findings(), &[]), presented).await;
-                Attempt::Done(Answer::Refused(Refused { decision: id.clone(), refusal: refusal.clone() }))
+                Attempt::done(Answer::Refused(Refused { decision: id.clone(), refusal: refusal.clone() }))
             }
         }
     }
@@ -289,7 +295,7 @@ impl<S: Store> Engine<S> {
         let commit = match pass_commit(decided, loaded, draft, body) {
             Ok(commit) => commit,
             Err(why) => {
-                return Attempt::Done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
+                return Attempt::done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
             }
         };
         let uncertain =
@@ -297,7 +303,7 @@ impl<S: Store> Engine<S> {
         match self.commit_within(commit, self.0.parts.settings.commit_deadline).await {
             Ok(_) => {
                 self.write_gap_later();
-                Attempt::Done(Answer::Permitted(Permit {
+                Attempt::done(Answer::Permitted(Permit {
                     decision: decided.id.clone(),
                     tool: call.tool.clone(),
                     arguments: presented.arguments.clone(),
@@ -317,12 +323,12 @@ impl<S: Store> Engine<S> {
             Err(CommitError::Unknown { cause }) => {
                 lock(&self.0.gap).keep(uncertain, decided.at, cause.to_string());
                 let finding = unavailable(cause.to_string());
-                Attempt::Done(Answer::Refused(Refused {
+                Attempt::done(Answer::Refused(Refused {
                     decision: decided.id.clone(),
                     refusal: Refusal::new(vec![finding]),
                 }))
             }
-            Err(cause) => Attempt::Done(
+            Err(cause) => Attempt::done(
                 self.refuse(decided.id, presented, Some(call), unavailable(cause.to_string())).await,
             ),
         }
@@ -426,7 +432,7 @@ impl<S: Store> Engine<S> {
             }
             Err(cause) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, cause.to_string());
-                return Err(Box::new(self.take_back(permit, finding)));
+                return Err(Box::new(self.take_back(&permit, finding)));
             }
         };
         match stopped {
@@ -440,12 +446,12 @@ impl<S: Store> Engine<S> {
                 };
                 let finding = Finding::new(code, format!("{subject} was stopped after the decision"))
                     .by(subject.to_string());
-                Err(Box::new(self.take_back(permit, finding)))
+                Err(Box::new(self.take_back(&permit, finding)))
             }
         }
     }
 
-    fn take_back(&self, permit: Permit, finding: Finding) -> Refused {
+    fn take_back(&self, permit: &Permit, finding: Finding) -> Refused {
         let refused = Refused { decision: permit.decision.clone(), refusal: Refusal::new(vec![finding]) };
         let commit = abandoned(permit.decision.as_str(), &permit.receipt.charges, self.0.parts.clock.now());
         let engine = self.clone();

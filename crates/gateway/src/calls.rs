@@ -110,7 +110,7 @@ impl<S: Store> Shared<S> {
         let reply = self.relay(id, &answer, |result| {
             let result = InitializeResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
-            Ok((result.to_client(instructions), instructions, result.instructions().is_some()))
+            Ok((result.to_client(instructions), (instructions, result.instructions().is_some())))
         });
         match reply {
             Ok((line, (instructions, given))) => {
@@ -141,7 +141,7 @@ impl<S: Store> Shared<S> {
         let reply = self.relay(id, &answer, |result| {
             let result = DiscoverResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
-            Ok((result.to_client(instructions), instructions, result.instructions().is_some()))
+            Ok((result.to_client(instructions), (instructions, result.instructions().is_some())))
         });
         match reply {
             Ok((line, (instructions, given))) => {
@@ -154,23 +154,20 @@ impl<S: Store> Shared<S> {
     }
 
     /// The line for the client from an upstream's answer: the rebuilt result, or an error as the upstream gave it.
-    fn relay<F>(
+    fn relay<T>(
         &self,
         id: &Id<'_>,
         answer: &Result<Answer, NoAnswer>,
-        rebuild: F,
-    ) -> Result<(Vec<u8>, (Instructions, bool)), Vec<u8>>
-    where
-        F: FnOnce(&RawValue) -> Result<(Fragment<'static>, Instructions, bool), String>,
-    {
+        rebuild: impl FnOnce(&RawValue) -> Result<(Fragment<'static>, T), String>,
+    ) -> Result<(Vec<u8>, T), Vec<u8>> {
         let internal =
             |message: String| envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message));
         let answer = answer.as_ref().map_err(|cause| internal(cause.to_string()))?;
         match answer.said(&self.settings.upstream_limits).map_err(internal)? {
             Said::Error(error) => Err(envelope::relayed_error(id, &Fragment::from(error))),
             Said::Result(result) => {
-                let (fragment, instructions, given) = rebuild(result).map_err(internal)?;
-                Ok((envelope::result(id, &fragment), (instructions, given)))
+                let (fragment, learnt) = rebuild(result).map_err(internal)?;
+                Ok((envelope::result(id, &fragment), learnt))
             }
         }
     }
@@ -236,10 +233,10 @@ impl<S: Store> Shared<S> {
                     && page.is_as_pinned(&tool.name)
                     && definitions.of(&tool.name) == Definition::AsPinned
             });
-            Ok((fragment, Instructions::Withheld, false))
+            Ok((fragment, ()))
         });
         drop(definitions);
-        self.reply(reply.map_or_else(|line| line, |(line, _)| line)).await;
+        self.reply(reply.map_or_else(|line| line, |(line, ())| line)).await;
     }
 
     /// Sees to it that the server's definitions have been compared with their pins.

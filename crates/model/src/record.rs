@@ -413,6 +413,13 @@ pub enum LedgerRecord {
         #[n(2)]
         evidence: String,
     },
+    /// Nothing happened for a minute, and somebody was there: makes silence provable.
+    #[n(4)]
+    Quiet {
+        /// Since when.
+        #[n(0)]
+        since: Timestamp,
+    },
 }
 
 /// Definitions compared with their pins.

@@ -12,6 +12,7 @@ use warrantor_gateway::{
     launch::{BASIC_VARIABLES, Launch},
 };
 use warrantor_mcp::message::FrameLimits;
+use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
 use crate::{
@@ -142,7 +143,11 @@ async fn keep(deployment: Arc<Deployment>) {
     loop {
         tokio::time::sleep(TICK).await;
         deployment.absorb().await;
-        match keeper.sign().await {
+        let kept = async {
+            keeper.note_quiet(deployment.clock.now()).await?;
+            keeper.sign().await
+        };
+        match kept.await {
             Ok(_) => said.clear(),
             Err(cause) => {
                 let text = cause.to_string();

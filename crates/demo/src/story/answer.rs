@@ -49,6 +49,10 @@ pub enum Answer {
     Explained {
         /// The decision.
         decision: String,
+        /// The place of its record in the log.
+        index: u64,
+        /// Who handed what to whom, and who answers.
+        chain: Vec<String>,
         /// Each reason, with values.
         findings: Vec<String>,
         /// The program's own answer.
@@ -58,6 +62,8 @@ pub enum Answer {
     Intact {
         /// How many records.
         size: u64,
+        /// Up to which a signed checkpoint vouches.
+        signed: u64,
         /// The root over them.
         root: String,
         /// The program's own answer.
@@ -65,10 +71,12 @@ pub enum Answer {
     },
     /// The log is not as it was written.
     Tampered {
-        /// What was changed.
-        changed: Option<String>,
-        /// What was found.
+        /// What was done to it, if it was us.
+        tampering: Option<Tampering>,
+        /// What was found, first what was found at the record that we changed.
         findings: Vec<String>,
+        /// Whether the changed record is among what was found.
+        located: bool,
         /// The program's own answer.
         answer: Value,
     },
@@ -90,6 +98,15 @@ pub struct Refused {
     pub sentence: String,
     /// What it can do.
     pub next_step: String,
+}
+
+/// What was done to a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tampering {
+    /// The place of the record in the log.
+    pub record: u64,
+    /// The change.
+    pub change: String,
 }
 
 impl Refused {
@@ -122,34 +139,30 @@ impl Answer {
     }
 
     /// `warrantor explain ID -o json`.
-    pub(crate) fn of_explanation(decision: &str, answer: Value) -> Self {
-        let findings = answer.pointer("/body/content/findings").and_then(Value::as_array);
-        let Some(findings) = findings.filter(|findings| !findings.is_empty()) else {
-            return Self::Failed { why: format!("the explanation names no finding: {answer}") };
-        };
-        let text = |finding: &Value, name| finding.get(name).and_then(Value::as_str).map(str::to_owned);
-        let findings = findings
-            .iter()
-            .filter_map(|finding| Some(format!("{}: {}", text(finding, "code")?, text(finding, "detail")?)))
-            .collect();
-        Self::Explained { decision: decision.to_owned(), findings, answer }
+    pub(crate) fn of_explanation(answer: Value) -> Self {
+        match explained(&answer) {
+            Some((decision, index, chain, findings)) if !findings.is_empty() => {
+                Self::Explained { decision, index, chain, findings, answer }
+            }
+            _ => Self::Failed { why: format!("the explanation says too little: {answer}") },
+        }
     }
 
-    /// `warrantor audit verify -o json`. `changed` tells what was done to the log before.
-    pub(crate) fn of_verification(changed: Option<String>, answer: Value) -> Self {
-        let message = |finding: &Value| Some(finding.get("message")?.as_str()?.to_owned());
-        let findings: Option<Vec<String>> = answer
-            .get("findings")
-            .and_then(Value::as_array)
-            .and_then(|findings| findings.iter().map(message).collect());
-        let size = answer.get("size").and_then(Value::as_u64);
+    /// `warrantor audit verify -o json`, perhaps after tampering.
+    pub(crate) fn of_verification(tampering: Option<Tampering>, answer: Value) -> Self {
+        let number = |name| answer.get(name).and_then(Value::as_u64);
         let root = answer.get("root").and_then(Value::as_str).map(str::to_owned);
-        match (answer.get("ok").and_then(Value::as_bool), findings, size.zip(root)) {
-            (Some(true), Some(findings), Some((size, root))) if findings.is_empty() => {
-                Self::Intact { size, root, answer }
+        let sizes = number("size").zip(number("signed")).zip(root);
+        match (answer.get("ok").and_then(Value::as_bool), found(&answer), sizes) {
+            (Some(true), Some(found), Some(((size, signed), root))) if found.is_empty() => {
+                Self::Intact { size, signed, root, answer }
             }
-            (Some(false), Some(findings), _) if !findings.is_empty() => {
-                Self::Tampered { changed, findings, answer }
+            (Some(false), Some(mut found), _) if !found.is_empty() => {
+                let record = tampering.as_ref().map(|tampering| tampering.record);
+                found.sort_by_key(|(index, _)| index.is_none() || *index != record);
+                let located = found.iter().any(|(index, _)| index.is_some() && *index == record);
+                let findings = found.into_iter().map(|(_, message)| message).collect();
+                Self::Tampered { tampering, findings, located, answer }
             }
             _ => Self::Failed { why: format!("the verification contradicts itself: {answer}") },
         }
@@ -166,8 +179,8 @@ impl Answer {
                 wanted.iter().all(|word| findings.iter().any(|finding| finding.contains(word)))
             }
             (Self::Suspended { .. } | Self::Witnessed { .. }, Expected::InOrder) => true,
-            (Self::Intact { size, .. }, Expected::InOrder) => *size > 0,
-            (Self::Tampered { .. }, Expected::Found) => true,
+            (Self::Intact { size, signed, .. }, Expected::InOrder) => *size > 0 && signed == size,
+            (Self::Tampered { located, .. }, Expected::Found) => *located,
             _ => false,
         }
     }
@@ -184,6 +197,32 @@ impl Answer {
     }
 }
 
+/// Decision, place, chain and findings of an explanation.
+fn explained(answer: &Value) -> Option<(String, u64, Vec<String>, Vec<String>)> {
+    let text = |of: &Value, name| of.get(name).and_then(Value::as_str).map(str::to_owned);
+    let hop = |hop: &Value| {
+        let (person, mandate, agent) = (text(hop, "person")?, text(hop, "template")?, text(hop, "agent")?);
+        Some(format!("{person} handed {mandate} to {agent}, {} answers for it", text(hop, "sponsor")?))
+    };
+    let finding = |finding: &Value| Some(format!("{}: {}", text(finding, "code")?, text(finding, "detail")?));
+    let list = |pointer| answer.pointer(pointer).and_then(Value::as_array);
+    Some((
+        text(answer.get("record")?, "id")?,
+        answer.get("index")?.as_u64()?,
+        list("/record/event/chain")?.iter().map(hop).collect::<Option<_>>()?,
+        list("/body/content/findings")?.iter().map(finding).collect::<Option<_>>()?,
+    ))
+}
+
+/// The findings of a verification, each with the place it names.
+fn found(answer: &Value) -> Option<Vec<(Option<u64>, String)>> {
+    let finding = |finding: &Value| {
+        let message = finding.get("message")?.as_str()?.to_owned();
+        Some((finding.get("index").and_then(Value::as_u64), message))
+    };
+    answer.get("findings")?.as_array()?.iter().map(finding).collect()
+}
+
 fn refused(fields: &Value) -> Option<Refused> {
     let text = |name| fields.get(name).and_then(Value::as_str).map(str::to_owned);
     Some(Refused {
@@ -197,7 +236,8 @@ fn refused(fields: &Value) -> Option<Refused> {
 /// The part of a result that is told, on one line. Empty when it is not where the story looks for it.
 fn told(result: &Value, shows: Shows) -> Option<String> {
     let line = result.pointer(shows.pointer).map(brief).unwrap_or_default();
-    Some(line.find(shows.from).and_then(|at| line.get(at..)).unwrap_or_default().to_owned())
+    let part = line.find(shows.from).and_then(|at| line.get(at..)).unwrap_or_default();
+    Some(if part.is_empty() { String::new() } else { format!("{}{part}", shows.label) })
 }
 
 /// A value on one line: of records the names, of texts the words without markup.
@@ -281,7 +321,7 @@ mod tests {
         ] {
             let answer = Answer::of_call(
                 result(json!({ "content": [], "structuredContent": structured })),
-                Some(Shows { pointer, from }),
+                Some(Shows { label: "", pointer, from }),
             );
             let Answer::Passed { told, .. } = &answer else { panic!("{answer:?}") };
             assert_eq!(told.as_deref(), Some(wanted), "{pointer} {from}");
@@ -290,29 +330,51 @@ mod tests {
     }
 
     #[test]
-    fn a_verification_is_believed_only_if_it_agrees_with_itself() {
-        let finding = json!([{ "message": "record 3 was changed" }]);
+    fn a_verification_is_believed_only_if_it_agrees_with_itself_and_with_the_tampering() {
+        let at = |index: u64| json!([{ "message": "the tail was cut" }, { "index": index, "message": "it was changed" }]);
+        let nowhere = json!([{ "message": "something" }]);
+        let intact = json!({ "ok": true, "size": 4, "signed": 4, "root": "r", "findings": [] });
         for (answer, expected) in [
-            (json!({ "ok": true, "size": 4, "root": "r", "findings": [] }), Some(Expected::InOrder)),
-            (json!({ "ok": false, "size": 4, "root": "r", "findings": finding }), Some(Expected::Found)),
-            (json!({ "ok": true, "size": 0, "root": "r", "findings": [] }), None),
-            (json!({ "ok": true, "size": 4, "root": "r", "findings": finding }), None),
-            (json!({ "ok": false, "size": 4, "root": "r", "findings": [] }), None),
+            (intact, Some(Expected::InOrder)),
+            (json!({ "ok": true, "size": 4, "signed": 3, "root": "r", "findings": [] }), None),
+            (json!({ "ok": true, "size": 0, "signed": 0, "root": "r", "findings": [] }), None),
+            (json!({ "ok": true, "size": 4, "signed": 4, "root": "r", "findings": nowhere }), None),
+            (
+                json!({ "ok": false, "size": 4, "signed": 4, "root": "r", "findings": at(3) }),
+                Some(Expected::Found),
+            ),
+            (json!({ "ok": false, "size": 4, "signed": 4, "root": "r", "findings": at(2) }), None),
+            (json!({ "ok": false, "size": 4, "signed": 4, "root": "r", "findings": nowhere }), None),
+            (json!({ "ok": false, "size": 4, "signed": 4, "root": "r", "findings": [] }), None),
             (json!({ "ok": true }), None),
         ] {
-            let told = Answer::of_verification(None, answer.clone());
+            let tampering = Tampering { record: 3, change: "x".into() };
+            let told = Answer::of_verification(Some(tampering), answer.clone());
             for kind in [Expected::InOrder, Expected::Found] {
                 assert_eq!(told.is(kind), expected == Some(kind), "{answer}");
+            }
+            if let Answer::Tampered { findings, located: true, .. } = told {
+                assert_eq!(findings, ["it was changed", "the tail was cut"]);
             }
         }
     }
 
     #[test]
     fn an_explanation_has_to_name_what_the_story_speaks_of() {
-        let answer = json!({ "body": { "content": { "findings": [{ "code": "argument_out_of_bounds", "detail": "recipient must be …" }] } } });
-        let told = Answer::of_explanation("d-1", answer);
+        let hop = json!({ "person": "a", "template": "m", "agent": "b", "sponsor": "c" });
+        let findings = json!([{ "code": "argument_out_of_bounds", "detail": "recipient must be …" }]);
+        let answer = json!({
+            "index": 3,
+            "record": { "id": "d-1", "event": { "chain": [hop] } },
+            "body": { "content": { "findings": findings } }
+        });
+        let told = Answer::of_explanation(answer.clone());
         assert!(told.is(Expected::Explained(&["recipient"])));
         assert!(!told.is(Expected::Explained(&["recipient", "guard"])));
-        assert!(matches!(Answer::of_explanation("d-1", json!({})), Answer::Failed { .. }));
+        for missing in ["index", "record", "body"] {
+            let mut answer = answer.clone();
+            answer.as_object_mut().unwrap().remove(missing);
+            assert!(matches!(Answer::of_explanation(answer), Answer::Failed { .. }), "{missing}");
+        }
     }
 }

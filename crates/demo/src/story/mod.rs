@@ -16,7 +16,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use answer::{Answer, Refused};
-pub use steps::{Action, Expected, Shows, Step, steps};
+pub use steps::{Action, Expected, Shows, Step, object, steps};
 
 use crate::tell::Narrator;
 use stage::Stage;

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use super::{
     Options, Place, StoryError, Told,
     agent::Agent,
-    answer::Answer,
+    answer::{Answer, Tampering},
     program,
-    steps::{Action, Step},
+    steps::{Action, Step, object},
     tamper,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Stage {
     pub(super) async fn perform(&mut self, step: &Step) -> Answer {
         let done = match &step.action {
             Action::ListTools => self.list_tools().await,
-            Action::Call { tool, arguments } => self.call(step, tool, arguments).await,
+            Action::Call { tool, arguments } => self.call(step, tool, &object(arguments)).await,
             Action::Suspend { person } => self.suspend(person).await,
             Action::Witness => self.witness().await,
             Action::Explain { step } => self.explain(step).await,
@@ -117,7 +117,7 @@ impl Stage {
             .iter()
             .filter_map(|told| match (&told.step.action, &told.answer) {
                 (Action::Call { tool, arguments }, Answer::Passed { .. }) => {
-                    Some(Performed { tool: (*tool).to_owned(), arguments: arguments.clone() })
+                    Some(Performed { tool: (*tool).to_owned(), arguments: object(arguments) })
                 }
                 _ => None,
             })
@@ -139,11 +139,11 @@ impl Stage {
         let ran = program::run(&self.program, &["explain", &decision], &self.data())
             .await
             .map_err(|cause| told(&cause))?;
-        Ok(Answer::of_explanation(&decision, ran.answer))
+        Ok(Answer::of_explanation(ran.answer))
     }
 
     async fn verify(&mut self) -> Result<Answer, String> {
-        self.audit(None, &self.data(), Some(0)).await
+        self.audit(None, &self.data(), 0).await
     }
 
     async fn tamper(&mut self, step: &str) -> Result<Answer, String> {
@@ -154,18 +154,28 @@ impl Stage {
         let changed =
             tamper::copy_and_change(&self.data(), &copy, &decision, &format!("{}/{tool}", bundle::SERVER))
                 .map_err(|cause| told(&cause))?;
-        let text =
-            format!("{}, byte {}: {} became {}", changed.file, changed.offset, changed.before, changed.after);
-        self.audit(Some(text), &copy, Some(1)).await
+        let record = self.told.iter().find_map(|told| match &told.answer {
+            Answer::Explained { index, decision: explained, .. } if *explained == decision => Some(*index),
+            _ => None,
+        });
+        let tampering = Tampering {
+            record: record
+                .ok_or_else(|| format!("no step explained {decision}, so its place is not known"))?,
+            change: format!(
+                "{}, byte {}: {} became {}",
+                changed.file, changed.offset, changed.before, changed.after
+            ),
+        };
+        self.audit(Some(tampering), &copy, 1).await
     }
 
-    async fn audit(&self, changed: Option<String>, data: &Path, code: Option<i32>) -> Result<Answer, String> {
+    async fn audit(&self, tampering: Option<Tampering>, data: &Path, code: i32) -> Result<Answer, String> {
         let ran =
             program::run(&self.program, &["audit", "verify"], data).await.map_err(|cause| told(&cause))?;
-        if ran.code != code {
+        if ran.code != Some(code) {
             return Err(format!("the verification ended with {:?} and said {}", ran.code, ran.answer));
         }
-        Ok(Answer::of_verification(changed, ran.answer))
+        Ok(Answer::of_verification(tampering, ran.answer))
     }
 
     /// The decision and the tool of an earlier step that was refused.

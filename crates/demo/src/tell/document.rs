@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{NEXT, Narrator, REQUEST};
 use crate::{
     bundle::{MANDATE, SERVER},
-    story::{Action, Summary, Told},
+    story::{Action, Summary, Told, object},
 };
 
 /// The narrator of `-o json`.
@@ -62,7 +62,7 @@ fn step(told: &Told) -> io::Result<Value> {
     members.insert("title".to_owned(), json!(told.step.title));
     if let Action::Call { tool, arguments } = &told.step.action {
         members.insert("tool".to_owned(), json!(format!("{SERVER}/{tool}")));
-        members.insert("arguments".to_owned(), arguments.clone());
+        members.insert("arguments".to_owned(), object(arguments));
     }
     if let Some(decision) = told.answer.decision() {
         members.insert("decision".to_owned(), json!(decision));

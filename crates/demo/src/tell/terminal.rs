@@ -16,8 +16,10 @@ const WIDEST: usize = 100;
 const NARROWEST: usize = 40;
 /// How far text under a step is set in.
 const INDENT: usize = 4;
-/// Most lines of a value that is told.
-const MOST_LINES: usize = 3;
+/// Most lines of what a result or a reason says; of arguments there is one.
+const MOST_LINES: usize = 2;
+/// Most findings that are listed.
+const MOST_FINDINGS: usize = 3;
 
 /// The narrator of a terminal.
 pub struct Terminal<'a> {
@@ -58,10 +60,30 @@ impl<'a> Terminal<'a> {
         Ok(())
     }
 
-    /// The same, but no more than a few lines.
-    fn excerpt(&mut self, style: Style, text: &str) -> io::Result<()> {
-        let room = self.width.saturating_sub(INDENT).saturating_mul(MOST_LINES).saturating_sub(WIDEST / 10);
-        self.paragraph(INDENT, style, &shortened(text, room))
+    /// The same below a step, but no more than so many lines.
+    fn excerpt(&mut self, lines: usize, style: Style, text: &str) -> io::Result<()> {
+        let columns = self.width.saturating_sub(INDENT);
+        let all = wrap(text, columns);
+        let cut = all.len() > lines;
+        for (nth, line) in all.into_iter().take(lines).enumerate() {
+            let last = cut && nth.saturating_add(1) == lines;
+            let line =
+                if last { format!("{}…", shortened(&line, columns.saturating_sub(1))) } else { line };
+            let line = self.styled(style, &line);
+            writeln!(self.out, "{:INDENT$}{line}", "")?;
+        }
+        Ok(())
+    }
+
+    /// The first few of what was found, each as long as it is.
+    fn findings(&mut self, findings: &[String]) -> io::Result<()> {
+        for finding in findings.iter().take(MOST_FINDINGS) {
+            self.paragraph(INDENT, PLAIN, &format!("· {finding}"))?;
+        }
+        match findings.len().saturating_sub(MOST_FINDINGS) {
+            0 => Ok(()),
+            more => self.paragraph(INDENT, FAINT, &format!("and {more} more")),
+        }
     }
 
     /// What happens at the left, what came of it at the right, below it if there is no room.
@@ -98,12 +120,11 @@ impl<'a> Terminal<'a> {
                     &format!("not granted, so not there for it: {}", hidden.join(", ")),
                 )
             }
-            Answer::Passed { told: Some(text), .. } => self.excerpt(FAINT, &format!("→ {text}")),
+            Answer::Passed { told: Some(text), .. } => self.excerpt(MOST_LINES, FAINT, &format!("→ {text}")),
             Answer::Passed { told: None, .. } => Ok(()),
             Answer::Refused(refused) => {
                 let text = format!("{} Next: {}.", refused.sentence, refused.next_step);
-                self.excerpt(PLAIN, &text)?;
-                if refused.asks() { self.paragraph(INDENT, FAINT, "Nothing was sent.") } else { Ok(()) }
+                self.excerpt(MOST_LINES, PLAIN, &text)
             }
             Answer::Suspended { person, .. } => {
                 self.paragraph(INDENT, FAINT, &format!("warrantor revoke person {person}"))
@@ -112,19 +133,25 @@ impl<'a> Terminal<'a> {
                 let text = format!("{calls} calls reached it. What it did: {}.", acts.join("; "));
                 self.paragraph(INDENT, PLAIN, &text)
             }
-            Answer::Explained { decision, findings, .. } => {
+            Answer::Explained { decision, index, chain, findings, .. } => {
                 self.paragraph(INDENT, FAINT, &format!("warrantor explain {decision}"))?;
-                findings.iter().try_for_each(|finding| self.excerpt(PLAIN, &format!("· {finding}")))
+                self.paragraph(INDENT, PLAIN, &format!("record {index}: {}", chain.join("; ")))?;
+                self.findings(findings)
             }
             Answer::Intact { size, root, .. } => {
                 self.paragraph(INDENT, FAINT, "warrantor audit verify")?;
-                self.paragraph(INDENT, PLAIN, &format!("{size} records under one signed root, {root}"))
+                self.paragraph(
+                    INDENT,
+                    PLAIN,
+                    &format!("{size} records, all under a signed checkpoint; root {root}"),
+                )
             }
-            Answer::Tampered { changed, findings, .. } => {
-                if let Some(changed) = changed {
-                    self.paragraph(INDENT, FAINT, changed)?;
+            Answer::Tampered { tampering, findings, .. } => {
+                if let Some(tampering) = tampering {
+                    let text = format!("record {}, {}", tampering.record, tampering.change);
+                    self.paragraph(INDENT, FAINT, &text)?;
                 }
-                findings.iter().try_for_each(|finding| self.excerpt(PLAIN, &format!("found: {finding}")))
+                self.findings(findings)
             }
             Answer::Failed { why } => self.paragraph(INDENT, PLAIN, why),
         }
@@ -162,7 +189,7 @@ impl Narrator for Terminal<'_> {
         };
         self.headline(mark, style, told.step.title, &right)?;
         if let Action::Call { tool, arguments } = &told.step.action {
-            self.excerpt(PLAIN, &call(tool, arguments))?;
+            self.excerpt(1, PLAIN, &call(tool, arguments))?;
         }
         self.answer(told)?;
         if !told.as_expected {
@@ -212,10 +239,19 @@ fn verdict(answer: &Answer) -> (&'static str, Style, Option<String>) {
 }
 
 /// A call as people read it.
-fn call(tool: &str, arguments: &Value) -> String {
+fn call(tool: &str, arguments: &[(&str, Value)]) -> String {
     let arguments: Vec<String> =
-        arguments.as_object().into_iter().flatten().map(|(name, value)| format!("{name}: {value}")).collect();
-    if arguments.is_empty() { tool.to_owned() } else { format!("{tool}  {}", arguments.join(", ")) }
+        arguments.iter().map(|(name, value)| format!("{name}: {}", bare(value))).collect();
+    format!("{tool}({})", arguments.join(", "))
+}
+
+/// A value without the signs that only machines need.
+fn bare(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(bare).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 fn milliseconds(micros: u64) -> String {

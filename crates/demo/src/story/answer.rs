@@ -48,7 +48,7 @@ pub enum Answer {
     /// Why an earlier call ended as it did.
     Explained {
         /// The decision.
-        decision: String,
+        decision_id: String,
         /// The place of its record in the log.
         index: u64,
         /// Who handed what to whom, and who answers.
@@ -141,8 +141,8 @@ impl Answer {
     /// `warrantor explain ID -o json`.
     pub(crate) fn of_explanation(answer: Value) -> Self {
         match explained(&answer) {
-            Some((decision, index, chain, findings)) if !findings.is_empty() => {
-                Self::Explained { decision, index, chain, findings, answer }
+            Some((decision_id, index, chain, findings)) if !findings.is_empty() => {
+                Self::Explained { decision_id, index, chain, findings, answer }
             }
             _ => Self::Failed { why: format!("the explanation says too little: {answer}") },
         }

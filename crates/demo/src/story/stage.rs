@@ -155,7 +155,7 @@ impl Stage {
             tamper::copy_and_change(&self.data(), &copy, &decision, &format!("{}/{tool}", bundle::SERVER))
                 .map_err(|cause| told(&cause))?;
         let record = self.told.iter().find_map(|told| match &told.answer {
-            Answer::Explained { index, decision: explained, .. } if *explained == decision => Some(*index),
+            Answer::Explained { index, decision_id, .. } if *decision_id == decision => Some(*index),
             _ => None,
         });
         let tampering = Tampering {

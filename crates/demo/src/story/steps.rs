@@ -1,5 +1,7 @@
 //! The story as data: what is done, in which order, and what has to come of it.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::world::seed::BRIGHTWELL_ACCOUNT;
@@ -71,6 +73,20 @@ pub enum Expected {
     Explained(&'static [&'static str]),
     /// The tampering is found.
     Found,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllToolsBut(hidden) => write!(f, "all tools but {} are shown", hidden.join(" and ")),
+            Self::Pass => f.write_str("the call passes"),
+            Self::Deny(reason) => write!(f, "the call is refused, {reason}"),
+            Self::Ask => f.write_str("the call waits for a person"),
+            Self::InOrder => f.write_str("it is done and in order"),
+            Self::Explained(words) => write!(f, "the explanation speaks of {}", words.join(" and ")),
+            Self::Found => f.write_str("the tampering is found, at the record that was changed"),
+        }
+    }
 }
 
 /// A part of a result: the value at a JSON pointer, from a marker on.

@@ -71,6 +71,7 @@ fn step(told: &Told) -> io::Result<Value> {
         members.extend(answer);
     }
     members.insert("micros".to_owned(), json!(told.micros));
+    members.insert("expected".to_owned(), json!(told.step.expected.to_string()));
     members.insert("as_expected".to_owned(), json!(told.as_expected));
     Ok(Value::Object(members))
 }

@@ -16,7 +16,7 @@ const WIDEST: usize = 100;
 const NARROWEST: usize = 40;
 /// How far text under a step is set in.
 const INDENT: usize = 4;
-/// Most lines of what a result or a reason says; of arguments there is one.
+/// Most lines of arguments, and of what a result or a reason says.
 const MOST_LINES: usize = 2;
 /// Most findings that are listed.
 const MOST_FINDINGS: usize = 3;
@@ -60,15 +60,14 @@ impl<'a> Terminal<'a> {
         Ok(())
     }
 
-    /// The same below a step, but no more than so many lines.
-    fn excerpt(&mut self, lines: usize, style: Style, text: &str) -> io::Result<()> {
+    /// The same below a step, but no more than a few lines.
+    fn excerpt(&mut self, style: Style, text: &str) -> io::Result<()> {
         let columns = self.width.saturating_sub(INDENT);
         let all = wrap(text, columns);
-        let cut = all.len() > lines;
-        for (nth, line) in all.into_iter().take(lines).enumerate() {
-            let last = cut && nth.saturating_add(1) == lines;
-            let line =
-                if last { format!("{}…", shortened(&line, columns.saturating_sub(1))) } else { line };
+        let cut = all.len() > MOST_LINES;
+        for (nth, line) in all.into_iter().take(MOST_LINES).enumerate() {
+            let last = cut && nth.saturating_add(1) == MOST_LINES;
+            let line = if last { cut_off(&line, columns) } else { line };
             let line = self.styled(style, &line);
             writeln!(self.out, "{:INDENT$}{line}", "")?;
         }
@@ -120,11 +119,11 @@ impl<'a> Terminal<'a> {
                     &format!("not granted, so not there for it: {}", hidden.join(", ")),
                 )
             }
-            Answer::Passed { told: Some(text), .. } => self.excerpt(MOST_LINES, FAINT, &format!("→ {text}")),
+            Answer::Passed { told: Some(text), .. } => self.excerpt(FAINT, &format!("→ {text}")),
             Answer::Passed { told: None, .. } => Ok(()),
             Answer::Refused(refused) => {
                 let text = format!("{} Next: {}.", refused.sentence, refused.next_step);
-                self.excerpt(MOST_LINES, PLAIN, &text)
+                self.excerpt(PLAIN, &text)
             }
             Answer::Suspended { person, .. } => {
                 self.paragraph(INDENT, FAINT, &format!("warrantor revoke person {person}"))
@@ -133,8 +132,8 @@ impl<'a> Terminal<'a> {
                 let text = format!("{calls} calls reached it. What it did: {}.", acts.join("; "));
                 self.paragraph(INDENT, PLAIN, &text)
             }
-            Answer::Explained { decision, index, chain, findings, .. } => {
-                self.paragraph(INDENT, FAINT, &format!("warrantor explain {decision}"))?;
+            Answer::Explained { decision_id, index, chain, findings, .. } => {
+                self.paragraph(INDENT, FAINT, &format!("warrantor explain {decision_id}"))?;
                 self.paragraph(INDENT, PLAIN, &format!("record {index}: {}", chain.join("; ")))?;
                 self.findings(findings)
             }
@@ -189,11 +188,11 @@ impl Narrator for Terminal<'_> {
         };
         self.headline(mark, style, told.step.title, &right)?;
         if let Action::Call { tool, arguments } = &told.step.action {
-            self.excerpt(1, PLAIN, &call(tool, arguments))?;
+            self.excerpt(PLAIN, &call(tool, arguments))?;
         }
         self.answer(told)?;
         if !told.as_expected {
-            let text = format!("!! This is not what should have come of it: {:?}", told.step.expected);
+            let text = format!("!! This is not as it should be. It should be: {}.", told.step.expected);
             self.paragraph(INDENT, ALARM, &text)?;
         }
         self.out.flush()
@@ -209,7 +208,7 @@ impl Narrator for Terminal<'_> {
         }
         let seconds = format!("{}.{}", micros / 1_000_000, micros / 100_000 % 10);
         let text = format!(
-            "{passed} calls passed, {denied} were refused, {asked} waits for a person; {seconds} seconds."
+            "{passed} calls passed, {denied} refused, {asked} waiting for a person; {seconds} seconds."
         );
         self.paragraph(0, PLAIN, &text)?;
         writeln!(self.out, "\nTry next\n")?;
@@ -263,12 +262,10 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    if width(text) <= most {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
+/// A line with a sign at its end that there was more.
+fn cut_off(line: &str, columns: usize) -> String {
+    let kept: String = line.chars().take(columns.saturating_sub(2)).collect();
+    format!("{} …", kept.trim_end())
 }
 
 /// Lines of at most so many columns, broken at spaces; a word that is longer is broken where the line ends.
@@ -338,7 +335,7 @@ mod tests {
     #[test]
     fn a_step_that_is_not_as_expected_is_told_loudly() {
         let told = told(100, false);
-        assert!(told.contains("!! This is not what should have come of it: Deny(\"limit_reached\")"));
+        assert!(told.contains("It should be: the call is refused, limit_reached."));
         assert!(told.contains("2 steps did not end as they should have"));
     }
 

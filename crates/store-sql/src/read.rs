@@ -135,7 +135,7 @@ pub(crate) async fn records(
     limit: usize,
 ) -> Result<Vec<StoredRecord>, ReadError> {
     let query = sqlx::query(sql::RECORDS).bind(bounded(from)).bind(limited(limit)).bind(page_bytes());
-    rows(readers, query).await?.iter().map(rows::record).collect()
+    rows(readers, query).await?.iter().map(rows::stored).collect()
 }
 
 pub(crate) async fn linked(

@@ -81,13 +81,20 @@ pub(crate) fn head(row: &SqliteRow, names: [&str; 5]) -> Result<Head, ReadError>
     })
 }
 
-/// A record whose leaf is that of its bytes.
-pub(crate) fn record(row: &SqliteRow) -> Result<StoredRecord, ReadError> {
+/// A record as it is stored. Whether its leaf is that of its bytes is for an auditor to judge, who has to see both.
+pub(crate) fn stored(row: &SqliteRow) -> Result<StoredRecord, ReadError> {
     let index = At::new(row, "records", "a row").number("place", "place")?;
     let at = At::new(row, "records", index.to_string());
     let (leaf, bytes) = (at.hash("leaf", "leaf")?, at.value::<Vec<u8>>("bytes", "bytes")?);
-    if leaf != leaf_hash(&bytes) {
+    Ok(StoredRecord { index, bytes, leaf })
+}
+
+/// A record whose leaf is that of its bytes.
+pub(crate) fn record(row: &SqliteRow) -> Result<StoredRecord, ReadError> {
+    let record = stored(row)?;
+    if record.leaf != leaf_hash(&record.bytes) {
+        let at = At::new(row, "records", record.index.to_string());
         return Err(at.corrupt("bytes", "they do not hash to the leaf"));
     }
-    Ok(StoredRecord { index, bytes, leaf })
+    Ok(record)
 }

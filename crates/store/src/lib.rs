@@ -80,7 +80,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`CommitError`]: a condition that does not hold, a malformed commit, or a failing store.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, CommitError>> + Send;
 
-    /// The records from this place on, in order.
+    /// The records from this place on, in order, as they are stored: whether a leaf is that of its bytes is for an auditor to judge.
     fn records(
         &self,
         from: u64,

@@ -21,8 +21,8 @@ pub(crate) fn soak(repository: &Repository, kills: u32) -> Result<Ending> {
     let mut command = process::cargo();
     command
         .args(["test", "--release", "--locked", "--package", "warrantor", "--test", "crash"])
-        .args(["--", "--ignored", "--nocapture", "soak"])
-        .env("WARRANTOR_SOAK_KILLS", kills.to_string());
+        .args(["--", "--nocapture"])
+        .env("WARRANTOR_CRASHES", kills.to_string());
     hand_over(repository, &mut command)
 }
 

@@ -65,11 +65,19 @@ pub(crate) fn check(args: &CheckArgs, out: Output) -> anyhow::Result<Exit> {
         out.text(loaded.snapshot.cedar_schema())?;
         return Ok(Exit::Done);
     }
+    let observed: Vec<String> = loaded
+        .config
+        .servers
+        .iter()
+        .filter(|(_, server)| server.observe)
+        .map(|(name, _)| name.to_string())
+        .collect();
     let answer = json!({
         "ok": true,
         "revision": loaded.revision.to_string(),
         "servers": loaded.snapshot.servers().map(ToString::to_string).collect::<Vec<_>>(),
         "policies": loaded.snapshot.policy_count(),
+        "observe": observed,
         "mandates": loaded.templates.keys().map(ToString::to_string).collect::<Vec<_>>(),
         "diagnostics": loaded.warnings,
     });
@@ -87,7 +95,14 @@ pub(crate) fn check(args: &CheckArgs, out: Output) -> anyhow::Result<Exit> {
             loaded.templates.len(),
             loaded.warnings.len()
         )?;
-        writeln!(to, "revision {}", loaded.revision)
+        writeln!(to, "revision {}", loaded.revision)?;
+        for server in &observed {
+            writeln!(
+                to,
+                "OBSERVE MODE for {server}: mandates do not limit its calls, they are only recorded"
+            )?;
+        }
+        Ok(())
     })?;
     Ok(Exit::Done)
 }

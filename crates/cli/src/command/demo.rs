@@ -45,7 +45,9 @@ fn colours() -> bool {
 }
 
 fn width() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDTH, |size| usize::from(size.ws_col)).clamp(40, WIDTH)
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .map_or(WIDTH, |size| usize::from(size.ws_col))
+        .clamp(40, WIDTH)
 }
 
 /// Serves the example world on standard input and output.

@@ -53,6 +53,12 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let bundle = load(&args.bundle)?;
     pinned_launch(&args, &bundle)?;
     let settings = bundle.config.servers.get(&args.server).cloned().unwrap_or_default();
+    if settings.observe {
+        out.note(&format!(
+            "warrantor: OBSERVE MODE for {}: calls outside the mandate are recorded and let through, but for those that pay, destroy, share, execute or touch credentials",
+            args.server
+        ));
+    }
     let launch = launch(&args, &settings)?;
     let deployment = Deployment::open(&args.place, Some(&bundle)).await?;
     deployment.absorb().await;

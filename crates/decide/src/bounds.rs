@@ -348,11 +348,14 @@ fn unjudgeable(bounds: &Bounds, kind: Option<Kind>) -> Vec<BoundFault> {
             faults.push(fault(&[name], "an empty list admits nothing: name at least one"));
         }
     }
-    for text in bounds.equals.iter().chain(bounds.one_of.iter().flatten()).filter_map(Json::as_str) {
-        if let Some(kind) = kind
-            && let Err(cause) = canonical(kind, text)
-        {
-            faults.push(fault(&["equals"], format!("{text:?} {cause}, so no value can equal it")));
+    let named = [("equals", bounds.equals.as_slice()), ("in", bounds.one_of.as_deref().unwrap_or_default())];
+    for (name, values) in named {
+        for text in values.iter().filter_map(Json::as_str) {
+            if let Some(kind) = kind
+                && let Err(cause) = canonical(kind, text)
+            {
+                faults.push(fault(&[name], format!("{text:?} {cause}, so no value can equal it")));
+            }
         }
     }
     faults
@@ -386,6 +389,11 @@ fn compile_template(
     }
     let mut compiled = BTreeMap::new();
     for (name, bounds) in holes {
+        if bounds.template.is_some() {
+            // The splits of one would multiply those of the other.
+            faults.push(fault(&[name, "template"], "a hole cannot hold a template of its own"));
+            continue;
+        }
         match Compiled::new(bounds, None) {
             Ok(bounds) => drop(compiled.insert(name.clone(), bounds)),
             Err(found) => faults.extend(found.into_iter().map(|mut f| {

@@ -20,8 +20,30 @@ use crate::{
     terms::{self, CompiledTerms},
 };
 
-/// Names that resource types may not take: the schema has its own types of these names.
-pub(crate) const RESERVED_TYPES: [&str; 5] = ["Agent", "Person", "Group", "Server", "Action"];
+/// Names that resource types may not take: the schema has its own types of these names, and an entity type of a built-in's name would
+/// take its place everywhere.
+const RESERVED_TYPES: &[&str] = &[
+    "Agent",
+    "Person",
+    "Group",
+    "Server",
+    "Action",
+    "Mandate",
+    "Task",
+    "Environment",
+    "String",
+    "Long",
+    "Bool",
+    "Boolean",
+    "Set",
+    "Record",
+    "Entity",
+    "Extension",
+    "decimal",
+    "datetime",
+    "duration",
+    "ipaddr",
+];
 
 /// A consistent bundle, ready to decide on.
 #[derive(Debug)]
@@ -350,9 +372,15 @@ fn compile_tool(server: &ServerName, tool: &Tool, faults: &mut Vec<Fault>) -> Op
     }
     if let Some(resource) = &tool.resource {
         lost(&["resource", "id"], &resource.id);
+        if resource.id.segments().iter().any(|segment| !matches!(segment, Segment::Name(_))) {
+            let message = format!("{} can lead to several values, and a call has one resource", resource.id);
+            faults.push(
+                Fault::error(place(&["resource", "id"]), message).cure("write the path without wildcards"),
+            );
+        }
         if RESERVED_TYPES.contains(&resource.entity_type.as_str()) || !is_type_name(&resource.entity_type) {
             let message = format!("{:?} cannot be a resource type", resource.entity_type);
-            let cure = "use letters, digits and _, not one of Agent, Person, Group, Server, Action";
+            let cure = format!("use letters, digits and _, not one of {}", RESERVED_TYPES.join(", "));
             faults.push(Fault::error(place(&["resource", "type"]), message).cure(cure));
         }
     }

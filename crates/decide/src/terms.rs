@@ -1,12 +1,15 @@
 //! A mandate's terms, checked against what the bundle knows and compiled.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use warrantor_model::{Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier};
+use warrantor_model::{
+    Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier, path::Segment,
+};
 
 use crate::{
     bounds::Compiled,
     parts::{Fault, Place, Severity, pointer},
+    places::deepest,
     snapshot::{Snapshot, ToolFacts},
 };
 
@@ -53,6 +56,14 @@ impl CompiledGrant {
             }
         }
     }
+}
+
+const NAME_VALUES: &str = "name the allowed values with `equals` or `in`";
+
+fn not_traced(path: &Path) -> String {
+    format!(
+        "not supported yet: {path} is sensitive and bounded without `equals` or `in`, so its value would have to be traced to its source"
+    )
 }
 
 struct Checker<'a> {
@@ -140,10 +151,17 @@ impl Checker<'_> {
         for (nth, earlier) in grant.after.iter().enumerate() {
             self.earlier(&at, nth, earlier);
         }
-        let mut arguments = Vec::new();
+        let mut arguments: Vec<(Path, Compiled)> = Vec::new();
         for (path, bounds) in &grant.arguments {
             let text = path.to_string();
             let fields = ["grants", at.as_str(), "arguments", text.as_str()];
+            if arguments.iter().any(|(known, _)| known == path) {
+                self.error(
+                    &fields,
+                    format!("{path} is bounded twice"),
+                    Some("put its bounds together".into()),
+                );
+            }
             if !tools.is_empty() && !tools.iter().any(|facts| facts.shape.has(path)) {
                 let names = tools.first().map(|facts| facts.shape.names().join(", ")).unwrap_or_default();
                 self.error(
@@ -170,7 +188,29 @@ impl Checker<'_> {
                 }
             }
         }
+        self.untraced_below(&at, &arguments, &tools);
         Some(CompiledGrant { grant: grant.clone(), arguments })
+    }
+
+    /// The same for sensitive arguments that only a wildcard or a container's path speaks for.
+    fn untraced_below(&mut self, at: &str, arguments: &[(Path, Compiled)], tools: &[&ToolFacts]) {
+        let sensitive: BTreeSet<&Path> = tools
+            .iter()
+            .flat_map(|facts| &facts.tool.arguments)
+            .filter(|(path, rule)| rule.sensitive && path.segments().last() != Some(&Segment::Keys))
+            .map(|(path, _)| path)
+            .collect();
+        for below in sensitive {
+            let speaking = deepest(arguments.iter().map(|(path, b)| (path, b)), &below.sample_location());
+            for (path, bounds) in speaking {
+                let fields = ["grants", at, "arguments", &path.to_string()];
+                let place = self.place(&fields);
+                let told = self.faults.iter().any(|f| f.severity == Severity::Error && f.place == place);
+                if !bounds.names_values() && !told {
+                    self.error(&fields, not_traced(below), Some(NAME_VALUES.to_owned()));
+                }
+            }
+        }
     }
 
     /// A sensitive argument that is bounded without `equals` or `in` has to be traced to where its value came from; this
@@ -179,11 +219,7 @@ impl Checker<'_> {
         let sensitive =
             tools.iter().any(|facts| facts.rule(&path.sample_location()).is_some_and(|rule| rule.sensitive));
         if sensitive && !bounds.names_values() {
-            self.error(
-                fields,
-                format!("not supported yet: {path} is sensitive and bounded without `equals` or `in`, so its value would have to be traced to its source"),
-                Some("name the allowed values with `equals` or `in`".to_owned()),
-            );
+            self.error(fields, not_traced(path), Some(NAME_VALUES.to_owned()));
         }
     }
 

@@ -14,9 +14,9 @@ use warrantor_control::{
     keys::KeyDirectory,
     standing::{self, Act},
 };
-use warrantor_engine::{StopFile, evidence_text};
+use warrantor_engine::{StopError, StopFile, evidence_text};
 use warrantor_ledger::KeyName;
-use warrantor_model::Clock;
+use warrantor_model::{Clock, Subject};
 use warrantor_store::Store;
 use warrantor_store_sql::{Options, SqliteStore};
 
@@ -94,7 +94,7 @@ impl Deployment {
     }
 
     async fn open_at(paths: &Paths, bundle: Option<&Loaded>) -> anyhow::Result<Self> {
-        let stop = Arc::new(StopFile::open(&paths.stop())?);
+        let stop = Arc::new(stop_file(paths)?);
         let store = SqliteStore::open(paths.database(), Options::default())
             .await
             .with_context(|| format!("the store in {} cannot be opened", paths.data.display()))?;
@@ -135,6 +135,18 @@ impl Deployment {
         self.store.close().await;
         signed.map(drop).map_err(Into::into)
     }
+}
+
+/// Opens the stop file. One that is missing where there is a store was lost, and whatever it stopped with it: the new one begins with a
+/// lockdown.
+pub(crate) fn stop_file(paths: &Paths) -> Result<StopFile, StopError> {
+    let lost = paths.database().exists() && !paths.stop().exists();
+    let file = StopFile::open(&paths.stop())?;
+    if lost {
+        tracing::error!("the stop file was lost: everything is stopped until `warrantor lockdown --lift`");
+        file.stop(&Subject::Deployment, SystemClock.now())?;
+    }
+    Ok(file)
 }
 
 /// The log's name: of its keys once it has some, else as the bundle says.

@@ -11,7 +11,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,7 +59,7 @@ pub enum StopError {
         cause: io::Error,
     },
     /// The file is not one of ours, or torn. Everything is stopped until it is mended.
-    #[error("the stop file {} is damaged at byte {at}: everything is stopped; see `warrantor doctor`", path.display())]
+    #[error("the stop file {} is damaged at byte {at}: everything is stopped; find out why, move the file away, and lift the lockdown that the next start sets", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -193,6 +193,10 @@ impl StopFile {
     }
 
     fn slots(&self) -> Result<Vec<Option<(Stop, bool)>>, StopError> {
+        // A file that was removed or replaced is not the one others stop by.
+        if self.file.metadata().map_err(|cause| self.io(cause))?.nlink() == 0 {
+            return Err(StopError::Damaged { path: self.path.clone(), at: 0 });
+        }
         let mut bytes = vec![0; SIZE];
         self.file.read_exact_at(&mut bytes, 0).map_err(|cause| match cause.kind() {
             io::ErrorKind::UnexpectedEof => StopError::Damaged { path: self.path.clone(), at: 0 },
@@ -306,6 +310,16 @@ mod tests {
             file.file.write_all_at(&before, offset as u64).unwrap();
         }
         file.file.set_len(10).unwrap();
+        assert!(matches!(file.read(), Err(StopError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_stops_everything() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stop");
+        let file = StopFile::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        StopFile::open(&path).unwrap();
         assert!(matches!(file.read(), Err(StopError::Damaged { .. })));
     }
 

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use serde::Serialize;
 use warrantor_control::standing::{self, Act, Stopped};
-use warrantor_engine::{StopFile, evidence_text};
+use warrantor_engine::evidence_text;
 use warrantor_model::{Clock, Subject, Timestamp};
 use warrantor_store::Store;
 use warrantor_store_sql::SqliteStore;
@@ -11,7 +11,7 @@ use warrantor_store_sql::SqliteStore;
 use crate::{
     args::{LockdownArgs, Place, RevokeArgs},
     command::block_on,
-    deployment::{Deployment, Paths},
+    deployment::{Deployment, Paths, stop_file},
     output::{Exit, Output},
     system::{SystemBytes, SystemClock, local_user},
 };
@@ -56,7 +56,7 @@ async fn stop(place: &Place, subject: &Subject, reason: Option<&str>, out: Outpu
     let hand = evidence_text(&local_user());
     let now = SystemClock.now();
     let act = Act { evidence: &hand, reason, now, randomness: &randomness };
-    let file = StopFile::open(&paths.stop())?;
+    let file = stop_file(&paths)?;
     if let Ok(()) = file.stop(subject, now) {
         tracing::debug!("the stop file has it");
     }

@@ -22,6 +22,7 @@ use warrantor_store_sql::{Options, SqliteStore};
 
 use crate::{
     args::Place,
+    output::Usage,
     system::{SystemBytes, SystemClock, local_user},
 };
 
@@ -88,7 +89,11 @@ impl Deployment {
     pub(crate) async fn existing(place: &Place) -> anyhow::Result<Self> {
         let paths = Paths::of(place)?;
         if !paths.database().exists() {
-            bail!("there is no data directory of Warrantor at {}: give --data DIR", paths.data.display());
+            return Err(Usage(format!(
+                "there is no data directory of Warrantor at {}: give --data DIR",
+                paths.data.display()
+            ))
+            .into());
         }
         Self::open_at(&paths, None).await
     }

@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 use warrantor_bundle::Report;
+use warrantor_control::handover::HandoverError;
+use warrantor_model::IdError;
 
 use crate::args::Format;
 
@@ -17,24 +19,51 @@ pub(crate) enum Exit {
     Done,
     /// Denied, or something is wrong with what was looked at.
     Wrong,
+    /// It was asked for wrongly.
+    Usage,
     /// It cannot be decided or acknowledged.
     CannotDecide,
 }
+
+/// What was asked for does not make sense; the text says what would.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Wrong => 1,
+            Exit::Usage => 2,
             Exit::CannotDecide => 3,
         })
     }
 }
 
 impl Exit {
-    /// What a failure ends with: 1 when the bundle is at fault, 3 otherwise.
+    /// What a failure ends with: 1 when a bundle is at fault or a handover refused, 2 when it was asked for wrongly, 3 otherwise.
     pub(crate) fn of_error(cause: &anyhow::Error) -> Self {
-        if cause.is::<Report>() { Self::Wrong } else { Self::CannotDecide }
+        let handover = cause.downcast_ref::<HandoverError>();
+        if cause.is::<Report>()
+            || matches!(handover, Some(HandoverError::Ended { .. } | HandoverError::Refused { .. }))
+        {
+            Self::Wrong
+        } else if cause.is::<Usage>()
+            || cause.is::<IdError>()
+            || matches!(handover, Some(HandoverError::Unknown { .. }))
+        {
+            Self::Usage
+        } else {
+            Self::CannotDecide
+        }
     }
 }
 

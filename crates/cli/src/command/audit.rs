@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 use warrantor_control::{
     audit::{Evidence, Verified, export, verify},
@@ -24,7 +24,7 @@ use crate::{
     args::{AuditCommand, EpochArgs, ExportArgs, Place, VerifyArgs},
     command::block_on,
     deployment::{Deployment, Paths},
-    output::{Exit, Output},
+    output::{Exit, Output, Usage},
 };
 
 pub(crate) fn run(command: AuditCommand, out: Output) -> anyhow::Result<Exit> {
@@ -41,7 +41,7 @@ pub(crate) fn run(command: AuditCommand, out: Output) -> anyhow::Result<Exit> {
 async fn store_at(place: &Place) -> anyhow::Result<SqliteStore> {
     let paths = Paths::of(place)?;
     if !paths.database().exists() {
-        bail!("there is no ledger at {}: give --data DIR", paths.data.display());
+        return Err(Usage(format!("there is no ledger at {}: give --data DIR", paths.data.display())).into());
     }
     Ok(SqliteStore::open(paths.database(), Options::default()).await?)
 }

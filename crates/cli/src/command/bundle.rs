@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 use warrantor_bundle::{Report, load, schema as schema_of, starter};
 
 use crate::{
     args::{CheckArgs, InitArgs, SchemaArgs},
-    output::{Exit, Output, render},
+    output::{Exit, Output, Usage, render},
     system::user_name,
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn init(args: &InitArgs, out: Output) -> anyhow::Result<Exit> {
         None => user_name(rustix::process::getuid().as_raw()).context("who are you? give --person ID")?,
     };
     if fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} is not empty: choose a new directory", args.dir.display());
+        return Err(Usage(format!("{} is not empty: choose a new directory", args.dir.display())).into());
     }
     let files = starter(&root, &person)?;
     for (path, text) in &files {

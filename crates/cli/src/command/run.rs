@@ -18,7 +18,7 @@ use warrantor_store_sql::SqliteStore;
 use crate::{
     args::RunArgs,
     deployment::Deployment,
-    output::{Exit, Output},
+    output::{Exit, Output, Usage},
     system::local_user,
 };
 
@@ -188,7 +188,12 @@ async fn mandate(args: &RunArgs, deployment: &Deployment, bundle: &Loaded) -> an
 fn pinned_launch(args: &RunArgs, bundle: &Loaded) -> anyhow::Result<()> {
     let Some(manifest) = bundle.snapshot.manifest(&args.server) else {
         let known: Vec<String> = bundle.snapshot.servers().map(ToString::to_string).collect();
-        bail!("the bundle has no manifest for the server {}; it has: {}", args.server, known.join(", "));
+        return Err(Usage(format!(
+            "the bundle has no manifest for the server {}; it has: {}",
+            args.server,
+            known.join(", ")
+        ))
+        .into());
     };
     let present = launch_digest(&args.command);
     match manifest.launch {

@@ -1,6 +1,5 @@
 //! `revoke` and `lockdown`: never held up by a failing log or a full disk.
 
-use anyhow::bail;
 use serde::Serialize;
 use warrantor_control::standing::{self, Act, Stopped};
 use warrantor_engine::evidence_text;
@@ -12,7 +11,7 @@ use crate::{
     args::{LockdownArgs, Place, RevokeArgs},
     command::block_on,
     deployment::{Deployment, Paths, stop_file},
-    output::{Exit, Output},
+    output::{Exit, Output, Usage},
     system::{SystemBytes, SystemClock, local_user},
 };
 
@@ -50,7 +49,11 @@ struct Answer {
 async fn stop(place: &Place, subject: &Subject, reason: Option<&str>, out: Output) -> anyhow::Result<Exit> {
     let paths = Paths::of(place)?;
     if !paths.data.exists() {
-        bail!("there is no data directory at {}: give --data DIR", paths.data.display());
+        return Err(Usage(format!(
+            "there is no data directory at {}: give --data DIR",
+            paths.data.display()
+        ))
+        .into());
     }
     let randomness = SystemBytes::new();
     let hand = evidence_text(&local_user());

@@ -3,7 +3,10 @@
 use std::{ffi::OsString, fs, path::Path, process, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    io::DuplexStream,
+    signal::unix::{SignalKind, signal},
+};
 use warrantor_bundle::{EnvEntry, Loaded, ServerSettings, launch_digest, load};
 use warrantor_control::handover::{Desk, Handed};
 use warrantor_engine::{Engine, EngineParts, Settings};
@@ -26,6 +29,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// How long the handshake, a list or a ping may take. Some servers install themselves first.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes between standard input and the session.
+const PIPE_BYTES: usize = 64 << 10;
 /// Most bytes of an upstream's message when the bundle says nothing.
 const UPSTREAM_BYTES: usize = 32 << 20;
 
@@ -84,10 +89,8 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let (running, upstream_in, upstream_out) =
         launch.start().with_context(|| format!("{} cannot be started", args.command.join(" ")))?;
     let session = session(&args, &settings, engine.clone(), &handed);
-    let ended = tokio::select! {
-        ended = session.serve(tokio::io::stdin(), tokio::io::stdout(), upstream_in, upstream_out) => ended,
-        () = interrupted() => Ended::ByClient,
-    };
+    let ended =
+        session.serve(client_until_interrupted(), tokio::io::stdout(), upstream_in, upstream_out).await;
     engine.settle().await;
     let status = running.end().await;
     keeping.abort();
@@ -106,6 +109,18 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
         }
     };
     process::exit(exit)
+}
+
+/// Standard input, which ends when we are told to end: so calls under way get their outcomes either way.
+fn client_until_interrupted() -> DuplexStream {
+    let (client, mut feed) = tokio::io::duplex(PIPE_BYTES);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy(&mut tokio::io::stdin(), &mut feed) => {}
+            () = interrupted() => {}
+        }
+    });
+    client
 }
 
 async fn interrupted() {

@@ -115,8 +115,9 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
 fn client_until_interrupted() -> DuplexStream {
     let (client, mut feed) = tokio::io::duplex(PIPE_BYTES);
     tokio::spawn(async move {
+        let mut input = tokio::io::stdin();
         tokio::select! {
-            _ = tokio::io::copy(&mut tokio::io::stdin(), &mut feed) => {}
+            _ = tokio::io::copy(&mut input, &mut feed) => {}
             () = interrupted() => {}
         }
     });

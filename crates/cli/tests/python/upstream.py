@@ -78,8 +78,8 @@ def discover(request_id, _params, _line):
 
 def list_tools(request_id, params, _line):
     with open(path("tools.json"), "rb") as handle:
-        tools = handle.read().strip()
-    # The bytes of the file stand in the answer as they are.
+        # The bytes of the file, on one line.
+        tools = b"".join(handle.read().splitlines())
     body = tools[:-1]
     if is_modern(params):
         body += b',"resultType":"complete","ttlMs":0,"cacheScope":"private"'

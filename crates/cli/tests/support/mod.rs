@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a process may take to answer before the test has failed.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(20);
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
 const INITIALIZE: &str =
@@ -34,7 +34,9 @@ pub fn warrantor() -> Command {
 fn tool(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(value) => value.into(),
-        None => panic!("{variable} is not set: run these tests with `cargo xtask test`, which installs what they need"),
+        None => panic!(
+            "{variable} is not set: run these tests with `cargo xtask test`, which installs what they need"
+        ),
     }
 }
 
@@ -129,7 +131,12 @@ impl World {
         words.push(program);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        command.arg("run").arg("--bundle").arg(self.path("bundle")).args(["--server", "fake", "--mandate", "work"]);
+        command.arg("run").arg("--bundle").arg(self.path("bundle")).args([
+            "--server",
+            "fake",
+            "--mandate",
+            "work",
+        ]);
         command.arg("--data").arg(self.data()).arg("--").arg(python()).args(["-I", "-S"]);
         command.arg(script("upstream.py")).arg(self.path("upstream")).arg(self.era);
         command.env_remove("WARRANTOR_DATA").env_remove("WARRANTOR_KEYS").env_remove("WARRANTOR_LOG");
@@ -219,7 +226,8 @@ impl Answered {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|cause| panic!("{cause}: {}{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|cause| panic!("{cause}: {}{}", self.stdout, self.stderr))
     }
 }
 
@@ -246,7 +254,8 @@ pub struct Session {
 
 impl Session {
     pub fn start(mut command: Command, directory: &Path) -> Self {
-        let (file, stderr) = tempfile::Builder::new().prefix("stderr-").tempfile_in(directory).unwrap().keep().unwrap();
+        let (file, stderr) =
+            tempfile::Builder::new().prefix("stderr-").tempfile_in(directory).unwrap().keep().unwrap();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -254,7 +263,9 @@ impl Session {
             loop {
                 let mut line = Vec::new();
                 // A line that was cut off is no answer.
-                if !matches!(stdout.read_until(b'\n', &mut line), Ok(count) if count > 0) || line.pop() != Some(b'\n') {
+                if !matches!(stdout.read_until(b'\n', &mut line), Ok(count) if count > 0)
+                    || line.pop() != Some(b'\n')
+                {
                     return;
                 }
                 if sender.send(line).is_err() {
@@ -276,6 +287,12 @@ impl Session {
     pub fn send(&mut self, line: &[u8]) {
         let stdin = self.stdin.as_mut().expect("the input was closed");
         let _ = stdin.write_all(line).and_then(|()| stdin.write_all(b"\n")).and_then(|()| stdin.flush());
+    }
+
+    /// Sends bytes without the end of a line.
+    pub fn send_cut(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("the input was closed");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).unwrap();
     }
 
     /// The next line.
@@ -305,7 +322,9 @@ impl Session {
     pub fn request(&mut self, method: &str, params: &str) -> u64 {
         self.next += 1;
         let id = self.next;
-        self.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#).as_bytes());
+        self.send(
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#).as_bytes(),
+        );
         id
     }
 
@@ -331,7 +350,8 @@ impl Session {
     /// The reason for which a call is refused.
     pub fn refused(&mut self, tool: &str, arguments: &str) -> String {
         let answer = self.call(tool, arguments);
-        reason_of(&answer).unwrap_or_else(|| panic!("{tool} {arguments} was not refused: {answer}\n{}", self.stderr()))
+        reason_of(&answer)
+            .unwrap_or_else(|| panic!("{tool} {arguments} was not refused: {answer}\n{}", self.stderr()))
     }
 
     pub fn tools(&mut self) -> Vec<String> {

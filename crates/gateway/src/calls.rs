@@ -16,11 +16,13 @@ use warrantor_mcp::{
     rpc,
     tools::ToolList,
 };
-use warrantor_model::{DecisionId, Definition, NextStep, Question, ReasonCode, ToolName, record::Outcome};
+use warrantor_model::{
+    DecisionId, Definition, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
+};
 use warrantor_store::Store;
 
 use crate::{
-    definitions::{Listing, MAX_PAGES},
+    definitions::{Listing, MAX_LISTINGS, MAX_PAGES},
     session::{Shared, lock},
     upstream::{Answer, NoAnswer, Said},
 };
@@ -219,7 +221,7 @@ impl<S: Store> Shared<S> {
         let pending = self.upstream.announce(None);
         let line = envelope::list(pending.id, "tools/list", params.cursor.as_deref(), &params.meta);
         let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
-        let definitions = self.definitions.lock().await;
+        let mut definitions = self.definitions.lock().await;
         let reply = self.relay(id, &answer, |result| {
             let list = ToolList::parse(result).map_err(|cause| cause.to_string())?;
             if let Some(cursor) = list.next_cursor() {
@@ -233,6 +235,7 @@ impl<S: Store> Shared<S> {
                     && page.is_as_pinned(&tool.name)
                     && definitions.of(&tool.name) == Definition::AsPinned
             });
+            definitions.see(&page);
             Ok((fragment, ()))
         });
         drop(definitions);
@@ -242,11 +245,29 @@ impl<S: Store> Shared<S> {
     /// Sees to it that the server's definitions have been compared with their pins.
     async fn definitions_fresh(&self) -> Result<(), String> {
         let mut definitions = self.definitions.lock().await;
-        if definitions.fresh {
-            return Ok(());
-        }
         let snapshot = self.engine.snapshot();
         let Some(manifest) = snapshot.manifest(&self.settings.server) else { return Ok(()) };
+        for _ in 0..MAX_LISTINGS {
+            if definitions.is_fresh() {
+                return Ok(());
+            }
+            let news = definitions.news();
+            let listing = self.whole_listing(manifest).await?;
+            if let Some(record) = definitions.learn(manifest, listing, news) {
+                tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
+                self.engine.note_definitions(record);
+            }
+        }
+        if definitions.is_fresh() {
+            return Ok(());
+        }
+        Err(format!(
+            "the tool server said {MAX_LISTINGS} times that its tools changed while they were listed"
+        ))
+    }
+
+    /// Every page of the server's tools, compared with the pins.
+    async fn whole_listing(&self, manifest: &Manifest) -> Result<Listing, String> {
         let meta_text = self.handshake().modern_meta.clone();
         let raw: Option<Box<RawValue>> = meta_text.and_then(|text| RawValue::from_string(text).ok());
         let meta = match &raw {
@@ -273,11 +294,7 @@ impl<S: Store> Shared<S> {
             listing.page(Some(manifest), &list);
             cursor = list.next_cursor().map(str::to_owned);
             if cursor.is_none() {
-                if let Some(record) = definitions.learn(manifest, listing) {
-                    tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
-                    self.engine.note_definitions(record);
-                }
-                return Ok(());
+                return Ok(listing);
             }
         }
         Err(format!("the tool server lists its tools on more than {MAX_PAGES} pages"))

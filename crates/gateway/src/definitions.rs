@@ -3,21 +3,47 @@
 //! A tool that is not exactly as reviewed is quarantined: not listed, and its calls denied. Until the server has said what it
 //! offers, no tool counts as seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use warrantor_mcp::tools::ToolList;
 use warrantor_model::{Definition, Json, Manifest, ToolName, record::DefinitionsRecord};
 
 /// Most pages of one listing.
 pub(crate) const MAX_PAGES: usize = 64;
+/// How often a listing begins again because the server said meanwhile that it changed.
+pub(crate) const MAX_LISTINGS: usize = 4;
+
+/// How often the server said that its list changed. Counted beside the definitions and not in them: those are held while a listing waits for its
+/// answers, and whoever reads the server's news must not wait for whoever waits for the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News(Arc<AtomicU64>);
+
+impl News {
+    /// The server says that its list changed.
+    pub(crate) fn arrived(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it said so.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 /// What the server offers now.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
     /// By name, how the definition stands, and whether it declares an output schema.
     seen: BTreeMap<String, (Definition, bool)>,
-    /// The server has told all it offers, and has not said since that it changed.
-    pub(crate) fresh: bool,
+    news: News,
+    /// How often the server had said that its list changed when the last whole listing began.
+    listed_at: Option<u64>,
     /// Instructions were withheld.
     pub(crate) instructions_withheld: bool,
     noted: Option<DefinitionsRecord>,
@@ -64,11 +90,35 @@ fn judge(manifest: Option<&Manifest>, name: &str, raw: &str) -> Definition {
 }
 
 impl Definitions {
+    /// Nothing is known yet.
+    pub(crate) fn new(news: News) -> Self {
+        Self { news, ..Self::default() }
+    }
+
+    /// Whether the server has told all it offers, and has not changed since as far as can be known.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.listed_at == Some(self.news.count())
+    }
+
+    /// How often the server said that its list changed: to be read before a listing.
+    pub(crate) fn news(&self) -> u64 {
+        self.news.count()
+    }
+
     /// How a tool's definition stands.
     pub(crate) fn of(&self, tool: &str) -> Definition {
         match self.seen.get(tool) {
-            Some((definition, _)) if self.fresh => *definition,
+            Some((definition, _)) if self.is_fresh() => *definition,
             _ => Definition::NotSeen,
+        }
+    }
+
+    /// Takes note of a page that the client listed. One that says something else than the last whole listing makes that listing
+    /// stale: the server changed without saying so, and no call passes until it was compared anew.
+    pub(crate) fn see(&mut self, page: &Listing) {
+        let known = |name: &String| self.seen.get(name).map(|(definition, _)| *definition);
+        if page.seen.iter().any(|(name, (definition, _))| known(name) != Some(*definition)) {
+            self.listed_at = None;
         }
     }
 
@@ -77,10 +127,15 @@ impl Definitions {
         self.seen.get(tool).is_some_and(|(_, output)| *output)
     }
 
-    /// Takes over a whole listing. Gives what is worth a record, once.
-    pub(crate) fn learn(&mut self, manifest: &Manifest, listing: Listing) -> Option<DefinitionsRecord> {
+    /// Takes over a whole listing that began when the server had said `news` times that its list changed. Gives what is worth a record, once.
+    pub(crate) fn learn(
+        &mut self,
+        manifest: &Manifest,
+        listing: Listing,
+        news: u64,
+    ) -> Option<DefinitionsRecord> {
         self.seen = listing.seen;
-        self.fresh = true;
+        self.listed_at = Some(news);
         let names = |wanted: Definition| -> Vec<String> {
             self.seen
                 .iter()

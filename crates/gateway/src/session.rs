@@ -26,7 +26,7 @@ use warrantor_model::{Evidence, MandateId, ServerName};
 use warrantor_store::Store;
 
 use crate::{
-    definitions::Definitions,
+    definitions::{Definitions, News},
     lines::{self, Incoming},
     upstream::Upstream,
 };
@@ -85,6 +85,7 @@ pub(crate) struct Shared<S> {
     pub(crate) client: mpsc::Sender<Vec<u8>>,
     pub(crate) handshake: Mutex<Handshake>,
     pub(crate) definitions: AsyncMutex<Definitions>,
+    pub(crate) news: News,
     /// The client's unanswered requests and our ids for them, once they have one.
     pub(crate) in_flight: Mutex<HashMap<IdKey, Option<u64>>>,
     pub(crate) cursors: Mutex<VecDeque<String>>,
@@ -118,13 +119,15 @@ impl<S: Store> Session<S> {
         let mut from_client = lines::read(client_in, self.settings.client_limits.bytes());
         let mut from_upstream = lines::read(upstream_out, self.settings.upstream_limits.bytes());
         let (client, writing) = lines::write(client_out);
+        let news = News::default();
         let shared = Arc::new(Shared {
             engine: self.engine,
             settings: self.settings,
             upstream: Upstream::new(upstream_in),
             client,
             handshake: Mutex::default(),
-            definitions: AsyncMutex::default(),
+            definitions: AsyncMutex::new(Definitions::new(news.clone())),
+            news,
             in_flight: Mutex::default(),
             cursors: Mutex::default(),
         });
@@ -300,7 +303,7 @@ impl<S: Store> Shared<S> {
                 }
             }
             "notifications/tools/list_changed" => {
-                self.definitions.lock().await.fresh = false;
+                self.news.arrived();
                 if self.handshake().era == Some(Era::Legacy) {
                     self.reply(envelope::notification(method, None)).await;
                 }

@@ -77,6 +77,14 @@ def discover(request_id, _params, _line):
 
 
 def list_tools(request_id, params, _line):
+    with open(path("noise"), "a+") as noise:
+        # So many lists are announced to be stale before they are given.
+        noise.seek(0)
+        left = int(noise.read() or 0)
+        if left > 0:
+            noise.truncate(0)
+            noise.write(str(left - 1))
+            send_json({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
     with open(path("tools.json"), "rb") as handle:
         # The bytes of the file, on one line.
         tools = b"".join(handle.read().splitlines())
@@ -117,8 +125,11 @@ def crash(_request_id, _params, _line):
     os._exit(3)
 
 
-def hang(_request_id, _params, _line):
-    pass
+def hang(_request_id, params, _line):
+    # Tells that it was called, so that a test can go on; and never answers.
+    token = params.get("_meta", {}).get("progressToken")
+    if token is not None:
+        send_json({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 0}})
 
 
 def slow(request_id, params, _line):

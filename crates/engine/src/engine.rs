@@ -556,6 +556,12 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// How many records are not written, and what was failing; none when all are. After [`Engine::settle`] these are lost with the process.
+    #[must_use]
+    pub fn unrecorded(&self) -> Option<(u64, String)> {
+        lock(&self.0.gap).missing()
+    }
+
     /// Seals a body for its person. None when there is no person, no key, or too much to keep: then the record stands alone.
     async fn seal(&self, owner: Option<&PersonId>, plain: &[u8]) -> Option<Body> {
         let owner = owner?;

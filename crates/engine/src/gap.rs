@@ -46,6 +46,12 @@ impl Gap {
         self.since.is_some()
     }
 
+    /// How many records are missing, and what was failing; none when nothing is.
+    pub(crate) fn missing(&self) -> Option<(u64, String)> {
+        let kept = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        self.is_open().then(|| (kept.saturating_add(self.lost), self.cause.clone()))
+    }
+
     pub(crate) fn keep(&mut self, pending: Pending, at: Timestamp, cause: String) {
         self.since.get_or_insert(at);
         self.cause = cause;

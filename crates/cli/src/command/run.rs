@@ -92,8 +92,15 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let ended =
         session.serve(client_until_interrupted(), tokio::io::stdout(), upstream_in, upstream_out).await;
     engine.settle().await;
+    if let Some((records, cause)) = engine.unrecorded() {
+        out.note(&format!(
+            "warrantor: {records} records of refusals and outcomes could not be written and are lost: {cause}"
+        ));
+    }
     let status = running.end().await;
     keeping.abort();
+    // A stop that came while the log failed is recorded now, and not only when the next process starts.
+    deployment.absorb().await;
     let signed = deployment.keeper().sign().await;
     warrantor_store::Store::close(&*deployment.store).await;
     if let Err(cause) = signed {

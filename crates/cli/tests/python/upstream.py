@@ -125,11 +125,15 @@ def crash(_request_id, _params, _line):
     os._exit(3)
 
 
-def hang(_request_id, params, _line):
-    # Tells that it was called, so that a test can go on; and never answers.
+def tell(params):
+    # Says that the call has arrived, so that a test can go on.
     token = params.get("_meta", {}).get("progressToken")
     if token is not None:
         send_json({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 0}})
+
+
+def hang(_request_id, params, _line):
+    tell(params)
 
 
 def slow(request_id, params, _line):
@@ -141,6 +145,7 @@ def slow(request_id, params, _line):
         answer(request_id, text("at last"))
 
     append("effects", b"began " + params["arguments"]["id"].encode())
+    tell(params)
     threading.Thread(target=wait, daemon=True).start()
 
 

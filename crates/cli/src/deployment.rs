@@ -111,7 +111,7 @@ impl Deployment {
         let keys = KeyDirectory::open(&paths.keys, &origin, size, &*randomness)?;
         let deployment =
             Self { store, stop, keys, origin, clock, randomness, hand: evidence_text(&local_user()) };
-        deployment.keeper().begin(&*deployment.clock, &*deployment.randomness).await?;
+        deployment.keeper().begin(&*deployment.clock).await?;
         Ok(deployment)
     }
 

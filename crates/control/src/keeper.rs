@@ -137,22 +137,27 @@ impl<S: Store> Keeper<S> {
         Self { store, keys, origin }
     }
 
-    /// Writes the first record of a log, which names its key. Does nothing for a log that has records.
+    /// Writes the first record of a log, which names its key, and signs the first checkpoint. Does nothing for a log that has both.
+    ///
+    /// The checkpoint does not wait for the first tick: a process that ends before it would leave a log that nothing vouches for, and an audit
+    /// could not tell that from one whose checkpoints were removed.
     ///
     /// # Errors
     /// [`KeepError`].
-    pub async fn begin(&self, clock: &dyn Clock, randomness: &dyn Randomness) -> Result<(), KeepError> {
-        if self.store.head().await?.size > 0 {
-            return Ok(());
+    pub async fn begin(&self, clock: &dyn Clock) -> Result<(), KeepError> {
+        if self.store.head().await?.size == 0 {
+            let key = self.keys.signing(&self.origin)?.verifier().to_string();
+            let event = Event::Ledger(LedgerRecord::Created { origin: self.origin.to_string(), key });
+            // One name for the first record: of two processes that begin, one finds that it has been done.
+            match self.store.commit(Commit::new(Record::new("ledger-created", clock.now(), event))).await {
+                Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => {}
+                Err(cause) => return Err(cause.into()),
+            }
         }
-        let key = self.keys.signing(&self.origin)?.verifier().to_string();
-        let event = Event::Ledger(LedgerRecord::Created { origin: self.origin.to_string(), key });
-        let _ = randomness;
-        // One name for the first record: of two processes that begin, one finds that it has been done.
-        match self.store.commit(Commit::new(Record::new("ledger-created", clock.now(), event))).await {
-            Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => Ok(()),
-            Err(cause) => Err(cause.into()),
+        if self.keys.last_signed()?.is_none() {
+            self.sign().await?;
         }
+        Ok(())
     }
 
     /// Records that nothing happened for [`QUIET`], so that the next checkpoint proves the silence. Of several processes one does it.

@@ -54,8 +54,17 @@ pub(crate) fn give_back(charges: &[Charge], commit: &mut Commit) {
     }
 }
 
+/// Most charges that a record names; a record has 64 KiB, and one call may charge a thousand.
+const MAX_NAMES: usize = 64;
+
 /// What a record says was given back.
-pub(crate) fn name(charge: &Charge) -> String {
+pub(crate) fn names(charges: &[Charge]) -> Vec<String> {
+    let rest = charges.len().saturating_sub(MAX_NAMES);
+    let more = (rest > 0).then(|| format!("and {rest} more"));
+    charges.iter().take(MAX_NAMES).map(name).chain(more).collect()
+}
+
+fn name(charge: &Charge) -> String {
     match charge {
         Charge::Add { counter, amount, .. } => format!("{counter} {amount}"),
         Charge::Distinct { member, .. } | Charge::Unique { member, .. } => member.clone(),

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use warrantor_decide::{
     Charge, Decision, Draft, Facts, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed,
 };
@@ -20,7 +21,7 @@ use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, 
 use crate::{
     bodies::SealKey,
     charges,
-    gap::{Gap, Pending, abandoned},
+    gap::{Gap, Pending, Sink, abandoned},
     keys,
     load::{Loaded, load},
     mandates::{self, ChainError},
@@ -31,6 +32,8 @@ use crate::{
 
 /// How often a pass is decided again because what it rests on moved. Counters do not move a pass; stops and lifts do, and those are rare.
 const ATTEMPTS: usize = 4;
+/// Most chains, and most persons' keys, that are held in memory.
+const MAX_CACHED: usize = 1024;
 
 /// The engine's own bounds.
 #[derive(Debug, Clone)]
@@ -136,6 +139,15 @@ struct Inner<S> {
 /// A lock whose holder panicked guards data that every step leaves consistent.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps something that can be read again. A full cache starts over: what is in use comes back with the next call.
+fn remember<K: Eq + Hash, V>(cache: &Mutex<HashMap<K, V>>, key: K, value: V) {
+    let mut cache = lock(cache);
+    if cache.len() >= MAX_CACHED {
+        cache.clear();
+    }
+    cache.insert(key, value);
 }
 
 /// How one attempt ended.
@@ -261,11 +273,17 @@ impl<S: Store> Engine<S> {
     }
 
     async fn load(&self, mandate: &MandateId, call: Option<&Call>) -> Result<Loaded, String> {
-        let chain = self.chain(mandate).await.map_err(|cause| cause.to_string())?;
         let parts = &self.0.parts;
-        load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call)
+        let deadline = parts.settings.commit_deadline;
+        let loaded = async {
+            let chain = self.chain(mandate).await.map_err(|cause| cause.to_string())?;
+            load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call)
+                .await
+                .map_err(|cause| cause.to_string())
+        };
+        tokio::time::timeout(deadline, loaded)
             .await
-            .map_err(|cause| cause.to_string())
+            .map_err(|_| format!("the store did not answer within {} ms", deadline.as_millis()))?
     }
 
     /// The chain that ends at a mandate; empty when it is not known.
@@ -275,7 +293,7 @@ impl<S: Store> Engine<S> {
         }
         let chain = Arc::new(mandates::load_chain(&*self.0.parts.store, &self.0.parts.snapshot, last).await?);
         if !chain.is_empty() {
-            lock(&self.0.chains).insert(last.clone(), Arc::clone(&chain));
+            remember(&self.0.chains, last.clone(), Arc::clone(&chain));
         }
         Ok(chain)
     }
@@ -291,8 +309,12 @@ impl<S: Store> Engine<S> {
     ) -> Attempt {
         let unavailable = |detail: String| Finding::new(ReasonCode::AuditUnavailable, detail);
         let owner = loaded.task.chain.first().map(|hop| hop.mandate.terms.person.clone());
-        let body = self.seal(owner.as_ref(), &decided.body(&presented.arguments)).await;
-        let commit = match pass_commit(decided, loaded, draft, body) {
+        // A pass that left nothing to decide again with would pass unseen.
+        let plain = decided.body(&presented.arguments);
+        let sealed =
+            tokio::time::timeout(self.0.parts.settings.commit_deadline, self.seal(owner.as_ref(), &plain));
+        let sealed = sealed.await.unwrap_or_else(|_| Err("the store did not answer in time".to_owned()));
+        let commit = match sealed.and_then(|body| pass_commit(decided, loaded, draft, body)) {
             Ok(commit) => commit,
             Err(why) => {
                 return Attempt::done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
@@ -380,10 +402,11 @@ impl<S: Store> Engine<S> {
     async fn record_refusal(&self, decided: &Decided<'_>, presented: &Presented) {
         let owner =
             decided.task.and_then(|task| task.chain.first()).map(|hop| hop.mandate.terms.person.clone());
-        let body = self.seal(owner.as_ref(), &decided.body(&presented.arguments)).await;
+        let (patience, begun) = (self.0.parts.settings.refusal_patience, Instant::now());
+        let body = self.seal_if_possible(owner.as_ref(), &decided.body(&presented.arguments), patience).await;
         let mut commit = Commit::new(decided.record(body.as_ref()));
         commit.body = body;
-        self.record_or_keep(commit, self.0.parts.settings.refusal_patience).await;
+        self.record_or_keep(commit, patience.saturating_sub(begun.elapsed())).await;
     }
 
     async fn record_or_keep(&self, commit: Commit, patience: Duration) {
@@ -408,14 +431,22 @@ impl<S: Store> Engine<S> {
             return;
         }
         let engine = self.clone();
-        lock(&self.0.background).spawn(async move { engine.write_gap().await });
+        self.spawn(async move { engine.write_gap().await });
+    }
+
+    /// Runs something that [`Engine::settle`] waits for. What is done is let go of, else it would pile up as long as the engine lives.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut background = lock(&self.0.background);
+        while background.try_join_next().is_some() {}
+        background.spawn(task);
     }
 
     async fn write_gap(&self) {
         let now = self.0.parts.clock.now();
         let Ok(id) = self.fresh_id(now) else { return };
         let mut gap = lock(&self.0.gap).take();
-        let result = gap.write(&*self.0.parts.store, id.to_string(), now).await;
+        let deadline = self.0.parts.settings.commit_deadline;
+        let result = gap.write(&Sink { store: &*self.0.parts.store, deadline, now }, id.as_str()).await;
         if result.is_err() || gap.is_open() {
             lock(&self.0.gap).restore(gap);
         }
@@ -455,7 +486,7 @@ impl<S: Store> Engine<S> {
         let refused = Refused { decision: permit.decision.clone(), refusal: Refusal::new(vec![finding]) };
         let commit = abandoned(permit.decision.as_str(), &permit.receipt.charges, self.0.parts.clock.now());
         let engine = self.clone();
-        lock(&self.0.background).spawn(async move {
+        self.spawn(async move {
             engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
         });
         refused
@@ -468,14 +499,18 @@ impl<S: Store> Engine<S> {
             outcome == Outcome::NotSent || (outcome == Outcome::Failed && receipt.failure == Failure::Atomic);
         let charges: &[Charge] = if gives_back { &receipt.charges } else { &[] };
         let owner = receipt.owner.as_deref().and_then(|owner| PersonId::new(owner).ok());
-        let body = if result.is_empty() { None } else { self.seal(owner.as_ref(), result).await };
+        let patience = self.0.parts.settings.commit_deadline;
+        let body = match result {
+            [] => None,
+            result => self.seal_if_possible(owner.as_ref(), result, patience).await,
+        };
         let now = self.0.parts.clock.now();
         let event = Event::Outcome(OutcomeRecord {
             decision: receipt.decision.to_string(),
             outcome,
             body: body.as_ref().map(|body| body.commitment),
             bytes: u64::try_from(result.len()).unwrap_or(u64::MAX),
-            given_back: charges.iter().map(charges::name).collect(),
+            given_back: charges::names(charges),
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         });
         let mut commit = Commit::new(Record::new(format!("{}.outcome", receipt.decision), now, event));
@@ -493,7 +528,7 @@ impl<S: Store> Engine<S> {
     /// [`Engine::outcome`] in the background; [`Engine::settle`] waits for it.
     pub fn outcome_later(&self, receipt: Receipt, outcome: Outcome, result: Vec<u8>, took: Duration) {
         let engine = self.clone();
-        lock(&self.0.background).spawn(async move { engine.outcome(&receipt, outcome, &result, took).await });
+        self.spawn(async move { engine.outcome(&receipt, outcome, &result, took).await });
     }
 
     /// Records that a protocol method was refused. Returns the decision's id.
@@ -518,7 +553,7 @@ impl<S: Store> Engine<S> {
         let Ok(id) = self.fresh_id(now) else { return };
         let commit = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
         let engine = self.clone();
-        lock(&self.0.background).spawn(async move {
+        self.spawn(async move {
             engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
         });
     }
@@ -562,27 +597,42 @@ impl<S: Store> Engine<S> {
         lock(&self.0.gap).missing()
     }
 
-    /// Seals a body for its person. None when there is no person, no key, or too much to keep: then the record stands alone.
-    async fn seal(&self, owner: Option<&PersonId>, plain: &[u8]) -> Option<Body> {
-        let owner = owner?;
-        if plain.len() > self.0.parts.settings.kept_body_bytes {
-            return None;
-        }
+    /// Seals a body for its person. None when there is no person, or too much to keep: then the record stands alone.
+    async fn seal(&self, owner: Option<&PersonId>, plain: &[u8]) -> Result<Option<Body>, String> {
+        let Some(owner) = owner.filter(|_| plain.len() <= self.0.parts.settings.kept_body_bytes) else {
+            return Ok(None);
+        };
         let key = self.seal_key(owner).await?;
-        key.seal_body(&*self.0.parts.randomness, owner.as_str(), plain).ok()
+        let sealed = key.seal_body(&*self.0.parts.randomness, owner.as_str(), plain);
+        sealed.map(Some).map_err(|cause| cause.to_string())
     }
 
-    async fn seal_key(&self, owner: &PersonId) -> Option<SealKey> {
+    /// [`Engine::seal`] for a record that is made with its body or without.
+    async fn seal_if_possible(
+        &self,
+        owner: Option<&PersonId>,
+        plain: &[u8],
+        patience: Duration,
+    ) -> Option<Body> {
+        tokio::time::timeout(patience, self.seal(owner, plain)).await.ok()?.ok()?
+    }
+
+    async fn seal_key(&self, owner: &PersonId) -> Result<SealKey, String> {
         if let Some(key) = lock(&self.0.seals).get(owner.as_str()) {
-            return Some(key.clone());
+            return Ok(key.clone());
         }
-        let key = keys::body_key(owner).ok()?;
+        let key = keys::body_key(owner).map_err(|cause| cause.to_string())?;
         let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
-        let view = self.0.parts.store.read(&wanted).await.ok()?;
-        let entry = view.entries.get(&key)?;
-        let opened = self.0.parts.seal.unwrap_key(owner.as_str(), &entry.value).ok()?;
-        lock(&self.0.seals).insert(owner.to_string(), opened.clone());
-        Some(opened)
+        let view = self.0.parts.store.read(&wanted).await.map_err(|cause| cause.to_string())?;
+        let entry = view.entries.get(&key).ok_or_else(|| format!("{owner} has no key to seal with"))?;
+        let opened = self
+            .0
+            .parts
+            .seal
+            .unwrap_key(owner.as_str(), &entry.value)
+            .map_err(|cause| format!("the key of {owner} does not open: {cause}"))?;
+        remember(&self.0.seals, owner.to_string(), opened.clone());
+        Ok(opened)
     }
 
     /// An id that sorts by time: 12 digits of milliseconds, 16 of randomness.

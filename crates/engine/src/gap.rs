@@ -3,19 +3,90 @@
 //! A refusal takes effect whether or not the log works; it waits here. A pass whose commit neither succeeded nor certainly failed gave no
 //! permit; it waits here too, to be looked up and closed. What does not fit is counted, and the count is recorded.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use warrantor_decide::Charge;
 use warrantor_model::{
     Timestamp,
     record::{Event, GapRecord, Outcome, OutcomeRecord, Record, Verdict},
 };
-use warrantor_store::{Commit, Store};
+use warrantor_store::{Commit, CommitError, Store};
 
 use crate::charges;
 
-/// Most commits kept. At 64 KiB each that bounds memory to what a process can spare.
+/// Most commits kept. A commit is a record of at most 64 KiB and a body within the engine's bound.
 const MAX_PENDING: usize = 512;
+
+/// Where the gap is written, and how long each write may take.
+pub(crate) struct Sink<'a, S> {
+    pub(crate) store: &'a S,
+    pub(crate) deadline: Duration,
+    pub(crate) now: Timestamp,
+}
+
+/// Why something kept was not written.
+enum Failure {
+    /// The store fails now.
+    Later(String),
+    /// No store will ever take it.
+    Never(String),
+}
+
+impl<S: Store> Sink<'_, S> {
+    async fn commit(&self, commit: Commit) -> Result<(), Failure> {
+        match tokio::time::timeout(self.deadline, self.store.commit(commit)).await {
+            Err(_) => Err(Failure::Later("the store did not answer in time".to_owned())),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(
+                cause @ (CommitError::Unavailable { .. }
+                | CommitError::Unknown { .. }
+                | CommitError::Fenced { .. }),
+            )) => Err(Failure::Later(cause.to_string())),
+            Ok(Err(cause)) => Err(Failure::Never(cause.to_string())),
+        }
+    }
+
+    /// Commits what may have been committed before.
+    async fn commit_once(&self, commit: Commit) -> Result<(), Failure> {
+        match self.find(&commit.record.id).await? {
+            Some(_) => Ok(()),
+            None => self.commit(commit).await,
+        }
+    }
+
+    /// The verdict under which a decision is recorded; `None` when it is not.
+    async fn find(&self, id: &str) -> Result<Option<Option<Verdict>>, Failure> {
+        let found = tokio::time::timeout(self.deadline, self.store.find(id))
+            .await
+            .map_err(|_| Failure::Later("the store did not answer in time".to_owned()))?
+            .map_err(|cause| Failure::Later(cause.to_string()))?;
+        let verdict = |bytes: &[u8]| match Record::from_bytes(bytes).map(|record| record.event) {
+            Ok(Event::Decision(decision)) => Some(decision.verdict),
+            _ => None,
+        };
+        Ok(found.map(|stored| verdict(&stored.bytes)))
+    }
+
+    async fn write(&self, pending: &Pending) -> Result<(), Failure> {
+        let (commit, charges) = match pending {
+            Pending::Plain(commit) => return self.commit_once((**commit).clone()).await,
+            Pending::Uncertain { commit, charges } => (commit, charges),
+        };
+        let id = &commit.record.id;
+        if self.find(id).await?.is_none()
+            && let Err(cause) = self.commit(refused((**commit).clone())).await
+            // The pass may have arrived between the look and the commit.
+            && (matches!(cause, Failure::Later(_)) || self.find(id).await?.is_none())
+        {
+            return Err(cause);
+        }
+        // Only a pass charged anything. A refusal of this id is one that was written here before, when the answer got lost.
+        match self.find(id).await? {
+            Some(Some(Verdict::Pass)) => self.commit_once(abandoned(id, charges, self.now)).await,
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Something to record later.
 #[derive(Debug, Clone)]
@@ -30,6 +101,15 @@ pub(crate) enum Pending {
         /// What it charged.
         charges: Vec<Charge>,
     },
+}
+
+impl Pending {
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Plain(commit) => matches!(commit.record.event, Event::Decision(_)),
+            Self::Uncertain { .. } => false,
+        }
+    }
 }
 
 /// The gap, when there is one.
@@ -55,11 +135,17 @@ impl Gap {
     pub(crate) fn keep(&mut self, pending: Pending, at: Timestamp, cause: String) {
         self.since.get_or_insert(at);
         self.cause = cause;
-        if self.pending.len() >= MAX_PENDING {
-            self.pending.pop_front();
+        self.pending.push_back(pending);
+        self.bound();
+    }
+
+    /// Drops what does not fit: refusals first, which changed nothing, so that no flood of them pushes out what became of an effect.
+    fn bound(&mut self) {
+        while self.pending.len() > MAX_PENDING {
+            let refusal = self.pending.iter().position(Pending::is_refusal);
+            self.pending.remove(refusal.unwrap_or(0));
             self.lost = self.lost.saturating_add(1);
         }
-        self.pending.push_back(pending);
     }
 
     pub(crate) fn take(&mut self) -> Self {
@@ -70,61 +156,54 @@ impl Gap {
     pub(crate) fn restore(&mut self, mut older: Self) {
         older.lost = older.lost.saturating_add(self.lost);
         older.pending.append(&mut self.pending);
-        while older.pending.len() > MAX_PENDING {
-            older.pending.pop_front();
-            older.lost = older.lost.saturating_add(1);
-        }
+        older.bound();
         if older.since.is_none() {
             older.since = self.since;
         }
         *self = older;
     }
 
-    /// Records the gap and everything kept. Stops at the first failure, with the rest still in the gap.
-    pub(crate) async fn write<S: Store>(
-        &mut self,
-        store: &S,
-        id: String,
-        now: Timestamp,
-    ) -> Result<(), String> {
-        if let Some(since) = self.since {
-            let event = Event::AuditGap(GapRecord {
-                since,
-                lost: self.lost,
-                cause: self.cause.chars().take(500).collect(),
-            });
-            store
-                .commit(Commit::new(Record::new(id, now, event)))
-                .await
-                .map_err(|cause| cause.to_string())?;
-            self.since = None;
-            self.lost = 0;
+    /// Records the gap and everything kept. Stops at the first failure of the store, with the rest still in the gap; what no store would
+    /// take is counted as lost.
+    pub(crate) async fn write<S: Store>(&mut self, sink: &Sink<'_, S>, id: &str) -> Result<(), String> {
+        if self.since.is_some() {
+            self.tell(sink, id).await?;
         }
         while let Some(pending) = self.pending.pop_front() {
-            if let Err(cause) = write_one(store, &pending, now).await {
-                self.pending.push_front(pending);
-                self.since = Some(now);
-                return Err(cause);
+            match sink.write(&pending).await {
+                Ok(()) => {}
+                Err(Failure::Never(cause)) => {
+                    self.lost = self.lost.saturating_add(1);
+                    self.cause = cause;
+                    self.since.get_or_insert(sink.now);
+                }
+                Err(Failure::Later(cause)) => {
+                    self.pending.push_front(pending);
+                    self.since = Some(sink.now);
+                    return Err(cause);
+                }
             }
         }
-        Ok(())
+        if self.lost > 0 { self.tell(sink, &format!("{id}.lost")).await } else { Ok(()) }
     }
-}
 
-async fn write_one<S: Store>(store: &S, pending: &Pending, now: Timestamp) -> Result<(), String> {
-    let commit = match pending {
-        Pending::Plain(commit) => (**commit).clone(),
-        Pending::Uncertain { commit, charges } => {
-            let id = commit.record.id.clone();
-            match store.find(&id).await.map_err(|cause| cause.to_string())? {
-                Some(_) => abandoned(&id, charges, now),
-                None => refused((**commit).clone()),
+    async fn tell<S: Store>(&mut self, sink: &Sink<'_, S>, id: &str) -> Result<(), String> {
+        let event = Event::AuditGap(GapRecord {
+            since: self.since.unwrap_or(sink.now),
+            lost: self.lost,
+            cause: self.cause.chars().take(500).collect(),
+        });
+        match sink.commit(Commit::new(Record::new(id, sink.now, event))).await {
+            Ok(()) => {
+                self.since = None;
+                self.lost = 0;
+                Ok(())
+            }
+            Err(Failure::Later(cause) | Failure::Never(cause)) => {
+                self.since.get_or_insert(sink.now);
+                Err(cause)
             }
         }
-    };
-    match store.commit(commit).await {
-        Ok(_) | Err(warrantor_store::CommitError::AlreadyRecorded { .. }) => Ok(()),
-        Err(cause) => Err(cause.to_string()),
     }
 }
 
@@ -135,7 +214,7 @@ pub(crate) fn abandoned(decision: &str, charges: &[Charge], now: Timestamp) -> C
         outcome: Outcome::NotSent,
         body: None,
         bytes: 0,
-        given_back: charges.iter().map(charges::name).collect(),
+        given_back: charges::names(charges),
         micros: 0,
     });
     let mut commit = Commit::new(Record::new(format!("{decision}.outcome"), now, event));

@@ -55,6 +55,8 @@ impl Decided<'_> {
             .chain(self.grounds.observed.iter().map(|finding| ReasonRecord::of(finding, true)))
             .take(MAX_REASONS)
             .collect();
+        // A pass names everything it rests on, or its record is too large and it is refused. A refusal is recorded in any case.
+        let listed = if passed { usize::MAX } else { MAX_REASONS };
         let record = DecisionRecord {
             verdict: self.verdict,
             task: self.task.and_then(|task| task.chain.first()).map(|hop| hop.mandate.task.to_string()),
@@ -70,11 +72,12 @@ impl Decided<'_> {
             bundle: self.snapshot.revision(),
             revision: self.revision,
             reasons,
-            policies: self.grounds.policies.clone(),
+            policies: self.grounds.policies.iter().take(listed).cloned().collect(),
             limits: self
                 .grounds
                 .limits
                 .iter()
+                .take(listed)
                 .map(|(charge, stood_at)| limit(charge, *stood_at, passed))
                 .collect(),
             asked: self.asked.to_vec(),

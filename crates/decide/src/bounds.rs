@@ -9,12 +9,12 @@ use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
 use warrantor_model::{Bounds, Decimal, Json, Kind};
 
-use crate::kind::{Ordered, canonical, host_of, path_within, same};
+use crate::kind::{Ordered, canonical, comparable, host_of, path_within, same_comparable};
 
 /// Most bytes a compiled regular expression may take.
 const REGEX_BYTES: usize = 1 << 20;
-/// Most splits a template tries on one value.
-const MAX_SPLITS: usize = 20_000;
+/// Most bytes a template looks at while it tries splits of one value.
+const MAX_TEMPLATE_BYTES: usize = 8 << 20;
 
 /// Bounds ready to judge.
 #[derive(Debug, Clone)]
@@ -23,6 +23,10 @@ pub(crate) struct Compiled {
     glob: Option<GlobMatcher>,
     matches: Option<Regex>,
     template: Option<CompiledTemplate>,
+    /// The kind that the bounds were compiled for, and the strings of `in` in the form of that kind: a list is long, and so may be what
+    /// is held against it.
+    kind: Kind,
+    listed: Vec<Option<String>>,
     /// `max`, or a `sum`, on a number implies that it is not negative.
     not_negative: bool,
 }
@@ -94,7 +98,11 @@ impl Compiled {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Self { not_negative: bounds.max.is_some(), bounds: bounds.clone(), glob, matches, template })
+        let kind = kind.unwrap_or_default();
+        let form = |value: &Json| value.as_str().and_then(|text| comparable(kind, text, bounds.ignore_case));
+        let listed = bounds.one_of.iter().flatten().map(form).collect();
+        let not_negative = bounds.max.is_some();
+        Ok(Self { bounds: bounds.clone(), glob, matches, template, kind, listed, not_negative })
     }
 
     /// The bounds as written.
@@ -159,24 +167,30 @@ impl Compiled {
     }
 
     fn judge_values(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
-        let equal = |expected: &Json| match (value, expected) {
-            (Json::String(a), Json::String(b)) => {
-                same(kind.unwrap_or_default(), a, b, self.bounds.ignore_case)
-            }
-            (a, b) => a.same(b),
+        let kind = kind.unwrap_or_default();
+        let ignore_case = self.bounds.ignore_case;
+        let form = |text: &str| comparable(kind, text, ignore_case);
+        let mine = value.as_str().map(form);
+        let equal = |expected: &Json, known: Option<&str>| match (&mine, expected) {
+            (Some(Some(mine)), Json::String(text)) => match known {
+                Some(known) => same_comparable(kind, mine, known),
+                None => form(text).is_some_and(|form| same_comparable(kind, mine, &form)),
+            },
+            (Some(_), _) => false,
+            (None, expected) => value.same(expected),
         };
         if let Some(expected) = &self.bounds.equals
-            && !equal(expected)
+            && !equal(expected, None)
         {
             return must(format!("equal {expected}"));
         }
-        match &self.bounds.one_of {
-            Some(several) if !several.iter().any(equal) => {
-                let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
-                must(format!("be one of {}", listed.join(", ")))
-            }
-            _ => Ok(()),
+        let Some(several) = &self.bounds.one_of else { return Ok(()) };
+        let known = self.listed.iter().map(|form| form.as_deref().filter(|_| kind == self.kind));
+        if several.iter().zip(known).any(|(expected, known)| equal(expected, known)) {
+            return Ok(());
         }
+        let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
+        must(format!("be one of {}", listed.join(", ")))
     }
 
     fn judge_order(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
@@ -412,7 +426,7 @@ fn compile_template(
 impl CompiledTemplate {
     /// Whether some split of the text satisfies every hole. A hole that stands twice must hold the same text.
     fn fits(&self, text: &str) -> bool {
-        let mut budget = MAX_SPLITS;
+        let mut budget = MAX_TEMPLATE_BYTES;
         self.fits_from(&self.parts, text, &mut BTreeMap::new(), &mut budget)
     }
 
@@ -434,11 +448,14 @@ impl CompiledTemplate {
                         .strip_prefix(known)
                         .is_some_and(|text| self.fits_from(rest, text, filled, budget));
                 }
-                let ends = text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len()));
-                for end in ends {
-                    let Some(left) = budget.checked_sub(1) else { return false };
-                    *budget = left;
+                if !spend(budget, text.len()) {
+                    return false;
+                }
+                for end in ends(rest, text) {
                     let Some((hole, tail)) = text.split_at_checked(end) else { return false };
+                    if !spend(budget, hole.len()) {
+                        return false;
+                    }
                     let value = Json::String(hole.to_owned());
                     let within = self.holes.get(name).is_some_and(|bounds| {
                         bounds.judge(&value, None).is_ok()
@@ -455,6 +472,29 @@ impl CompiledTemplate {
                 false
             }
         }
+    }
+}
+
+/// Where a hole can end: at the end of the text if nothing follows, where the text that follows stands, else anywhere.
+fn ends<'t>(rest: &'t [Part], text: &'t str) -> impl Iterator<Item = usize> + 't {
+    let (first, follows) = match rest.first() {
+        None => (text.len(), None),
+        Some(Part::Text(literal)) => (0, Some(literal.as_str())),
+        Some(Part::Hole(_)) => (0, None),
+    };
+    (first..=text.len()).filter(move |end| {
+        text.get(*end..).is_some_and(|tail| follows.is_none_or(|literal| tail.starts_with(literal)))
+    })
+}
+
+/// Takes from a budget; false when it is used up.
+fn spend(budget: &mut usize, bytes: usize) -> bool {
+    match budget.checked_sub(bytes.saturating_add(1)) {
+        Some(left) => {
+            *budget = left;
+            true
+        }
+        None => false,
     }
 }
 
@@ -628,6 +668,14 @@ mod tests {
                 "\"Dinner at Luigi for -1\"",
             ],
         );
+        let hole = with(|b| b.matches = Some("a+".into()));
+        let overlapping = with(|b| {
+            b.template = Some(warrantor_model::mandate::TextTemplate {
+                text: "{x}aa{y}".into(),
+                holes: [("x".to_owned(), hole.clone()), ("y".to_owned(), hole)].into(),
+            });
+        });
+        check(&overlapping, None, &["\"aaaa\"", "\"aaaaaaa\""], &["\"aaa\"", "\"aaäa\"", "\"\""]);
         let unclosed = with(|b| {
             b.template =
                 Some(warrantor_model::mandate::TextTemplate { text: "a {x".into(), holes: BTreeMap::new() })

@@ -78,24 +78,26 @@ fn account(text: &str) -> Result<String, Ambiguous> {
 /// Whether two strings of a kind are the same value. A URL without scheme is the same as with http or https.
 #[must_use]
 pub fn same(kind: Kind, a: &str, b: &str, ignore_case: bool) -> bool {
-    let (Ok(a), Ok(b)) = (canonical(kind, a), canonical(kind, b)) else { return false };
-    let fold = |s: String| if ignore_case { s.to_lowercase() } else { s };
-    let (a, b) = (fold(a), fold(b));
-    if kind == Kind::Url {
-        let bare = |s: &str| s.strip_prefix("//").map(str::to_owned);
-        let schemed = |s: &str| {
-            s.strip_prefix("https:")
-                .or_else(|| s.strip_prefix("http:"))
-                .map(|rest| rest.trim_start_matches("//").to_owned())
-        };
-        if let Some(bare) = bare(&a) {
-            return bare == b.trim_start_matches("//") || schemed(&b).as_deref() == Some(bare.as_str());
-        }
-        if let Some(bare) = bare(&b) {
-            return schemed(&a).as_deref() == Some(bare.as_str());
-        }
+    match (comparable(kind, a, ignore_case), comparable(kind, b, ignore_case)) {
+        (Some(a), Some(b)) => same_comparable(kind, &a, &b),
+        _ => false,
     }
-    a == b
+}
+
+/// The form in which strings of a kind are compared; `None` for one that equals nothing.
+pub(crate) fn comparable(kind: Kind, text: &str, ignore_case: bool) -> Option<String> {
+    let form = canonical(kind, text).ok()?;
+    Some(if ignore_case { form.to_lowercase() } else { form })
+}
+
+/// Whether two strings in the form of [`comparable`] are the same value.
+pub(crate) fn same_comparable(kind: Kind, a: &str, b: &str) -> bool {
+    let bare = |url: &str| url.starts_with("//");
+    if a == b || kind != Kind::Url || bare(a) == bare(b) {
+        return a == b;
+    }
+    let (bare, whole) = if bare(a) { (a, b) } else { (b, a) };
+    whole.strip_prefix("https:").or_else(|| whole.strip_prefix("http:")) == Some(bare)
 }
 
 /// The host a string of this kind leads to: of a URL, a mail address, or the host itself.

@@ -93,7 +93,7 @@ enum Narrowing {
     Drop { pick: usize },
     Ask { pick: usize },
     Forbid(u8),
-    Hop(Terms),
+    Hop(Box<Terms>),
     Depose,
 }
 
@@ -104,7 +104,7 @@ fn narrowing() -> impl Strategy<Value = Narrowing> {
         2 => any::<usize>().prop_map(|pick| Narrowing::Drop { pick }),
         1 => any::<usize>().prop_map(|pick| Narrowing::Ask { pick }),
         2 => (0..5u8).prop_map(Narrowing::Forbid),
-        2 => specs::terms().prop_map(Narrowing::Hop),
+        2 => specs::terms().prop_map(|terms| Narrowing::Hop(Box::new(terms))),
         1 => Just(Narrowing::Depose),
     ]
 }
@@ -151,7 +151,7 @@ fn narrowed(spec: &Spec, how: &Narrowing) -> (Vec<Terms>, u8, bool) {
         Narrowing::Hop(terms) => {
             // Policies judge the agent that acts; a hop of another agent is another call.
             let agent = hops.last().unwrap().agent.clone();
-            hops.push(Terms { agent, ..terms.clone() });
+            hops.push(Terms { agent, ..(**terms).clone() });
         }
         Narrowing::Depose => permit = false,
     }
@@ -236,7 +236,7 @@ fn anything() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 384, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_comes_out_as_the_naive_model_says(spec in specs::spec()) {

@@ -5,6 +5,7 @@ given as its argument: `lines` (every line received), `effects` (ids of performe
 `tools.json` (what it lists, read anew each time), `result` (the next result of `fixed`, as bytes).
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -113,7 +114,7 @@ def fixed(request_id, _params, _line):
 
 def perform(request_id, params, _line):
     append("effects", params["arguments"]["id"].encode())
-    answer(request_id, text("done"))
+    answer(request_id, text("did " + params["arguments"]["id"]))
 
 
 def pay(request_id, params, _line):
@@ -234,6 +235,9 @@ METHODS = {
 
 
 def main():
+    # Held as long as this process lives: whoever wants to know that it has ended waits for it.
+    alive = open(path("alive"), "a")
+    fcntl.flock(alive, fcntl.LOCK_SH)
     log = open(path("lines"), "ab", buffering=0)
     for line in sys.stdin.buffer:
         line = line.rstrip(b"\n")

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -310,6 +310,15 @@ impl Session {
             Ok(line) => Some(String::from_utf8(line).expect("a line that is not UTF-8")),
             Err(RecvTimeoutError::Timeout) => panic!("no answer in time\n{}", self.stderr()),
             Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// The next line, if it comes before the moment. An error: the process ended.
+    pub fn line_until(&mut self, moment: Instant) -> Result<Option<String>, ()> {
+        match self.lines.recv_timeout(moment.saturating_duration_since(Instant::now())) {
+            Ok(line) => Ok(Some(String::from_utf8(line).expect("a line that is not UTF-8"))),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
         }
     }
 

@@ -18,9 +18,9 @@ use cedar_policy::{
 };
 use warrantor_decide::{Decision, Facts, Hop, Parts, PolicySource, Snapshot, TaskState, decide};
 use warrantor_model::{
-    Accountable, Agent, AgentStatus, Bounds, Call, Ceiling, Decimal, Definition, Digest, Effect, EffectSet, Evidence,
-    Failure, Grant, Json, Limits, Mandate, MandateKind, Manifest, Match, Person, PersonStatus, Standing, Terms, Timestamp, Tool,
-    mandate::Lifetime,
+    Accountable, Agent, AgentStatus, Bounds, Call, Ceiling, Decimal, Definition, Digest, Effect, EffectSet,
+    Evidence, Failure, Grant, Json, Limits, Mandate, MandateKind, Manifest, Match, Person, PersonStatus,
+    Standing, Terms, Timestamp, Tool, mandate::Lifetime,
 };
 
 use crate::{
@@ -102,7 +102,9 @@ impl Ours {
         let call = Call {
             mandate: "m1".parse()?,
             tool: "bank/send_money".parse()?,
-            arguments: Json::parse(br#"{"recipient":"DE89370400440532013000","amount":120.50,"subject":"Invoice 10"}"#)?,
+            arguments: Json::parse(
+                br#"{"recipient":"DE89370400440532013000","amount":120.50,"subject":"Invoice 10"}"#,
+            )?,
             evidence: Evidence::LocalUser { uid: 1000, name: None },
             definition: Definition::AsPinned,
             enforcement_point: "bench".into(),
@@ -110,7 +112,8 @@ impl Ours {
         let chain = vec![hop];
         let wanted = snapshot.wanted(&chain, &call);
         let counters = wanted.counters.into_iter().map(|name| (name, Decimal::ZERO)).collect();
-        let task = TaskState { chain, calls: 3, effects: EffectSet::EMPTY, counters, members: BTreeSet::new() };
+        let task =
+            TaskState { chain, calls: 3, effects: EffectSet::EMPTY, counters, members: BTreeSet::new() };
         let facts = Facts { standing: Standing::default(), last_record_at: now };
         let ours = Self { snapshot, task, facts, call, now };
         match ours.decide() {
@@ -155,7 +158,10 @@ fn parts() -> anyhow::Result<Parts> {
         sponsors: vec![Accountable::Person("alice".parse()?)],
         purpose: "pays invoices".into(),
         status: AgentStatus::Active,
-        ceiling: Ceiling { servers: BTreeSet::from(["bank".parse()?]), effects: EffectSet::EMPTY.with(Effect::Pay).with(Effect::Read) },
+        ceiling: Ceiling {
+            servers: BTreeSet::from(["bank".parse()?]),
+            effects: EffectSet::EMPTY.with(Effect::Pay).with(Effect::Read),
+        },
     };
     let manifest = Manifest {
         server: "bank".parse()?,
@@ -183,7 +189,11 @@ fn terms() -> anyhow::Result<Terms> {
                 ("amount".parse()?, amount),
                 ("subject".parse()?, text(140)),
             ],
-            limits: Limits { calls: Some(10), sum: BTreeMap::from([("amount".parse()?, Decimal::from(1200))]), ..Limits::default() },
+            limits: Limits {
+                calls: Some(10),
+                sum: BTreeMap::from([("amount".parse()?, Decimal::from(1200))]),
+                ..Limits::default()
+            },
             ask: None,
             after: Vec::new(),
         })
@@ -214,7 +224,11 @@ struct Bare {
 impl Bare {
     fn new() -> anyhow::Result<Self> {
         let bare = Self { policies: PolicySet::from_str(POLICIES)?, authorizer: Authorizer::new() };
-        if bare.evaluate()? == cedar_policy::Decision::Allow { Ok(bare) } else { bail!("the measured request is not allowed") }
+        if bare.evaluate()? == cedar_policy::Decision::Allow {
+            Ok(bare)
+        } else {
+            bail!("the measured request is not allowed")
+        }
     }
 
     fn once(&self) {
@@ -227,7 +241,8 @@ impl Bare {
         };
         let text = |s: &str| RestrictedExpression::new_string(s.to_owned());
         let record = |fields: Vec<(&str, RestrictedExpression)>| {
-            RestrictedExpression::new_record(fields.into_iter().map(|(k, v)| (k.to_owned(), v))).context("fields are distinct")
+            RestrictedExpression::new_record(fields.into_iter().map(|(k, v)| (k.to_owned(), v)))
+                .context("fields are distinct")
         };
         let (alice, finance) = (uid("Person", "alice")?, uid("Group", "finance")?);
         let people = RestrictedExpression::new_set([RestrictedExpression::new_entity_uid(alice.clone())]);
@@ -258,29 +273,41 @@ impl Bare {
             None,
         )?;
         let context = Context::from_pairs([
-            ("arguments".to_owned(), record(vec![
-                ("recipient", text("DE89370400440532013000")),
-                ("amount", RestrictedExpression::new_decimal("120.5")),
-                ("subject", text("Invoice 10")),
-            ])?),
-            ("mandate".to_owned(), record(vec![
-                ("id", text("pay")),
-                ("instance", text("m1")),
-                ("root", text("pay")),
-                ("purpose", text("settle an invoice")),
-                ("kind", text("delegated")),
-                ("depth", RestrictedExpression::new_long(0)),
-            ])?),
+            (
+                "arguments".to_owned(),
+                record(vec![
+                    ("recipient", text("DE89370400440532013000")),
+                    ("amount", RestrictedExpression::new_decimal("120.5")),
+                    ("subject", text("Invoice 10")),
+                ])?,
+            ),
+            (
+                "mandate".to_owned(),
+                record(vec![
+                    ("id", text("pay")),
+                    ("instance", text("m1")),
+                    ("root", text("pay")),
+                    ("purpose", text("settle an invoice")),
+                    ("kind", text("delegated")),
+                    ("depth", RestrictedExpression::new_long(0)),
+                ])?,
+            ),
             ("person".to_owned(), RestrictedExpression::new_entity_uid(alice)),
-            ("task".to_owned(), record(vec![
-                ("id", text("t1")),
-                ("calls", RestrictedExpression::new_long(3)),
-                ("effects", RestrictedExpression::new_set([])),
-            ])?),
-            ("environment".to_owned(), record(vec![
-                ("time", RestrictedExpression::new_datetime("2026-06-01T12:00:00.000Z")),
-                ("enforcement_point", text("bench")),
-            ])?),
+            (
+                "task".to_owned(),
+                record(vec![
+                    ("id", text("t1")),
+                    ("calls", RestrictedExpression::new_long(3)),
+                    ("effects", RestrictedExpression::new_set([])),
+                ])?,
+            ),
+            (
+                "environment".to_owned(),
+                record(vec![
+                    ("time", RestrictedExpression::new_datetime("2026-06-01T12:00:00.000Z")),
+                    ("enforcement_point", text("bench")),
+                ])?,
+            ),
         ])?;
         let request = Request::new(agent, action, server, context, None)?;
         Ok(self.authorizer.is_authorized(&request, &self.policies, &entities).decision())

@@ -58,7 +58,8 @@ fn main() -> anyhow::Result<()> {
     let text = report::render(&parts);
     println!("{text}");
     if arguments.parts.is_empty() {
-        std::fs::write(root.join("docs/benchmarks.md"), text).context("docs/benchmarks.md cannot be written")?;
+        std::fs::write(root.join("docs/benchmarks.md"), text)
+            .context("docs/benchmarks.md cannot be written")?;
     }
     Ok(())
 }

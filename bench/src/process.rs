@@ -24,7 +24,13 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     roomy(&bundle)?;
     let through = |data: &str| {
         let mut command = Command::new(binary);
-        command.args(["run", "--server", warrantor_demo::bundle::SERVER, "--mandate", warrantor_demo::bundle::MANDATE]);
+        command.args([
+            "run",
+            "--server",
+            warrantor_demo::bundle::SERVER,
+            "--mandate",
+            warrantor_demo::bundle::MANDATE,
+        ]);
         command.arg("--bundle").arg(&bundle).arg("--data").arg(directory.path().join(data));
         command.arg("--").arg(binary).arg("demo-world");
         command
@@ -137,7 +143,10 @@ impl Peer {
 
     fn hello(&mut self) -> anyhow::Result<()> {
         let client = json!({ "name": "bench", "version": "0" });
-        self.ask("initialize", &json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }))?;
+        self.ask(
+            "initialize",
+            &json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }),
+        )?;
         self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
     }
 

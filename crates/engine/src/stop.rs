@@ -2,20 +2,24 @@
 //!
 //! A file of fixed size, allocated when the data directory is made. Stopping overwrites a free slot in place and syncs it, so it needs
 //! no space. Every process reads the file last, between a durable record and the effect it permits. What cannot be read, or
-//! reads as neither empty nor whole, stops everything: a torn write is a stop that somebody meant.
+//! reads as neither empty nor whole, stops everything: a torn write is a stop that somebody meant. So does a file that is not the one
+//! at its path any more: whoever stops writes to the path. Whoever writes a slot holds the file's lock, but for the lockdown, whose slot
+//! is its own and which waits for nobody; readers hold none.
 //!
 //! A slot says that a subject is stopped. The store says so too, and for good; the file only bridges the time until the
 //! store has it, so slots are reused once the store has had their subject for a while. Lifting a stop clears its slots, after the store
 //! has lifted it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 use warrantor_model::{Digest, Subject, Timestamp};
 
@@ -35,6 +39,21 @@ const KEEP: Duration = Duration::from_secs(15 * 60);
 pub struct StopFile {
     path: PathBuf,
     file: File,
+    /// The file's lock keeps processes apart, this one the threads that share a handle.
+    writing: Mutex<()>,
+}
+
+/// Held while slots are read and written again.
+struct Writing<'a> {
+    file: &'a File,
+    _threads: MutexGuard<'a, ()>,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        // Closing the file would let go of it too.
+        let _ = flock(self.file, FlockOperation::Unlock);
+    }
 }
 
 /// One stop that the file holds.
@@ -65,6 +84,15 @@ pub enum StopError {
         path: PathBuf,
         /// Where.
         at: usize,
+    },
+    /// The file at the path is not the one that was opened. Everything is stopped until the process is started anew.
+    #[error(
+        "the stop file {} was moved or replaced: everything is stopped; find out why, end every process on this data directory, and lift the lockdown that the next start sets",
+        path.display()
+    )]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
     },
     /// No slot is free.
     #[error("all {SLOTS} slots of the stop file are in use: use a lockdown, which always has its own")]
@@ -98,7 +126,7 @@ impl StopFile {
         }
         let file =
             OpenOptions::new().read(true).write(true).open(path).or_else(|_| File::open(path)).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, writing: Mutex::default() })
     }
 
     /// Everything that is stopped.
@@ -114,6 +142,10 @@ impl StopFile {
     /// # Errors
     /// [`StopError`]: the stop is not acknowledged.
     pub fn stop(&self, subject: &Subject, now: Timestamp) -> Result<(), StopError> {
+        let _writing = match subject {
+            Subject::Deployment => None,
+            _ => Some(self.writing()?),
+        };
         let slots = match self.slots() {
             Ok(slots) => slots,
             // A lockdown must work on a damaged file as well: its slot is its own.
@@ -121,7 +153,8 @@ impl StopFile {
             Err(cause) => return Err(cause),
         };
         if slots.iter().flatten().any(|(stop, _)| stop.subject == *subject) {
-            return self.file.sync_data().map_err(|cause| self.io(cause));
+            self.file.sync_data().map_err(|cause| self.io(cause))?;
+            return self.in_place();
         }
         // Slot 0 is kept for the lockdown.
         let index = if *subject == Subject::Deployment {
@@ -148,6 +181,7 @@ impl StopFile {
     /// # Errors
     /// [`StopError`]; nothing is lost by it but the slot.
     pub fn absorbed(&self, subject: &Subject) -> Result<(), StopError> {
+        let _writing = self.writing()?;
         for (index, slot) in self.slots()?.into_iter().enumerate() {
             if let Some((stop, false)) = slot
                 && stop.subject == *subject
@@ -178,6 +212,7 @@ impl StopFile {
     /// # Errors
     /// [`StopError`]: the stop may stand.
     pub fn clear(&self, subject: &Subject) -> Result<(), StopError> {
+        let _writing = self.writing()?;
         for (index, slot) in self.slots()?.into_iter().enumerate() {
             if slot.is_some_and(|(stop, _)| stop.subject == *subject) {
                 self.write(index, &[0; SLOT])?;
@@ -189,19 +224,34 @@ impl StopFile {
     fn write(&self, index: usize, slot: &[u8; SLOT]) -> Result<(), StopError> {
         let offset = u64::try_from(index.saturating_mul(SLOT)).unwrap_or(u64::MAX);
         self.file.write_all_at(slot, offset).map_err(|cause| self.io(cause))?;
-        self.file.sync_data().map_err(|cause| self.io(cause))
+        self.file.sync_data().map_err(|cause| self.io(cause))?;
+        self.in_place()
+    }
+
+    fn writing(&self) -> Result<Writing<'_>, StopError> {
+        let threads = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        flock(&self.file, FlockOperation::LockExclusive).map_err(|cause| self.io(cause.into()))?;
+        Ok(Writing { file: &self.file, _threads: threads })
+    }
+
+    /// Whether others who open the path get this file.
+    fn in_place(&self) -> Result<(), StopError> {
+        let ours = self.file.metadata().map_err(|cause| self.io(cause))?;
+        match fs::metadata(&self.path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.io(cause)),
+            Ok(_) | Err(_) => Err(StopError::Replaced { path: self.path.clone() }),
+        }
     }
 
     fn slots(&self) -> Result<Vec<Option<(Stop, bool)>>, StopError> {
-        // A file that was removed or replaced is not the one others stop by.
-        if self.file.metadata().map_err(|cause| self.io(cause))?.nlink() == 0 {
-            return Err(StopError::Damaged { path: self.path.clone(), at: 0 });
-        }
         let mut bytes = vec![0; SIZE];
         self.file.read_exact_at(&mut bytes, 0).map_err(|cause| match cause.kind() {
             io::ErrorKind::UnexpectedEof => StopError::Damaged { path: self.path.clone(), at: 0 },
             _ => self.io(cause),
         })?;
+        // After reading: what was written to the path before this is in what was read.
+        self.in_place()?;
         bytes
             .chunks_exact(SLOT)
             .enumerate()
@@ -320,7 +370,9 @@ mod tests {
         let file = StopFile::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         StopFile::open(&path).unwrap();
-        assert!(matches!(file.read(), Err(StopError::Damaged { .. })));
+        assert!(matches!(file.read(), Err(StopError::Replaced { .. })));
+        let lockdown = file.stop(&Subject::Deployment, at(1));
+        assert!(matches!(lockdown, Err(StopError::Replaced { .. })), "nobody would see this lockdown");
     }
 
     #[test]

@@ -251,8 +251,9 @@ async fn what_cannot_be_read_or_is_not_known_is_refused_and_recorded() {
 
 #[tokio::test]
 async fn a_stored_mandate_that_was_changed_is_refused() {
+    type Change = fn(&mut StoredMandate);
     let files = BundleFiles::new();
-    let changes: [(&str, fn(&mut StoredMandate)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("terms", |m| m.document = m.document.replace("1200", "9999")),
         ("no mandate", |m| {
             m.document = "{}".to_owned();

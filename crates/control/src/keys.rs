@@ -96,18 +96,21 @@ impl KeyDirectory {
         directory.make()?;
         let _lock = directory.lock()?;
         owner_only(path)?;
-        if !directory.at(SIGNING).exists() {
-            if size > 0 {
-                return Err(KeyError::Lost { path: path.to_owned(), size });
-            }
-            let key = directory.new_seed(SIGNING, origin, randomness)?;
-            directory.replace(TRUSTED, format!("{}\n", key.verifier()).as_bytes())?;
+        let missing = |name| !directory.at(name).exists();
+        if size > 0 && (missing(SIGNING) || missing(SEAL)) {
+            return Err(KeyError::Lost { path: path.to_owned(), size });
         }
-        if !directory.at(SEAL).exists() {
+        if missing(SIGNING) {
+            directory.make_signing(origin, randomness)?;
+        }
+        if missing(SEAL) {
             let mut seal = Zeroizing::new([0; 32]);
             randomness.fill(seal.as_mut())?;
             directory.replace(SEAL, hex::encode(seal.as_ref()).as_bytes())?;
         }
+        // Looked at now, and not only when the first checkpoint is signed.
+        owner_only(&directory.at(SIGNING))?;
+        owner_only(&directory.at(SEAL))?;
         Ok(directory)
     }
 
@@ -235,16 +238,13 @@ impl KeyDirectory {
         self.replace(FRONTIER, frontier)
     }
 
-    fn new_seed(
-        &self,
-        name: &str,
-        origin: &KeyName,
-        randomness: &dyn Randomness,
-    ) -> Result<SigningKey, KeyError> {
+    /// The first signing key. Trusted before it is there: a process that ends in between leaves a key that nobody has, and the next one makes both anew.
+    fn make_signing(&self, origin: &KeyName, randomness: &dyn Randomness) -> Result<(), KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         randomness.fill(seed.as_mut())?;
-        self.replace(name, hex::encode(seed.as_ref()).as_bytes())?;
-        Ok(SigningKey::from_seed(origin.clone(), seed)?)
+        let key = SigningKey::from_seed(origin.clone(), seed.clone())?;
+        self.replace(TRUSTED, format!("{}\n", key.verifier()).as_bytes())?;
+        self.replace(SIGNING, hex::encode(seed.as_ref()).as_bytes())
     }
 
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {

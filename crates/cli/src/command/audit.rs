@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use serde_json::json;
 use warrantor_control::{
-    audit::{Evidence, Verified, export, verify},
+    audit::{Evidence, Found, Verified, export, verify},
     keys::KeyDirectory,
 };
 use warrantor_ledger::VerifierKey;
@@ -17,8 +17,8 @@ use warrantor_model::{
     Clock,
     record::{Event, LedgerRecord, Record},
 };
-use warrantor_store::{Commit, Store};
-use warrantor_store_sql::{Options, SqliteStore};
+use warrantor_store::{Commit, ReadError, Store};
+use warrantor_store_sql::{OpenError, Options, SqliteStore};
 
 use crate::{
     args::{AuditCommand, EpochArgs, ExportArgs, Place, VerifyArgs},
@@ -46,9 +46,33 @@ async fn store_at(place: &Place) -> anyhow::Result<SqliteStore> {
     Ok(SqliteStore::open(paths.database(), Options::default()).await?)
 }
 
+/// What an audit comes to when not even the head reads: the records cannot be held against anything.
+fn damaged_head(cause: &ReadError) -> Verified {
+    let finding = Found { index: None, message: cause.to_string() };
+    Verified {
+        ok: false,
+        size: 0,
+        root: String::new(),
+        signed: 0,
+        checkpoints: 0,
+        findings: vec![finding],
+        omitted: 0,
+    }
+}
+
 async fn verify_ledger(args: VerifyArgs, out: Output) -> anyhow::Result<Exit> {
     let paths = Paths::of(&args.place)?;
-    let store = store_at(&args.place).await?;
+    let store = match store_at(&args.place).await {
+        Ok(store) => store,
+        Err(cause) => {
+            let Some(OpenError::Head(damage @ ReadError::Corrupt { .. })) = cause.downcast_ref() else {
+                return Err(cause);
+            };
+            let verified = damaged_head(damage);
+            out.answer(&verified, |to| tell(&verified, to))?;
+            return Ok(Exit::Wrong);
+        }
+    };
     let directory = KeyDirectory::existing(&paths.keys);
     let keys: Vec<VerifierKey> = if args.key.is_empty() {
         let directory = directory

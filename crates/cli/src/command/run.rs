@@ -67,6 +67,8 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let launch = launch(&args, &settings)?;
     let deployment = Deployment::open(&args.place, Some(&bundle)).await?;
     deployment.absorb().await;
+    // On a database that was rolled back the limits would count anew; until a person has said what happened to it, nothing is permitted on it.
+    deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
     let handed = mandate(&args, &deployment, &bundle).await?;
     if handed.file_differs {
         out.note(&format!(

@@ -16,11 +16,10 @@ use support::{MODERN, Session, World, text_of};
 
 /// The `arguments` in the line that the server received.
 fn arguments_in(line: &str) -> &str {
-    let from = line.find(r#""arguments":"#).map(|at| at + r#""arguments":"#.len());
-    let rest = &line[from.unwrap_or_else(|| panic!("no arguments in {line}"))..];
+    let (_, rest) = line.split_once(r#""arguments":"#).unwrap_or_else(|| panic!("no arguments in {line}"));
     // Whatever follows them in the envelope, `_meta` or its end, is rebuilt and known.
-    let end = rest.rfind(r#","_meta""#).unwrap_or(rest.len() - 2);
-    &rest[..end]
+    rest.rsplit_once(r#","_meta""#)
+        .map_or_else(|| rest.strip_suffix("}}").unwrap(), |(arguments, _)| arguments)
 }
 
 const ARGUMENTS: &[&str] = &[
@@ -87,8 +86,8 @@ fn members_twice_in_one_object_are_refused_wherever_they_stand() {
 
 /// The result as it stands in the line that the client got.
 fn result_in(line: &str) -> &str {
-    let from = line.find(r#""result":"#).unwrap_or_else(|| panic!("no result in {line}"));
-    line[from + r#""result":"#.len()..].strip_suffix('}').unwrap()
+    let (_, rest) = line.split_once(r#""result":"#).unwrap_or_else(|| panic!("no result in {line}"));
+    rest.strip_suffix('}').unwrap()
 }
 
 #[test]

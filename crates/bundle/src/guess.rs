@@ -181,6 +181,8 @@ const VERBS: [(Effect, bool, &[&str]); 13] = [
     ),
     (Effect::Execute, true, &["shell", "command", "script", "terminal", "bash", "code", "sql", "console"]),
 ];
+/// Words that stand for money: whatever is done to it but looking pays.
+const MONEY: [&str; 6] = ["money", "funds", "cash", "payment", "payments", "salary"];
 /// Words that stand for secrets and sign-in, wherever they stand in a name.
 const CREDENTIALS: [&str; 14] = [
     "password",
@@ -250,6 +252,10 @@ pub(crate) fn effects(name: &str, tool: &Json) -> Guess<Vec<Effect>> {
     // A plain verb further on (`search_and_replace`, `fetch_and_delete`) is a deed of its own.
     for (word, effect, _) in known.iter().filter(|(_, _, noun)| !noun) {
         add(*effect, format!("and {word:?}"));
+    }
+    let reads = decisive.is_some_and(|(_, effect, _)| *effect == Effect::Read);
+    if let Some(word) = words.iter().find(|word| MONEY.contains(&word.as_str()) && !reads) {
+        add(Effect::Pay, format!("it is about {word}"));
     }
     if let Some(word) = words.iter().find(|word| CREDENTIALS.contains(&word.as_str())) {
         add(Effect::Credential, format!("it is about a {word}"));
@@ -438,6 +444,8 @@ mod tests {
             ("send_email", "{}", "egress"),
             ("email_send", "{}", "egress"),
             ("pay_invoice", "{}", "pay"),
+            ("send_money", "{}", "egress pay"),
+            ("list_payments", "{}", "read"),
             ("transfer", "{}", "pay"),
             ("run_query", "{}", "read execute"),
             ("search_and_replace", "{}", "read write"),

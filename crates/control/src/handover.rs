@@ -346,7 +346,6 @@ impl<S: Store> Desk<'_, S> {
             Subject::Agent(terms.agent.clone()),
             Subject::Person(terms.person.clone()),
             Subject::Person(terms.sponsor.clone()),
-            Subject::Template(terms.template.clone()),
         ];
         for subject in &subjects {
             if self.is_stopped(subject).await? {
@@ -389,16 +388,15 @@ impl<S: Store> Desk<'_, S> {
         if self.clock.now() >= mandate.expires_at {
             return Ok(Some(format!("expired at {}", mandate.expires_at)));
         }
-        let mut subjects = vec![Subject::Mandate(id.clone()), Subject::Template(mandate.template.clone())];
-        let mut above = mandate.parent.clone();
-        while let Some(parent) = above {
-            let stored = mandates::load(&*self.store, &parent).await?;
-            subjects.push(Subject::Mandate(parent));
-            above = stored.and_then(|stored| stored.parent);
+        let mut hops = vec![(id.clone(), mandate.clone())];
+        while let Some(parent) = hops.last().and_then(|(_, hop)| hop.parent.clone()) {
+            match mandates::load(&*self.store, &parent).await? {
+                Some(stored) if hops.len() < MAX_HOPS => hops.push((parent, stored)),
+                _ => return Ok(Some(format!("narrows {parent}, which is not there"))),
+            }
         }
-        let stops: Vec<Subject> = self.stop.read()?.into_iter().map(|stop| stop.subject).collect();
-        for subject in &subjects {
-            if stops.contains(subject) || self.is_stopped(subject).await? {
+        for (hop, stored) in &hops {
+            if let Some(subject) = revoked(&*self.store, self.stop, hop, stored).await? {
                 return Ok(Some(format!("was revoked ({subject})")));
             }
         }
@@ -424,6 +422,28 @@ impl<S: Store> Desk<'_, S> {
             Err(_) => Err(CommitError::unknown("the store did not answer in time")),
         }
     }
+}
+
+/// What revoked a mandate, if something did: a stop of itself, or of its template after it was handed over.
+///
+/// # Errors
+/// [`HandoverError`] when standing cannot be read.
+pub async fn revoked<S: Store>(
+    store: &S,
+    stop: &StopFile,
+    id: &MandateId,
+    mandate: &StoredMandate,
+) -> Result<Option<Subject>, HandoverError> {
+    let stops = stop.read()?;
+    for subject in [Subject::Mandate(id.clone()), Subject::Template(mandate.template.clone())] {
+        let stored = crate::standing::stored(store, &subject).await?.filter(|standing| standing.stopped);
+        let by_file = stops.iter().filter(|stop| stop.subject == subject).map(|stop| stop.since);
+        let reaches = |since| !matches!(subject, Subject::Template(_)) || mandate.handed_over_at <= since;
+        if by_file.chain(stored.map(|standing| standing.since)).any(reaches) {
+            return Ok(Some(subject));
+        }
+    }
+    Ok(None)
 }
 
 /// An instance belongs to a template and the slots it was filled with.

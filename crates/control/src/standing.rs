@@ -127,7 +127,7 @@ pub async fn absorb<S: Store>(file: &StopFile, store: &S, act: &Act<'_>) -> Resu
     for stop in file.unabsorbed()? {
         let known =
             stored(store, &stop.subject).await.map_err(|cause| StandingError::Store(cause.to_string()))?;
-        if !known.is_some_and(|standing| standing.stopped) {
+        if !known.is_some_and(|standing| standing.stopped && standing.since >= stop.since) {
             record(store, &stop.subject, StandingChange::Stopped, act, stop.since)
                 .await
                 .map_err(StandingError::Store)?;

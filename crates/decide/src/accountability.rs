@@ -43,10 +43,11 @@ pub(crate) fn judge(
     layer.chain_holds(&task.chain, call);
     for (at, hop) in task.chain.iter().enumerate() {
         layer.mandate(facts, at, hop, now);
-        layer.agent(snapshot, facts, at, hop);
+        // People first: when one person is all of it, that the person is gone says more than that an agent lacks an owner.
         for person in [&hop.mandate.terms.person, &hop.mandate.terms.sponsor] {
             layer.person(snapshot, facts, at, hop, person);
         }
+        layer.agent(snapshot, facts, at, hop);
     }
     layer
 }

@@ -13,7 +13,7 @@ use warrantor_decide::{
 };
 use warrantor_model::{
     Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
-    Randomness, ReasonCode, Refusal, Subject, Timestamp, ToolName, ToolRef,
+    Randomness, ReasonCode, Refusal, Subject, TemplateId, Timestamp, ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Outcome, OutcomeRecord, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
@@ -337,6 +337,7 @@ impl<S: Store> Engine<S> {
                         failure: self.failure(&call.tool),
                     },
                     uses: draft.uses().clone(),
+                    handed_over: handed_over(&loaded.task.chain),
                 }))
             }
             Err(
@@ -413,7 +414,8 @@ impl<S: Store> Engine<S> {
         let kept = Pending::Plain(Box::new(commit.clone()));
         let at = commit.record.at;
         match self.commit_within(commit, patience).await {
-            Ok(_) => self.write_gap_later(),
+            // What was told before stands as it was told.
+            Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => self.write_gap_later(),
             Err(cause) => lock(&self.0.gap).keep(kept, at, cause.to_string()),
         }
     }
@@ -458,9 +460,7 @@ impl<S: Store> Engine<S> {
     /// The refusal, when something the permit rests on was stopped meanwhile or the stop file cannot be read. The charges are given back.
     pub fn release(&self, permit: Permit) -> Result<Release, Box<Refused>> {
         let stopped = match self.0.parts.stop.read() {
-            Ok(stops) => {
-                stops.into_iter().map(|stop| stop.subject).find(|subject| permit.uses.contains(subject))
-            }
+            Ok(stops) => stops.into_iter().find(|stop| permit.is_stopped_by(stop)).map(|stop| stop.subject),
             Err(cause) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, cause.to_string());
                 return Err(Box::new(self.take_back(&permit, finding)));
@@ -480,6 +480,15 @@ impl<S: Store> Engine<S> {
                 Err(Box::new(self.take_back(&permit, finding)))
             }
         }
+    }
+
+    /// Gives a permit up: nothing was sent under it, and what it charged is given back.
+    #[must_use]
+    pub fn decline(&self, permit: Permit, finding: Finding) -> Refused {
+        let refused = self.take_back(&permit, finding);
+        // Used up: nothing can be released under it any more.
+        drop(permit);
+        refused
     }
 
     fn take_back(&self, permit: &Permit, finding: Finding) -> Refused {
@@ -648,6 +657,11 @@ impl<S: Store> Engine<S> {
 fn unnamed() -> DecisionId {
     // A constant that parses; the fallback never runs and names nothing else.
     DecisionId::new("d0").unwrap_or_else(|_| unnamed())
+}
+
+/// When each mandate of a chain was handed over.
+fn handed_over(chain: &[Hop]) -> Vec<(TemplateId, Timestamp)> {
+    chain.iter().map(|hop| (hop.mandate.terms.template.clone(), hop.mandate.handed_over_at)).collect()
 }
 
 fn pass_commit(

@@ -89,9 +89,10 @@ pub(crate) async fn load<S: Store>(
         }
     }
     let view = store.read(&wanted).await?;
-    let (standing, expect) = standing(&view, &standing_keys)?;
+    let (standing, expect) = standing(&view, &standing_keys, &chain)?;
     // The stop file is read after the store: a stop is written there first.
-    let standing = standing.and(stop.read()?.into_iter().map(|stop| stop.subject));
+    let stops = stop.read()?.into_iter().filter(|stop| reaches(&chain, &stop.subject, stop.since));
+    let standing = standing.and(stops.map(|stop| stop.subject));
     let calls = match &task {
         Some(task) => view.counter(&keys::task_calls(task)?),
         None => Decimal::ZERO,
@@ -127,14 +128,30 @@ pub(crate) async fn load<S: Store>(
 
 type Expected = BTreeMap<Subject, (Key, Expect)>;
 
-fn standing(view: &View, keys: &BTreeMap<Subject, Key>) -> Result<(Standing, Expected), LoadError> {
+/// Whether a stop reaches a chain. Revoking a mandate of the bundle ends what was handed over before; what a person hands over afterwards is
+/// another act.
+fn reaches(chain: &[Hop], subject: &Subject, since: Timestamp) -> bool {
+    match subject {
+        Subject::Template(template) => chain
+            .iter()
+            .any(|hop| hop.mandate.terms.template == *template && hop.mandate.handed_over_at <= since),
+        _ => true,
+    }
+}
+
+fn standing(
+    view: &View,
+    keys: &BTreeMap<Subject, Key>,
+    chain: &[Hop],
+) -> Result<(Standing, Expected), LoadError> {
     let mut stopped = BTreeSet::new();
     let mut expect = BTreeMap::new();
     for (subject, key) in keys {
         let expected = match view.entries.get(key) {
             None => Expect::Absent,
             Some(entry) => {
-                if decode(subject, entry)?.stopped {
+                let stored = decode(subject, entry)?;
+                if stored.stopped && reaches(chain, subject, stored.since) {
                     stopped.insert(subject.clone());
                 }
                 Expect::Version(entry.version)

@@ -6,7 +6,7 @@
 //!
 //! ```compile_fail,E0451
 //! # use warrantor_engine::Permit;
-//! let forged = Permit { decision: todo!(), tool: todo!(), arguments: Vec::new(), receipt: todo!(), uses: Default::default() };
+//! let forged = Permit { decision: todo!(), tool: todo!(), arguments: Vec::new(), receipt: todo!(), uses: Default::default(), handed_over: Vec::new() };
 //! ```
 //!
 //! ```compile_fail,E0277
@@ -40,7 +40,9 @@
 use std::collections::BTreeSet;
 
 use warrantor_decide::Charge;
-use warrantor_model::{DecisionId, Failure, Subject, ToolRef};
+use warrantor_model::{DecisionId, Failure, Subject, TemplateId, Timestamp, ToolRef};
+
+use crate::stop::Stop;
 
 /// A pass whose record is durable.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Permit {
     pub(crate) arguments: Vec<u8>,
     pub(crate) receipt: Receipt,
     pub(crate) uses: BTreeSet<Subject>,
+    /// When each mandate of the chain was handed over: revoking one of the bundle ends what was handed over before.
+    pub(crate) handed_over: Vec<(TemplateId, Timestamp)>,
 }
 
 impl Permit {
@@ -63,6 +67,17 @@ impl Permit {
     #[must_use]
     pub fn tool(&self) -> &ToolRef {
         &self.tool
+    }
+
+    /// Whether a stop takes the permit back.
+    pub(crate) fn is_stopped_by(&self, stop: &Stop) -> bool {
+        self.uses.contains(&stop.subject)
+            && match &stop.subject {
+                Subject::Template(template) => {
+                    self.handed_over.iter().any(|(known, at)| known == template && *at <= stop.since)
+                }
+                _ => true,
+            }
     }
 }
 

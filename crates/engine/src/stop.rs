@@ -152,7 +152,13 @@ impl StopFile {
             Err(StopError::Damaged { .. }) if *subject == Subject::Deployment => Vec::new(),
             Err(cause) => return Err(cause),
         };
-        if slots.iter().flatten().any(|(stop, _)| stop.subject == *subject) {
+        let known =
+            slots.iter().position(|slot| slot.as_ref().is_some_and(|(stop, _)| stop.subject == *subject));
+        if let Some(index) = known {
+            // What was handed over since the last time has to be stopped as well.
+            if let (Subject::Template(_), Some(slot)) = (subject, encode(subject, now, false)) {
+                self.write(index, &slot)?;
+            }
             self.file.sync_data().map_err(|cause| self.io(cause))?;
             return self.in_place();
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use warrantor_decide::Presence;
-use warrantor_engine::{Answer as Decided, Presented, Receipt, Refused, Release};
+use warrantor_engine::{Answer as Decided, Engine, Presented, Receipt, Refused, Release};
 use warrantor_mcp::{
-    Era, Fragment, Id, Meta, RpcError, envelope,
+    Era, Fragment, Id, Meta, ProgressToken, RpcError, envelope,
     era::{Declared, declared},
     handshake::{DiscoverResult, InitializeResult, Instructions, initialize_request},
     params::{InitializeParams, ListParams, ToolCallParams, only_meta},
@@ -17,15 +17,57 @@ use warrantor_mcp::{
     tools::ToolList,
 };
 use warrantor_model::{
-    DecisionId, Definition, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
+    DecisionId, Definition, Finding, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
 };
 use warrantor_store::Store;
 
 use crate::{
     definitions::{Listing, MAX_LISTINGS, MAX_PAGES},
-    session::{Shared, lock},
-    upstream::{Answer, NoAnswer, Said},
+    session::{Flight, Shared, lock},
+    upstream::{Answer, NoAnswer, Pending, Said},
 };
+
+/// The outcome that is owed for a call that was released. Whatever ends the task that has it, an outcome is told.
+struct Owed<S: Store> {
+    engine: Engine<S>,
+    receipt: Option<Receipt>,
+}
+
+impl<S: Store> Owed<S> {
+    /// Tells the outcome in the background.
+    fn tell(mut self, outcome: Outcome, body: Vec<u8>, took: Duration) {
+        if let Some(receipt) = self.receipt.take() {
+            self.engine.outcome_later(receipt, outcome, body, took);
+        }
+    }
+
+    /// Tells the outcome, and waits for it where later calls may wait for it.
+    async fn tell_before_result(&mut self, outcome: Outcome, body: Vec<u8>, took: Duration) {
+        let Some(receipt) = &self.receipt else { return };
+        if receipt.is_awaited() {
+            self.engine.outcome(receipt, outcome, &body, took).await;
+        } else {
+            self.engine.outcome_later(receipt.clone(), outcome, body, took);
+        }
+        self.receipt = None;
+    }
+
+    /// The decision, for messages.
+    fn name(&self) -> String {
+        self.receipt.as_ref().map(|receipt| format!(" (decision {})", receipt.decision())).unwrap_or_default()
+    }
+}
+
+impl<S: Store> Drop for Owed<S> {
+    fn drop(&mut self) {
+        // Without a runtime there is no log to tell it to.
+        if let Some(receipt) = self.receipt.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.engine.outcome_later(receipt, Outcome::Unknown, Vec::new(), Duration::ZERO);
+        }
+    }
+}
 
 impl<S: Store> Shared<S> {
     /// Answers one request.
@@ -328,6 +370,10 @@ impl<S: Store> Shared<S> {
             definition,
         };
         let refused = match self.engine.authorize(&presented).await {
+            Decided::Permitted(permit) if self.definitions.lock().await.of(&params.name) != definition => {
+                let detail = "the server changed its tools while the call was decided";
+                from_refused(&self.engine.decline(permit, Finding::new(ReasonCode::ToolChanged, detail)))
+            }
             Decided::Permitted(permit) => match self.engine.release(permit) {
                 Ok(release) => return self.forward(id, &params, release).await,
                 Err(refused) => from_refused(&refused),
@@ -335,6 +381,8 @@ impl<S: Store> Shared<S> {
             Decided::Refused(refused) => from_refused(&refused),
             Decided::Asked(decision, question) => from_question(&decision, &question),
         };
+        // A tool that is not there for the caller declares nothing to it: a hidden one must answer as an unknown one does.
+        let schema = if refused.1 == ReasonCode::ToolNotAvailable { OutputSchema::None } else { schema };
         let refusal = Refusal {
             decision: &refused.0,
             reason: refused.1.as_str(),
@@ -347,48 +395,60 @@ impl<S: Store> Shared<S> {
     /// Sends a released call and brings back its answer.
     async fn forward(&self, id: &Id<'_>, params: &ToolCallParams<'_>, release: Release) {
         let wants_progress = params.meta.progress_token().map(|token| token.clone().into_owned());
-        let pending = self.upstream.announce(wants_progress.clone());
+        let sent = release.arguments().to_vec();
+        let tool = release.tool().tool.clone();
+        let owed = Owed { engine: self.engine.clone(), receipt: Some(release.spend()) };
+        let arguments: Option<&RawValue> = match params.arguments.map(|_| serde_json::from_slice(&sent)) {
+            None => None,
+            Some(Ok(arguments)) => Some(arguments),
+            // They were read before, so this does not happen; sending the call without them would be another call.
+            Some(Err(cause)) => {
+                owed.tell(Outcome::NotSent, Vec::new(), Duration::ZERO);
+                return self.reply_error(id, rpc::INTERNAL_ERROR, cause.to_string()).await;
+            }
+        };
+        let Some(pending) = self.take_off(id, wants_progress.clone()) else {
+            return owed.tell(Outcome::NotSent, Vec::new(), Duration::ZERO);
+        };
         let ours = pending.id;
-        let arguments: Option<&RawValue> =
-            params.arguments.and_then(|_| serde_json::from_slice(release.arguments()).ok());
-        let line = envelope::tool_call(
-            ours,
-            release.tool().tool.as_str(),
-            arguments,
-            &params.meta,
-            wants_progress.map(|_| ours),
-        );
-        lock(&self.in_flight).insert(id.key().clone(), Some(ours));
-        let receipt = release.spend();
+        let line =
+            envelope::tool_call(ours, tool.as_str(), arguments, &params.meta, wants_progress.map(|_| ours));
         let begun = Instant::now();
         let answer = self.upstream.ask(pending, line, self.settings.call_timeout).await;
         let took = begun.elapsed();
         match answer {
-            Ok(answer) => self.bring_back(id, &receipt, &answer, took).await,
+            Ok(answer) => self.bring_back(id, owed, &answer, took).await,
             Err(cause) => {
                 let outcome = match cause {
-                    NoAnswer::NotSent => Outcome::NotSent,
+                    NoAnswer::NotSent | NoAnswer::TakenBack => Outcome::NotSent,
                     NoAnswer::Ended | NoAnswer::TimedOut => Outcome::Unknown,
                     NoAnswer::Cancelled => Outcome::Cancelled,
                 };
-                self.engine.outcome_later(receipt.clone(), outcome, Vec::new(), took);
+                let message = format!("{cause}{}", owed.name());
+                owed.tell(outcome, Vec::new(), took);
                 // A client that took its request back expects no answer.
-                if cause != NoAnswer::Cancelled {
-                    self.reply_error(
-                        id,
-                        rpc::INTERNAL_ERROR,
-                        format!("{cause} (decision {})", receipt.decision()),
-                    )
-                    .await;
+                if !matches!(cause, NoAnswer::Cancelled | NoAnswer::TakenBack) {
+                    self.reply_error(id, rpc::INTERNAL_ERROR, message).await;
                 }
             }
         }
     }
 
-    async fn bring_back(&self, id: &Id<'_>, receipt: &Receipt, answer: &Answer, took: Duration) {
+    /// Announces the upstream's request for one of the client's, unless the client has taken it back.
+    fn take_off(&self, id: &Id<'_>, progress: Option<ProgressToken<'static>>) -> Option<Pending> {
+        let mut in_flight = lock(&self.in_flight);
+        let flight = in_flight.get_mut(id.key())?;
+        if matches!(flight, Flight::TakenBack) {
+            return None;
+        }
+        let pending = self.upstream.announce(progress);
+        *flight = Flight::Sent(pending.id);
+        Some(pending)
+    }
+
+    async fn bring_back(&self, id: &Id<'_>, mut owed: Owed<S>, answer: &Answer, took: Duration) {
         let withheld = |why: String| {
-            let message =
-                format!("the tool server's answer was withheld: {why} (decision {})", receipt.decision());
+            let message = format!("the tool server's answer was withheld: {why}{}", owed.name());
             (
                 Outcome::Withheld,
                 envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message)),
@@ -410,11 +470,7 @@ impl<S: Store> Shared<S> {
                 }
             },
         };
-        if receipt.is_awaited() {
-            self.engine.outcome(receipt, outcome, &body, took).await;
-        } else {
-            self.engine.outcome_later(receipt.clone(), outcome, body, took);
-        }
+        owed.tell_before_result(outcome, body, took).await;
         self.reply(line).await;
     }
 

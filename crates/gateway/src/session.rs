@@ -1,12 +1,16 @@
 //! One client, one upstream, one mandate.
 //!
 //! The client's lines are read in order; each request is answered by a task of its own, so that a call that waits for its record or its
-//! tool holds nobody up. Nothing of the client's reaches the upstream but what is rebuilt here, and nothing of the upstream's reaches the client
+//! tool holds nobody up. The upstream's lines are read by a task that waits for nobody: a client that does not read, or an upstream that does not, stops
+//! itself only. Nothing of the client's reaches the upstream but what is rebuilt here, and nothing of the upstream's reaches the client
 //! but answers to its requests, their progress, and the news that the list of tools changed.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +41,8 @@ const MAX_IN_FLIGHT: usize = 256;
 const MAX_CURSORS: usize = 256;
 /// How long the upstream may take to end after its input was closed.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a decision under way may take at the end: longer than the engine waits for anything.
+const LAST: Duration = Duration::from_secs(20);
 
 /// What a session needs to know.
 #[derive(Debug, Clone)]
@@ -86,9 +92,27 @@ pub(crate) struct Shared<S> {
     pub(crate) handshake: Mutex<Handshake>,
     pub(crate) definitions: AsyncMutex<Definitions>,
     pub(crate) news: News,
-    /// The client's unanswered requests and our ids for them, once they have one.
-    pub(crate) in_flight: Mutex<HashMap<IdKey, Option<u64>>>,
+    /// The client's unanswered requests.
+    pub(crate) in_flight: Mutex<HashMap<IdKey, Flight>>,
     pub(crate) cursors: Mutex<VecDeque<String>>,
+    /// News of a changed list waits for the client to read.
+    news_waits: AtomicBool,
+}
+
+/// How far a request of the client has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Flight {
+    /// Nothing was sent for it.
+    Deciding,
+    /// It was sent under this id of ours.
+    Sent(u64),
+    /// The client took it back before anything was sent.
+    TakenBack,
+}
+
+/// Waits for tasks, so long.
+async fn finish(tasks: &mut JoinSet<()>, patience: Duration) {
+    let _ = tokio::time::timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,9 +140,22 @@ impl<S: Store> Session<S> {
         upstream_in: impl AsyncWrite + Unpin + Send + 'static,
         upstream_out: impl AsyncRead + Unpin + Send + 'static,
     ) -> Ended {
+        self.serve_until(std::future::pending(), client_in, client_out, upstream_in, upstream_out).await
+    }
+
+    /// [`Session::serve`], and ends in the same order when `enough` is ready, as if the client had closed its stream. Dropping a session instead
+    /// leaves calls under way with the outcome unknown.
+    pub async fn serve_until(
+        self,
+        enough: impl Future<Output = ()>,
+        client_in: impl AsyncRead + Unpin + Send + 'static,
+        client_out: impl AsyncWrite + Unpin + Send + 'static,
+        upstream_in: impl AsyncWrite + Unpin + Send + 'static,
+        upstream_out: impl AsyncRead + Unpin + Send + 'static,
+    ) -> Ended {
         let mut from_client = lines::read(client_in, self.settings.client_limits.bytes());
-        let mut from_upstream = lines::read(upstream_out, self.settings.upstream_limits.bytes());
-        let (client, writing) = lines::write(client_out);
+        let from_upstream = lines::read(upstream_out, self.settings.upstream_limits.bytes());
+        let (client, mut writing) = lines::write(client_out);
         let news = News::default();
         let shared = Arc::new(Shared {
             engine: self.engine,
@@ -130,29 +167,24 @@ impl<S: Store> Session<S> {
             news,
             in_flight: Mutex::default(),
             cursors: Mutex::default(),
+            news_waits: AtomicBool::new(false),
         });
+        // In a set, so that it ends with us.
+        let mut hearing = JoinSet::new();
+        hearing.spawn(Arc::clone(&shared).hear_upstream(from_upstream));
         let mut tasks = JoinSet::new();
-        let ended = loop {
-            tokio::select! {
-                // What the upstream has answered goes before what the client asks next.
-                biased;
-                incoming = from_upstream.recv() => match incoming {
-                    Some(Incoming::Line(line)) => shared.from_upstream(line).await,
-                    Some(Incoming::TooLong) => tracing::warn!("the tool server sent a line beyond the bound; it was dropped"),
-                    Some(Incoming::End) | None => break Ended::ByUpstream,
-                },
-                incoming = from_client.recv() => match incoming {
-                    Some(Incoming::Line(line)) => shared.from_client(line, &mut tasks).await,
-                    Some(Incoming::TooLong) => shared.too_long().await,
-                    Some(Incoming::End) | None => break Ended::ByClient,
-                },
-                Some(_) = tasks.join_next() => {}
-            }
+        let ended = tokio::select! {
+            biased;
+            _ = hearing.join_next() => Ended::ByUpstream,
+            () = enough => Ended::ByClient,
+            () = shared.hear_client(&mut from_client, &mut tasks) => Ended::ByClient,
         };
-        shared.wind_down(ended, from_upstream, &mut tasks).await;
+        shared.wind_down(&mut hearing, &mut tasks, &writing).await;
         shared.engine.settle().await;
-        drop(shared);
-        let _ = tokio::time::timeout(GRACE, writing).await;
+        drop((shared, hearing, tasks));
+        if tokio::time::timeout(GRACE, &mut writing).await.is_err() {
+            writing.abort();
+        }
         ended
     }
 }
@@ -180,39 +212,66 @@ impl<S: Store> Shared<S> {
         self.reply(envelope::error(None, &error)).await;
     }
 
-    /// The client is gone or the upstream is: calls under way get what time there is, then everybody is told.
-    async fn wind_down(
+    /// Hears the client until its stream ends. May wait for a client that does not read; nothing but the client's next line waits with it.
+    async fn hear_client(
         self: &Arc<Self>,
-        ended: Ended,
-        mut from_upstream: mpsc::Receiver<Incoming>,
+        from_client: &mut mpsc::Receiver<Incoming>,
         tasks: &mut JoinSet<()>,
     ) {
-        if ended == Ended::ByClient {
-            let answers = async {
-                while !tasks.is_empty() {
-                    tokio::select! {
-                        incoming = from_upstream.recv() => match incoming {
-                            Some(Incoming::Line(line)) => self.from_upstream(line).await,
-                            Some(Incoming::TooLong) => {}
-                            Some(Incoming::End) | None => break,
-                        },
-                        Some(_) = tasks.join_next() => {}
-                    }
+        loop {
+            match from_client.recv().await {
+                Some(Incoming::Line(line)) => self.from_client(line, tasks).await,
+                Some(Incoming::TooLong) => self.too_long().await,
+                Some(Incoming::End) | None => return,
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+    }
+
+    /// Hears the upstream until its stream ends. Waits for nobody: answers are taken and outcomes recorded however slow the client is.
+    async fn hear_upstream(self: Arc<Self>, mut from_upstream: mpsc::Receiver<Incoming>) {
+        loop {
+            match from_upstream.recv().await {
+                Some(Incoming::Line(line)) => self.from_upstream(line),
+                Some(Incoming::TooLong) => {
+                    tracing::warn!("the tool server sent a line beyond the bound; it was dropped");
                 }
-            };
-            let _ = tokio::time::timeout(GRACE, answers).await;
+                Some(Incoming::End) | None => break,
+            }
         }
         self.upstream.ended();
-        self.upstream.close().await;
-        let rest = async { while tasks.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, rest).await;
+    }
+
+    /// The client is gone or the upstream is: calls under way get what time there is, then everybody is told.
+    async fn wind_down(
+        &self,
+        hearing: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
+        writing: &tokio::task::JoinHandle<()>,
+    ) {
+        if !hearing.is_empty() {
+            tokio::select! {
+                () = finish(tasks, GRACE) => {}
+                _ = hearing.join_next() => {}
+            }
+        }
+        self.upstream.ended();
+        self.upstream.close();
+        finish(tasks, GRACE).await;
+        if !tasks.is_empty() {
+            // Whoever waits for the client to read waits no longer; whoever waits for a record gets the time that one may take.
+            writing.abort();
+            finish(tasks, LAST).await;
+        }
+        tasks.shutdown().await;
+        hearing.shutdown().await;
     }
 
     async fn from_client(self: &Arc<Self>, line: Vec<u8>, tasks: &mut JoinSet<()>) {
         let (id, key) = match Message::parse(&line, &self.settings.client_limits) {
             Ok(Message::Request { id, .. }) => (id.clone().into_owned(), id.key().clone()),
             Ok(Message::Notification { method, params }) => {
-                self.notified(&method, params).await;
+                self.notified(&method, params);
                 return;
             }
             // Nothing is ever asked of the client, so this answers nothing.
@@ -229,7 +288,7 @@ impl<S: Store> Shared<S> {
             } else if in_flight.len() >= MAX_IN_FLIGHT {
                 Some("too many requests are unanswered")
             } else {
-                in_flight.insert(key.clone(), None);
+                in_flight.insert(key.clone(), Flight::Deciding);
                 None
             }
         };
@@ -253,33 +312,31 @@ impl<S: Store> Shared<S> {
         self.dispatch(&id, &method, params).await;
     }
 
-    async fn notified(&self, method: &str, params: Option<&serde_json::value::RawValue>) {
+    fn notified(&self, method: &str, params: Option<&serde_json::value::RawValue>) {
         match method {
             "notifications/initialized" if self.handshake().era == Some(Era::Legacy) => {
-                let _ = self.upstream.send(envelope::notification("notifications/initialized", None)).await;
+                self.upstream.post(envelope::notification("notifications/initialized", None));
             }
             "notifications/cancelled" => {
                 let Ok(cancelled) = CancelledParams::parse(params) else { return };
-                let ours = lock(&self.in_flight).get(cancelled.request_id.key()).copied().flatten();
-                if let Some(ours) = ours {
-                    self.upstream.cancel(ours).await;
-                }
+                let sent = match lock(&self.in_flight).get_mut(cancelled.request_id.key()) {
+                    Some(Flight::Sent(ours)) => *ours,
+                    Some(flight) => return *flight = Flight::TakenBack,
+                    None => return,
+                };
+                self.upstream.cancel(sent);
             }
             other => tracing::debug!(method = other, "a notification of the client was not passed on"),
         }
     }
 
-    async fn from_upstream(self: &Arc<Self>, line: Vec<u8>) {
+    fn from_upstream(self: &Arc<Self>, line: Vec<u8>) {
         let answered = match Message::parse(&line, &self.settings.upstream_limits) {
             Ok(Message::Response { id, .. }) => id.as_ref().and_then(Id::as_u64),
             Ok(Message::Notification { method, params }) => {
-                self.upstream_notified(&method, params).await;
-                return;
+                return self.upstream_notified(&method, params);
             }
-            Ok(Message::Request { id, method, .. }) => {
-                self.upstream_asked(&id, &method).await;
-                return;
-            }
+            Ok(Message::Request { id, method, .. }) => return self.upstream_asked(&id, &method),
             // A broken answer still ends the wait of whoever asked; it is judged there.
             Err(cause) => {
                 tracing::warn!(%cause, "the tool server sent what is no message");
@@ -293,32 +350,46 @@ impl<S: Store> Shared<S> {
         }
     }
 
-    async fn upstream_notified(&self, method: &str, params: Option<&serde_json::value::RawValue>) {
+    fn upstream_notified(self: &Arc<Self>, method: &str, params: Option<&serde_json::value::RawValue>) {
         match method {
             "notifications/progress" => {
                 let Ok(progress) = ProgressParams::parse(params) else { return };
                 let token = progress.token.as_u64().and_then(|id| self.upstream.progress_token(id));
                 if let Some(token) = token {
-                    self.reply(envelope::progress(&progress, &token)).await;
+                    // A client that does not read misses some of it.
+                    let _ = self.client.try_send(envelope::progress(&progress, &token));
                 }
             }
             "notifications/tools/list_changed" => {
                 self.news.arrived();
                 if self.handshake().era == Some(Era::Legacy) {
-                    self.reply(envelope::notification(method, None)).await;
+                    self.pass_on_news(envelope::notification(method, None));
                 }
             }
             other => tracing::debug!(method = other, "a notification of the tool server was not passed on"),
         }
     }
 
+    /// News that the list changed must come to the client, once; how often it changed meanwhile does not matter.
+    fn pass_on_news(self: &Arc<Self>, line: Vec<u8>) {
+        if let Err(mpsc::error::TrySendError::Full(line)) = self.client.try_send(line)
+            && !self.news_waits.swap(true, Ordering::SeqCst)
+        {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move {
+                shared.reply(line).await;
+                shared.news_waits.store(false, Ordering::SeqCst);
+            });
+        }
+    }
+
     /// Requests of the upstream (sampling, elicitation, roots) are ways out for data and are not relayed.
-    async fn upstream_asked(&self, id: &Id<'_>, method: &str) {
+    fn upstream_asked(&self, id: &Id<'_>, method: &str) {
         let line = match method {
             "ping" => envelope::result(id, &warrantor_mcp::Fragment::empty_object()),
             _ => envelope::error(Some(id), &RpcError::new(rpc::METHOD_NOT_FOUND, "not available here")),
         };
-        let _ = self.upstream.send(line).await;
+        self.upstream.post_answer(line);
     }
 
     /// Remembers a cursor that the upstream gave out.

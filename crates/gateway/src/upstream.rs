@@ -9,12 +9,14 @@ use std::{
 use thiserror::Error;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    sync::{Mutex as AsyncMutex, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use warrantor_mcp::{Message, Outcome, ProgressToken, message::FrameLimits};
 
 /// How long a write may take before the server counts as hanging.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How many lines may wait to be written. Half of them are for requests: our answers to a server that asks and does not read are dropped first.
+const QUEUE: usize = 1024;
 
 /// An answer of the upstream: the whole line, which is parsed again where it is used, so that nothing is copied out of it before.
 #[derive(Debug)]
@@ -51,9 +53,12 @@ pub(crate) enum NoAnswer {
     /// It was sent and no answer came in time.
     #[error("the tool server did not answer in time")]
     TimedOut,
-    /// The client took the request back.
+    /// The client took the request back while the server had it.
     #[error("the call was cancelled")]
     Cancelled,
+    /// The client took the request back, and no byte was sent.
+    #[error("the call was cancelled before it was sent")]
+    TakenBack,
 }
 
 /// Someone who waits for an answer.
@@ -70,11 +75,19 @@ struct State {
     waiting: HashMap<u64, Waiter>,
 }
 
-/// A handle on the upstream; clones are the same.
-#[derive(Clone)]
+/// A handle on the upstream. One task writes, so that nobody who must not wait for the server waits for it.
 pub(crate) struct Upstream {
     state: Arc<Mutex<State>>,
-    writer: Arc<AsyncMutex<Option<Box<dyn AsyncWrite + Send + Unpin>>>>,
+    queue: mpsc::Sender<Outgoing>,
+    closing: watch::Sender<bool>,
+}
+
+/// A line to be written.
+struct Outgoing {
+    line: Vec<u8>,
+    /// Our request, when it is one: it is not written once nobody waits for its answer.
+    request: Option<u64>,
+    written: oneshot::Sender<Result<(), NoAnswer>>,
 }
 
 /// A request that was announced: its id is known, it has not been sent.
@@ -85,11 +98,15 @@ pub(crate) struct Pending {
 
 impl Upstream {
     pub(crate) fn new(writer: impl AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { state: Arc::default(), writer: Arc::new(AsyncMutex::new(Some(Box::new(writer)))) }
+        let (queue, lines) = mpsc::channel(QUEUE);
+        let closing = watch::Sender::new(false);
+        let state = Arc::default();
+        tokio::spawn(write(writer, lines, Arc::clone(&state), closing.subscribe()));
+        Self { state, queue, closing }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Announces a request, with the client's progress token if it wants progress.
@@ -111,47 +128,43 @@ impl Upstream {
         line: Vec<u8>,
         patience: Duration,
     ) -> Result<Answer, NoAnswer> {
-        let id = pending.id;
-        if let Err(cause) = self.send(line).await {
+        let Pending { id, mut answer } = pending;
+        let (written, told) = oneshot::channel();
+        let sent = match self.queue.send(Outgoing { line, request: Some(id), written }).await {
+            Ok(()) => told.await.unwrap_or(Err(NoAnswer::Ended)),
+            Err(_) => Err(NoAnswer::NotSent),
+        };
+        if let Err(cause) = sent {
             self.state().waiting.remove(&id);
-            return Err(cause);
+            let taken_back = matches!(answer.try_recv(), Ok(Err(NoAnswer::Cancelled)));
+            return Err(if taken_back && cause == NoAnswer::NotSent { NoAnswer::TakenBack } else { cause });
         }
-        let answer = tokio::time::timeout(patience, pending.answer).await;
+        let answer = tokio::time::timeout(patience, answer).await;
         self.state().waiting.remove(&id);
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(NoAnswer::Ended),
             Err(_) => {
                 // It may still be at work; asking it to stop costs nothing.
-                let _ = self.send(warrantor_mcp::envelope::cancelled(id)).await;
+                self.post(warrantor_mcp::envelope::cancelled(id));
                 Err(NoAnswer::TimedOut)
             }
         }
     }
 
-    /// Sends a line. Tells whether a byte of it may have left.
-    pub(crate) async fn send(&self, mut line: Vec<u8>) -> Result<(), NoAnswer> {
-        line.push(b'\n');
-        let mut guard = self.writer.lock().await;
-        let Some(writer) = guard.as_mut() else { return Err(NoAnswer::NotSent) };
-        let mut rest = line.as_slice();
-        let result = tokio::time::timeout(WRITE_PATIENCE, async {
-            while !rest.is_empty() {
-                match writer.write(rest).await {
-                    Ok(0) | Err(_) => return false,
-                    Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                }
-            }
-            writer.flush().await.is_ok()
-        })
-        .await;
-        if matches!(result, Ok(true)) {
-            return Ok(());
+    /// Has a line written in its turn, without waiting for it.
+    pub(crate) fn post(&self, line: Vec<u8>) {
+        let (written, _) = oneshot::channel();
+        if self.queue.try_send(Outgoing { line, request: None, written }).is_err() {
+            tracing::warn!("the tool server does not read what it is sent");
         }
-        let untouched = rest.len() == line.len();
-        // Half a line was written at most: whatever followed would be read as its end.
-        *guard = None;
-        Err(if untouched { NoAnswer::NotSent } else { NoAnswer::Ended })
+    }
+
+    /// [`Upstream::post`] for answers to what the server asks, which it may ask without end.
+    pub(crate) fn post_answer(&self, line: Vec<u8>) {
+        if self.queue.capacity() > QUEUE / 2 {
+            self.post(line);
+        }
     }
 
     /// Gives an answer to whoever waits for it. An answer to nothing, a second one, or one to another's request finds nobody.
@@ -168,11 +181,11 @@ impl Upstream {
     }
 
     /// Gives up one request on the client's behalf.
-    pub(crate) async fn cancel(&self, id: u64) {
+    pub(crate) fn cancel(&self, id: u64) {
         let waiter = self.state().waiting.remove(&id);
         if let Some(Waiter { answer, .. }) = waiter {
             let _ = answer.send(Err(NoAnswer::Cancelled));
-            let _ = self.send(warrantor_mcp::envelope::cancelled(id)).await;
+            self.post(warrantor_mcp::envelope::cancelled(id));
         }
     }
 
@@ -185,8 +198,67 @@ impl Upstream {
         }
     }
 
-    /// Closes the server's input, which asks it to end.
-    pub(crate) async fn close(&self) {
-        *self.writer.lock().await = None;
+    /// Closes the server's input, which asks it to end. What is not written yet never is.
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes lines in their order until the server is gone or given up, and tells of each whether a byte of it may have left.
+async fn write(
+    mut writer: impl AsyncWrite + Send + Unpin,
+    mut lines: mpsc::Receiver<Outgoing>,
+    state: Arc<Mutex<State>>,
+    mut closing: watch::Receiver<bool>,
+) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => break,
+            next = lines.recv() => next,
+        };
+        let Some(Outgoing { mut line, request, written }) = next else { break };
+        if request.is_some_and(|id| !lock(&state).waiting.contains_key(&id)) {
+            let _ = written.send(Err(NoAnswer::NotSent));
+            continue;
+        }
+        line.push(b'\n');
+        let mut rest = line.as_slice();
+        let whole = tokio::select! {
+            biased;
+            whole = tokio::time::timeout(WRITE_PATIENCE, put(&mut writer, &mut rest)) => matches!(whole, Ok(true)),
+            _ = closing.wait_for(|closing| *closing) => false,
+        };
+        let outcome = match (whole, rest.len() == line.len()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(NoAnswer::NotSent),
+            (false, false) => Err(NoAnswer::Ended),
+        };
+        let broken = outcome.is_err();
+        let _ = written.send(outcome);
+        if broken {
+            // Half a line was written at most: whatever followed would be read as its end.
+            break;
+        }
+    }
+    drop(writer);
+    lines.close();
+    while let Some(Outgoing { written, .. }) = lines.recv().await {
+        let _ = written.send(Err(NoAnswer::NotSent));
+    }
+}
+
+/// Writes all of it; `rest` is what was not written.
+async fn put(writer: &mut (impl AsyncWrite + Unpin), rest: &mut &[u8]) -> bool {
+    while !rest.is_empty() {
+        match writer.write(rest).await {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
+        }
+    }
+    writer.flush().await.is_ok()
 }

@@ -9,7 +9,7 @@ pub use rust_decimal::Decimal;
 #[must_use]
 pub fn exact(literal: &str) -> Option<Decimal> {
     // Longer literals cannot be exact in 28 digits unless they are padded with zeros; refusing them bounds the work.
-    if literal.len() > 64 {
+    if literal.len() > 64 || !is_plain(literal) {
         return None;
     }
     let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
@@ -20,6 +20,16 @@ pub fn exact(literal: &str) -> Option<Decimal> {
     };
     let mantissa = Decimal::from_str_exact(mantissa).ok()?;
     shift(mantissa, exponent)
+}
+
+/// JSON's own form: what other readers also take (`+5`, `1_000`, `007`, `.5`) is no number here.
+fn is_plain(literal: &str) -> bool {
+    let digits = literal.strip_prefix('-').unwrap_or(literal);
+    let mut bytes = digits.bytes();
+    let (first, second) = (bytes.next(), bytes.next());
+    first.is_some_and(|b| b.is_ascii_digit())
+        && !(first == Some(b'0') && second.is_some_and(|b| b.is_ascii_digit()))
+        && literal.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
 }
 
 fn shift(mut value: Decimal, exponent: i32) -> Option<Decimal> {
@@ -62,6 +72,11 @@ mod tests {
             ("1e99999999999", None),
             ("", None),
             ("nan", None),
+            ("1_000", None),
+            ("+5", None),
+            ("007", None),
+            (".5", None),
+            ("-", None),
         ];
         for (literal, expected) in cases {
             assert_eq!(exact(literal), expected.map(|e| e.parse().unwrap()), "{literal}");

@@ -258,8 +258,12 @@ impl Refusal {
     /// The codes the caller may see, each once.
     #[must_use]
     pub fn codes(&self) -> Vec<ReasonCode> {
-        let mut codes: Vec<_> = self.safe().iter().map(|finding| finding.code).collect();
-        codes.dedup();
+        let mut codes = Vec::new();
+        for finding in self.safe() {
+            if !codes.contains(&finding.code) {
+                codes.push(finding.code);
+            }
+        }
         codes
     }
 

@@ -180,23 +180,47 @@ pub enum Coverage {
     Container,
 }
 
+/// Whether the segments name the location, or with `whole` off a container of it, which is as if `**` followed. On a mismatch only the last
+/// `**` is made to reach further: the ones before it cannot help, so the work is bounded by the product of the lengths.
 fn covers(segments: &[Segment], location: &[Step], whole: bool) -> bool {
-    match (segments.split_first(), location.split_first()) {
-        (None, None) => true,
-        (None, Some(_)) => !whole,
-        (Some((Segment::Deep, rest)), None) => covers(rest, location, whole),
-        (Some((Segment::Deep, rest)), Some((_, below))) => {
-            covers(rest, location, whole) || covers(segments, below, whole)
+    let segment = |at: usize| match segments.get(at) {
+        None if at == segments.len() && !whole => Some(&Segment::Deep),
+        found => found,
+    };
+    let (mut at, mut step) = (0usize, 0usize);
+    let mut last_deep: Option<(usize, usize)> = None;
+    while let Some(next) = location.get(step) {
+        match segment(at) {
+            Some(Segment::Deep) => {
+                last_deep = Some((at, step));
+                at = at.saturating_add(1);
+            }
+            Some(segment) if names(segment, next) => {
+                at = at.saturating_add(1);
+                step = step.saturating_add(1);
+            }
+            _ => match last_deep {
+                None => return false,
+                Some((deep, reached)) => {
+                    last_deep = Some((deep, reached.saturating_add(1)));
+                    at = deep.saturating_add(1);
+                    step = reached.saturating_add(1);
+                }
+            },
         }
-        (Some((Segment::Keys, _)), _) | (Some(_), None) => false,
-        (Some((Segment::Any, rest)), Some((_, below))) => covers(rest, below, whole),
-        (Some((Segment::Name(name), rest)), Some((step, below))) => {
-            let same = match step {
-                Step::Member(member) => member == name,
-                Step::Index(index) => *name == index.to_string(),
-            };
-            same && covers(rest, below, whole)
-        }
+    }
+    while segment(at) == Some(&Segment::Deep) {
+        at = at.saturating_add(1);
+    }
+    segment(at).is_none()
+}
+
+fn names(segment: &Segment, step: &Step) -> bool {
+    match (segment, step) {
+        (Segment::Any, _) => true,
+        (Segment::Name(name), Step::Member(member)) => name == member,
+        (Segment::Name(name), Step::Index(index)) => *name == index.to_string(),
+        (Segment::Deep | Segment::Keys, _) => false,
     }
 }
 
@@ -322,6 +346,46 @@ mod tests {
         }
         assert_eq!("".parse::<Path>().unwrap().select(&json(value)), [&json(value)]);
         assert_eq!("a/@keys".parse::<Path>().unwrap().select_keys(&json(value)), ["b", "x/y"]);
+    }
+
+    #[test]
+    fn many_deep_segments_are_matched_in_bounded_time() {
+        let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
+        let path: Path = format!("{}x", "**/".repeat(30)).parse().unwrap();
+        let mut places = 0;
+        walk(&json(&deep), &mut Vec::new(), &mut |location, _| {
+            assert_eq!(path.covers(location), None);
+            places += 1;
+        });
+        assert_eq!(places, 60);
+    }
+
+    #[test]
+    fn a_container_is_covered_with_all_it_holds() {
+        let steps = |text: &str| -> Location {
+            text.split('/')
+                .map(|s| s.parse().map_or_else(|_| Step::Member(s.to_owned()), Step::Index))
+                .collect()
+        };
+        for (path, location, expected) in [
+            ("a", "a", Some(Coverage::Itself)),
+            ("a", "a/b/0", Some(Coverage::Container)),
+            ("a/*/c", "a/0/c", Some(Coverage::Itself)),
+            ("a/*/c", "a/0", None),
+            ("**/c", "a/b/c", Some(Coverage::Itself)),
+            ("**/c", "a/c/d", Some(Coverage::Container)),
+            ("**/c/**/d", "c/x/c/d", Some(Coverage::Itself)),
+            ("**/c/d", "c/c/d", Some(Coverage::Itself)),
+            ("", "a/b", Some(Coverage::Container)),
+            ("**", "a/b", Some(Coverage::Itself)),
+            ("a/@keys", "a/b", None),
+        ] {
+            assert_eq!(
+                path.parse::<Path>().unwrap().covers(&steps(location)),
+                expected,
+                "{path} on {location}"
+            );
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Standing {
         Self { stopped }
     }
 
-    /// Whether this is stopped. A lockdown stops every subject.
+    /// Whether this very subject is stopped. A lockdown is a subject of its own, [`Subject::Deployment`], which every decision asks for.
     #[must_use]
     pub fn is_stopped(&self, subject: &Subject) -> bool {
         self.stopped.contains(subject)

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warrantor_bundle::load;
-use warrantor_control::{handover::Desk, standing};
+use warrantor_control::handover::{Desk, revoked};
 use warrantor_engine::{keys, mandates};
-use warrantor_model::{Clock, MandateId, Subject, Timestamp};
+use warrantor_model::{Clock, MandateId, Timestamp};
 use warrantor_store::{MAX_PAGE, Store};
 
 use crate::{
@@ -85,13 +85,8 @@ async fn list(args: ListArgs, out: Output) -> anyhow::Result<Exit> {
             let id = MandateId::new(key.as_str().trim_start_matches("mandate/"))?;
             let mandate = mandates::decode(&id, &entry.value)?;
             let mut state = if now >= mandate.expires_at { "expired" } else { "live" };
-            for subject in [Subject::Mandate(id.clone()), Subject::Template(mandate.template.clone())] {
-                let stopped = standing::stored(&*deployment.store, &subject)
-                    .await?
-                    .is_some_and(|standing| standing.stopped);
-                if stopped || deployment.stop.read()?.iter().any(|stop| stop.subject == subject) {
-                    state = "revoked";
-                }
+            if revoked(&*deployment.store, &deployment.stop, &id, &mandate).await?.is_some() {
+                state = "revoked";
             }
             listed.push(Listed {
                 mandate: id.to_string(),

@@ -8,14 +8,15 @@ use std::time::Duration;
 use thiserror::Error;
 use warrantor_engine::{
     StoredStanding, keys,
+    mandates::StoredMandate,
     stop::{StopError, StopFile},
 };
 use warrantor_model::{
-    Randomness, Subject, Timestamp,
+    Json, Randomness, Subject, Timestamp,
     record::{Event, Record, StandingChange, StandingRecord},
     time::NoRandomness,
 };
-use warrantor_store::{Commit, CommitError, Key, KeyError, ReadError, Store, Wanted};
+use warrantor_store::{Commit, CommitError, Key, KeyError, MAX_PAGE, ReadError, Store, Wanted};
 
 use crate::fresh_id;
 
@@ -136,6 +137,38 @@ pub async fn absorb<S: Store>(file: &StopFile, store: &S, act: &Act<'_>) -> Resu
         file.absorbed(&stop.subject)?;
     }
     Ok(absorbed)
+}
+
+/// Whether a mandate that was handed over here names the subject. A stop of a name that none names may be a slip of the pen: it is in force,
+/// and whoever made it should look again.
+///
+/// # Errors
+/// [`ReadStandingError`].
+pub async fn is_named<S: Store>(store: &S, subject: &Subject) -> Result<bool, ReadStandingError> {
+    let under = keys::mandates()?;
+    let mut after = None;
+    loop {
+        let page = store.scan(&under, after.as_ref(), MAX_PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(false) };
+        after = Some(last.clone());
+        for (key, entry) in &page {
+            let Ok(mandate) = serde_json::from_slice::<StoredMandate>(&entry.value) else { continue };
+            let document = Json::parse(mandate.document.as_bytes()).ok();
+            let says = |member: &str, name: &str| {
+                document.as_ref().and_then(|d| d.get(member)).and_then(Json::as_str) == Some(name)
+            };
+            let named = match subject {
+                Subject::Deployment => true,
+                Subject::Agent(agent) => says("agent", agent.as_str()),
+                Subject::Person(person) => mandate.person == *person || says("sponsor", person.as_str()),
+                Subject::Mandate(id) => key.as_str() == format!("mandate/{id}"),
+                Subject::Template(template) => mandate.template == *template,
+            };
+            if named {
+                return Ok(true);
+            }
+        }
+    }
 }
 
 /// Why a standing cannot be read.

@@ -78,6 +78,11 @@ async fn stop(place: &Place, subject: &Subject, reason: Option<&str>, out: Outpu
         (Ok(revision), _) => writeln!(to, "{subject} is stopped, as of revision {revision}"),
         (Err(why), _) => writeln!(to, "{subject} is stopped, and not recorded yet: {why}"),
     })?;
+    if let Some(store) = store
+        && matches!(standing::is_named(store, subject).await, Ok(false))
+    {
+        out.note(&format!("note: no mandate that was handed over here names {subject}; if that is not the one you meant, stop the right one"));
+    }
     if let Ok(deployment) = deployment {
         let signed = deployment.keeper().sign().await;
         if let Err(cause) = signed {

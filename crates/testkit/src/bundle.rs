@@ -101,10 +101,10 @@ impl BundleFiles {
         Self(files.map(|(path, text)| (path.to_owned(), text)).to_vec())
     }
 
-    /// The bank's `tools/list` answer, as it is pinned.
+    /// The bank's `tools/list` answer, as it is pinned, on one line.
     #[must_use]
-    pub fn definitions() -> &'static str {
-        TOOLS
+    pub fn definitions() -> String {
+        TOOLS.replace('\n', "")
     }
 
     /// With one text in the place of another, which has to be there.

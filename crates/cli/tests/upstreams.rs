@@ -189,6 +189,28 @@ fn a_cancelled_call_is_cancelled_upstream_and_recorded() {
 }
 
 #[test]
+fn a_call_that_is_taken_back_at_once_is_not_made_or_recorded_as_cancelled() {
+    let world = World::new();
+    let mut session = world.session();
+    session.passes("echo", "{}");
+    for _ in 0..30 {
+        let id = session.request("tools/call", r#"{"name":"hang","arguments":{}}"#);
+        let params = format!(r#"{{"requestId":{id}}}"#);
+        let cancel = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
+        session.send(cancel.as_bytes());
+    }
+    // A request that was taken back expects no answer.
+    session.passes("echo", "{}");
+    let (status, stderr) = session.end();
+    assert!(status.success(), "{stderr}");
+    let outcomes = outcomes(&world);
+    let count = |wanted: &str| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+    assert_eq!((count("succeeded"), count("cancelled") + count("not_sent")), (2, 30), "{outcomes:?}");
+    let made = world.upstream("lines").iter().filter(|line| line.contains("\"hang\"")).count();
+    assert!(made <= count("cancelled"), "{made} were made: {outcomes:?}");
+}
+
+#[test]
 fn secrets_reach_the_server_and_nobody_else() {
     let mut world = World::new();
     world.write(

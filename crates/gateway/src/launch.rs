@@ -6,10 +6,12 @@
 
 use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
+use warrantor_mcp::LineSplitter;
 
 /// Variables every server gets when they are set: what programs need to find themselves, not what they are trusted with.
 pub const BASIC_VARIABLES: [&str; 12] = [
@@ -28,6 +30,8 @@ pub const BASIC_VARIABLES: [&str; 12] = [
 ];
 /// Secrets shorter than this are not blotted out: they would blot out ordinary words.
 const MIN_BLOTTED: usize = 6;
+/// Most bytes of one line on the server's standard error.
+const MAX_ERROR_LINE: usize = 64 << 10;
 /// How long a server may take to end once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -70,7 +74,7 @@ impl Launch {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let errors = tokio::spawn(blot(stderr, self.secrets));
+        let errors = tokio::spawn(blot(stderr, tokio::io::stderr(), self.secrets));
         Ok((Running { child, errors: Some(errors) }, stdin, stdout))
     }
 }
@@ -81,6 +85,11 @@ impl Running {
         let status = match tokio::time::timeout(GRACE, self.child.wait()).await {
             Ok(status) => status.ok(),
             Err(_) => {
+                // With what it started: wrappers such as npx leave the server itself behind. It has not been waited for, so the group is still its own.
+                let group = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+                if let Some(group) = group {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
                 let _ = self.child.start_kill();
                 self.child.wait().await.ok()
             }
@@ -93,19 +102,64 @@ impl Running {
     }
 }
 
-/// Passes the server's standard error on, line by line, secrets blotted out.
-async fn blot(stderr: tokio::process::ChildStderr, secrets: Vec<String>) {
-    let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= MIN_BLOTTED).collect();
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    let mut out = tokio::io::stderr();
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let mut text = String::from_utf8_lossy(&line).into_owned();
-        for secret in &secrets {
-            text = text.replace(secret, "•••");
+/// Passes the server's standard error on, line by line, secrets blotted out. A line beyond the bound is dropped: what is held to find a secret in must
+/// end somewhere, and half a line may end in half a secret.
+async fn blot(mut errors: impl AsyncRead + Unpin, mut out: impl AsyncWrite + Unpin, secrets: Vec<String>) {
+    // A key of several lines comes line by line.
+    let secrets: Vec<&str> = secrets
+        .iter()
+        .flat_map(|secret| std::iter::once(secret.as_str()).chain(secret.lines()))
+        .map(str::trim)
+        .filter(|secret| secret.len() >= MIN_BLOTTED)
+        .collect();
+    let mut splitter = LineSplitter::new(MAX_ERROR_LINE);
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let ended = match errors.read(&mut chunk).await {
+            Ok(0) | Err(_) => {
+                splitter.push(b"\n");
+                true
+            }
+            Ok(count) => {
+                splitter.push(chunk.get(..count).unwrap_or_default());
+                false
+            }
+        };
+        while let Some(line) = splitter.next_line() {
+            let mut text = match line {
+                Ok(line) => String::from_utf8_lossy(line).into_owned(),
+                Err(_) => format!("(a line of more than {MAX_ERROR_LINE} bytes was dropped)"),
+            };
+            for secret in &secrets {
+                text = text.replace(secret, "•••");
+            }
+            text.push('\n');
+            if out.write_all(text.as_bytes()).await.is_err() {
+                return;
+            }
         }
-        text.push('\n');
-        if out.write_all(text.as_bytes()).await.is_err() {
-            break;
+        if ended {
+            return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn secrets_are_blotted_out_of_what_the_server_says_and_endless_lines_are_dropped() {
+        let secrets =
+            vec!["hunter2-long".to_owned(), "short".to_owned(), "-BEGIN KEY\nline-of-key\n".to_owned()];
+        let endless = "x".repeat(MAX_ERROR_LINE * 3);
+        let said = format!("token=hunter2-long!\n\nshort line-of-key\n{endless}\nend hunter2-long");
+        let mut heard = Vec::new();
+        blot(said.as_bytes(), &mut heard, secrets).await;
+        let heard = String::from_utf8(heard).unwrap();
+        let wanted = format!(
+            "token=•••!\nshort •••\n(a line of more than {MAX_ERROR_LINE} bytes was dropped)\nend •••\n"
+        );
+        assert_eq!(heard, wanted);
     }
 }

@@ -1,6 +1,6 @@
 //! `kill -9` at any moment: no acknowledged record is lost, no effect is without its durable record, the ledger verifies.
 //!
-//! `WARRANTOR_CRASHES` says how often (20 by default; `cargo xtask soak` kills many times), `WARRANTOR_SEED` begins the same moments again.
+//! `WARRANTOR_CRASHES` says how often (20 by default; `cargo xtask soak` says 500), `WARRANTOR_SEED` begins the same moments again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -197,10 +197,4 @@ fn crash(times: u64) {
 #[test]
 fn nothing_acknowledged_is_lost_however_often_the_process_is_killed() {
     crash(number("WARRANTOR_CRASHES").unwrap_or(20));
-}
-
-#[test]
-#[ignore = "long: run by `cargo xtask soak`"]
-fn soak() {
-    crash(number("WARRANTOR_SOAK_KILLS").unwrap_or(500));
 }

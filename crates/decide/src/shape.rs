@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     scalar: Option<Scalar>,
     /// More than one sort of value: no Cedar type fits.
     mixed: bool,
+    /// Explicitly anything: whatever is below is allowed and named by nobody.
+    open: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,9 @@ impl Shape {
     }
 
     fn reaches(&self, segments: &[Segment]) -> bool {
+        if self.open {
+            return true;
+        }
         let Some((segment, rest)) = segments.split_first() else { return true };
         match segment {
             Segment::Deep => true,
@@ -86,6 +91,9 @@ impl Shape {
     /// Whether the schema names the member at this location, or explicitly allows ones it does not name.
     pub(crate) fn declares(&self, location: &[Step]) -> Declared {
         let Some((step, rest)) = location.split_first() else { return Declared::Named };
+        if self.open {
+            return Declared::Allowed;
+        }
         match step {
             Step::Index(_) => self.items.as_ref().map_or(Declared::Not, |items| items.declares(rest)),
             Step::Member(name) => match (self.members.get(name), &self.additional) {
@@ -280,7 +288,7 @@ fn read(schema: &Json, root: &Json, depth: usize, places: usize) -> Shape {
         shape.members.insert(name.clone(), (below(member), is_required));
     }
     shape.additional = match schema.get("additionalProperties") {
-        Some(Json::Bool(true)) => Some(Box::new(Shape { mixed: true, ..Shape::default() })),
+        Some(Json::Bool(true)) => Some(Box::new(Shape { mixed: true, open: true, ..Shape::default() })),
         Some(open @ Json::Object(_)) => Some(Box::new(below(open))),
         _ => None,
     };
@@ -426,6 +434,7 @@ fn merge(a: Shape, b: Shape, join: Join) -> Shape {
         items: both(a.items, b.items),
         scalar,
         mixed,
+        open: if join == Join::Both { a.open && b.open } else { a.open || b.open },
     }
 }
 
@@ -516,7 +525,7 @@ mod tests {
     #[test]
     fn undeclared_members_are_told_from_explicitly_allowed_ones() {
         let shape = shape(
-            r#"{"properties":{"a":{"type":"object"},"m":{"type":"object","additionalProperties":{"type":"string"}},
+            r#"{"properties":{"o":{"type":"object","additionalProperties":true},"a":{"type":"object"},"m":{"type":"object","additionalProperties":{"type":"string"}},
                 "l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"string"}}}}}}"#,
         );
         let member = |name: &str| Step::Member(name.to_owned());
@@ -525,6 +534,7 @@ mod tests {
             (vec![member("b")], Declared::Not),
             (vec![member("a"), member("x")], Declared::Not),
             (vec![member("m"), member("x")], Declared::Allowed),
+            (vec![member("o"), member("x"), Step::Index(0), member("y")], Declared::Allowed),
             (vec![member("l"), Step::Index(3), member("x")], Declared::Named),
             (vec![member("l"), Step::Index(3), member("y")], Declared::Not),
         ] {

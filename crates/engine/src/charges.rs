@@ -67,6 +67,12 @@ pub(crate) fn names(charges: &[Charge]) -> Vec<String> {
 fn name(charge: &Charge) -> String {
     match charge {
         Charge::Add { counter, amount, .. } => format!("{counter} {amount}"),
-        Charge::Distinct { member, .. } | Charge::Unique { member, .. } => member.clone(),
+        Charge::Distinct { member, .. } | Charge::Unique { member, .. } => without_value(member).to_owned(),
     }
+}
+
+/// The set a member belongs to. A member's name ends in a digest of its value; short values could be guessed from it, so records, which are
+/// never erased, do not carry it.
+pub(crate) fn without_value(member: &str) -> &str {
+    member.rsplit_once('/').map_or(member, |(set, _)| set)
 }

@@ -130,7 +130,7 @@ fn limit(charge: &Charge, stood_at: Decimal, passed: bool) -> LimitRecord {
     let (counter, amount) = match charge {
         Charge::Add { counter, amount, .. } => (counter.clone(), amount.to_string()),
         Charge::Distinct { counter, .. } => (counter.clone(), "1 if new".to_owned()),
-        Charge::Unique { member, .. } => (member.clone(), "1".to_owned()),
+        Charge::Unique { member, .. } => (crate::charges::without_value(member).to_owned(), "1".to_owned()),
     };
     LimitRecord { counter, stood_at: stood_at.to_string(), charged: passed.then_some(amount) }
 }

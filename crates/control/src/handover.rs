@@ -15,8 +15,8 @@ use warrantor_engine::{
     stop::{StopError, StopFile},
 };
 use warrantor_model::{
-    Clock, Decimal, Digest, IdError, Json, MandateId, PersonStatus, Randomness, Subject, TaskId, TemplateId,
-    Timestamp,
+    AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonStatus, Randomness, Subject, TaskId,
+    TemplateId, Timestamp,
     record::{BundleRecord, Event, HandoverRecord, Record},
     time::NoRandomness,
 };
@@ -152,6 +152,14 @@ impl<S: Store> Desk<'_, S> {
     /// [`HandoverError`]; an ended instance is one.
     pub async fn resume_or_begin(&self, template: &TemplateId) -> Result<Handed, HandoverError> {
         let template = self.template(template)?;
+        match self.resume_or_hand_over(template).await {
+            // Another process was first: what it handed over is resumed. Or it handed over another task of the same person.
+            Err(HandoverError::Contended { .. }) => self.resume_or_hand_over(template).await,
+            other => other,
+        }
+    }
+
+    async fn resume_or_hand_over(&self, template: &MandateTemplate) -> Result<Handed, HandoverError> {
         match self.instance(template).await? {
             None => self.hand_over_chain(template).await,
             Some(Instance { ended: Some(why), .. }) => {
@@ -355,6 +363,9 @@ impl<S: Store> Desk<'_, S> {
         if let Some(subject) = subjects.iter().find(|subject| stopped.contains(subject)) {
             return Err(refused(format!("{subject} is stopped")));
         }
+        if snapshot.agent(&terms.agent).is_none_or(|known| known.status != AgentStatus::Active) {
+            return Err(refused(format!("agent {} is not active", terms.agent)));
+        }
         for person in [&terms.person, &terms.sponsor] {
             if snapshot.person(person).is_none_or(|known| known.status != PersonStatus::Active) {
                 return Err(refused(format!("{person} is not active")));
@@ -374,17 +385,12 @@ impl<S: Store> Desk<'_, S> {
         let unreadable =
             || ChainError::Unreadable { mandate: id.clone(), cause: "it is not in the store".into() };
         let mandate = mandates::load(&*self.store, &id).await?.ok_or_else(unreadable)?;
-        let ended = self.ended(&id, &mandate, template).await?;
+        let ended = self.ended(&id, &mandate).await?;
         Ok(Some(Instance { id, mandate, ended }))
     }
 
     /// How an instance ended, if it did: by time, by a stop of it or of anything above it, or because its calls are used up.
-    async fn ended(
-        &self,
-        id: &MandateId,
-        mandate: &StoredMandate,
-        template: &MandateTemplate,
-    ) -> Result<Option<String>, HandoverError> {
+    async fn ended(&self, id: &MandateId, mandate: &StoredMandate) -> Result<Option<String>, HandoverError> {
         if self.clock.now() >= mandate.expires_at {
             return Ok(Some(format!("expired at {}", mandate.expires_at)));
         }
@@ -400,11 +406,13 @@ impl<S: Store> Desk<'_, S> {
                 return Ok(Some(format!("was revoked ({subject})")));
             }
         }
-        if let Some(most) = template.terms.limits.calls {
-            let key = Key::new(format!("limit/{id}/calls"))?;
-            let wanted = Wanted { counters: [key.clone()].into(), ..Wanted::default() };
-            if self.store.read(&wanted).await?.counter(&key) >= Decimal::from(most) {
-                return Ok(Some(format!("has used all of its {most} calls")));
+        for (hop, stored) in &hops {
+            if let Some(most) = calls(hop, stored)? {
+                let key = Key::new(format!("limit/{hop}/calls"))?;
+                let wanted = Wanted { counters: [key.clone()].into(), ..Wanted::default() };
+                if self.store.read(&wanted).await?.counter(&key) >= Decimal::from(most) {
+                    return Ok(Some(format!("has used all of its {most} calls")));
+                }
             }
         }
         Ok(None)
@@ -422,6 +430,15 @@ impl<S: Store> Desk<'_, S> {
             Err(_) => Err(CommitError::unknown("the store did not answer in time")),
         }
     }
+}
+
+/// How many calls a mandate has, by the terms that were handed over; the file may say otherwise by now.
+fn calls(id: &MandateId, stored: &StoredMandate) -> Result<Option<u64>, ChainError> {
+    let unreadable = |cause: String| ChainError::Unreadable { mandate: id.clone(), cause };
+    let document = Json::parse(stored.document.as_bytes()).map_err(|cause| unreadable(cause.to_string()))?;
+    let terms =
+        warrantor_bundle::terms_from_document(&document).map_err(|cause| unreadable(cause.to_string()))?;
+    Ok(terms.limits.calls)
 }
 
 /// What revoked a mandate, if something did: a stop of itself, or of its template after it was handed over.

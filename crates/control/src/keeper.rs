@@ -181,48 +181,63 @@ impl<S: Store> Keeper<S> {
     /// # Errors
     /// [`KeepError`]; nothing was signed then, or it was signed, kept, and not stored.
     pub async fn sign(&self) -> Result<Kept, KeepError> {
-        let lock = self.keys.lock()?;
+        let lock = self.lock().await?;
         let key = self.keys.signing(&self.origin)?;
         self.sign_with(&[&key], &lock).await
     }
 
-    /// Rotates the signing key: recorded, and the next checkpoint signed by both.
+    /// Waits for the lock beside the runtime's threads: whoever holds it may need the one that would wait here.
+    async fn lock(&self) -> Result<KeyLock, KeepError> {
+        let keys = self.keys.clone();
+        let waiting = tokio::task::spawn_blocking(move || keys.lock());
+        let failed = |cause| KeyError::Io { path: self.keys.path().to_owned(), cause };
+        Ok(waiting.await.map_err(|cause| failed(std::io::Error::other(cause)))??)
+    }
+
+    /// Rotates the signing key: recorded first, and the next checkpoint signed by both.
     ///
     /// # Errors
-    /// [`KeepError`].
+    /// [`KeepError`]; the old key stays in force, unless only the checkpoint failed.
     pub async fn rotate(
         &self,
         clock: &dyn Clock,
         randomness: &dyn Randomness,
         evidence: &str,
     ) -> Result<String, KeepError> {
-        let lock = self.keys.lock()?;
-        let (old, new) = self.keys.rotate(&self.origin, randomness, &lock)?;
-        let key = new.verifier().to_string();
+        let lock = self.lock().await?;
+        let old = self.keys.signing(&self.origin)?;
+        let new = self.keys.draft(&self.origin, randomness)?;
+        let key = new.key().verifier().to_string();
         let event =
             Event::Ledger(LedgerRecord::KeyRotated { key: key.clone(), evidence: evidence.to_owned() });
         let now = clock.now();
         let record = Record::new(fresh_id("k", now, randomness)?, now, event);
         self.store.commit(Commit::new(record)).await?;
-        self.sign_with(&[&old, &new], &lock).await?;
+        self.keys.install(&new, &lock)?;
+        self.sign_with(&[&old, new.key()], &lock).await?;
         Ok(key)
     }
 
-    /// Begins a new epoch of a log that was restored from a backup: recorded, with what was lost, and signed as a first one again.
+    /// Begins a new epoch of a log that was restored from a backup: recorded, with what was lost, and signed as what follows the last checkpoint that
+    /// the backup has.
+    ///
+    /// An epoch excuses that records are gone, never that others stand in their place: the restored records must lead to the restored checkpoint.
     ///
     /// # Errors
-    /// [`KeepError`].
+    /// [`KeepError`]; with `PastChanged` and `Shorter` no epoch has begun, and the backup is not one of this log as it was signed.
     pub async fn begin_epoch(
         &self,
         clock: &dyn Clock,
         randomness: &dyn Randomness,
         evidence: &str,
     ) -> Result<u64, KeepError> {
-        let lock = self.keys.lock()?;
+        let lock = self.lock().await?;
         let head = self.store.head().await?;
-        let last = self.last_signed()?;
+        let kept = self.last_signed()?;
+        let past = self.last_stored().await?.map(|(checkpoint, _)| checkpoint);
+        self.follows(past.as_ref(), &head.frontier).await?;
         let epoch = head.epoch.saturating_add(1);
-        let lost_from = last.as_ref().map_or(0, |last| last.checkpoint().size());
+        let lost_from = kept.as_ref().or(past.as_ref()).map_or(0, |last| last.checkpoint().size());
         let event =
             Event::Ledger(LedgerRecord::EpochBegun { epoch, lost_from, evidence: evidence.to_owned() });
         let now = clock.now();
@@ -230,11 +245,29 @@ impl<S: Store> Keeper<S> {
         let key = self.keys.signing(&self.origin)?;
         let head = self.store.head().await?;
         let checkpoint = Checkpoint::of(self.origin.clone(), &head.frontier);
-        let note = checkpoint.sign_first(&[&key])?;
+        let proof = self.follows(past.as_ref(), &head.frontier).await?;
+        let note = match &past {
+            Some(past) => checkpoint.sign_after(past, &proof, &[&key])?,
+            None => checkpoint.sign_first(&[&key])?,
+        };
         self.keys.keep_signed(&note, &head.frontier.to_bytes(), &lock)?;
-        match self.store.put_checkpoint(head.size, note).await {
-            Ok(()) | Err(CheckpointError::NotGrowing { .. }) => Ok(epoch),
-            Err(cause) => Err(cause.into()),
+        self.store.put_checkpoint(head.size, note).await?;
+        Ok(epoch)
+    }
+
+    /// The proof that what was signed last is the past of a tree, and that the stored leaves lead to both. Empty when nothing was signed.
+    async fn follows(
+        &self,
+        last: Option<&VerifiedCheckpoint>,
+        now: &Frontier,
+    ) -> Result<Vec<Hash>, KeepError> {
+        match last {
+            Some(last) if last.checkpoint().size() > now.size() => {
+                Err(KeepError::Shorter { size: now.size(), signed: last.checkpoint().size() })
+            }
+            Some(last) => self.proof(last, now).await,
+            None if self.derive(Frontier::empty(), now.size()).await?.0 == *now => Ok(Vec::new()),
+            None => Err(KeepError::PastChanged { size: now.size() }),
         }
     }
 
@@ -243,29 +276,23 @@ impl<S: Store> Keeper<S> {
         if head.size == 0 {
             return Ok(Kept::Empty);
         }
+        // If the key directory lost what was signed last, the store still says it: nothing but a log without any is signed as a new one.
+        let (last, stored) = match self.last_signed()? {
+            Some(kept) => (Some(kept), None),
+            None => self.last_stored().await?.unzip(),
+        };
+        let proof = self.follows(last.as_ref(), &head.frontier).await?;
         let next = Checkpoint::of(self.origin.clone(), &head.frontier);
-        let note = match self.last_signed()? {
-            None => {
-                let tree = self.derive(Frontier::empty(), head.size).await?.0;
-                if tree != head.frontier {
-                    return Err(KeepError::PastChanged { size: head.size });
-                }
-                next.sign_first(keys)?
-            }
+        let note = match &last {
             Some(last) if last.checkpoint().size() == head.size => {
-                if last.checkpoint().root() != head.root {
-                    return Err(KeepError::PastChanged { size: head.size });
+                match stored {
+                    Some(note) => self.keys.keep_signed(&note, &head.frontier.to_bytes(), lock)?,
+                    None => self.store_again(head.size).await?,
                 }
-                self.store_again(head.size).await?;
                 return Ok(Kept::Covered(head.size));
             }
-            Some(last) if last.checkpoint().size() > head.size => {
-                return Err(KeepError::Shorter { size: head.size, signed: last.checkpoint().size() });
-            }
-            Some(last) => {
-                let proof = self.proof(&last, &head.frontier).await?;
-                next.sign_after(&last, &proof, keys)?
-            }
+            Some(last) => next.sign_after(last, &proof, keys)?,
+            None => next.sign_first(keys)?,
         };
         self.keys.keep_signed(&note, &head.frontier.to_bytes(), lock)?;
         self.store.put_checkpoint(head.size, note).await?;
@@ -287,6 +314,15 @@ impl<S: Store> Keeper<S> {
         let Some(note) = self.keys.last_signed()? else { return Ok(None) };
         let trusted = self.keys.trusted()?;
         Ok(Some(UnverifiedCheckpoint::parse(note.as_bytes())?.verify(&self.origin, &trusted)?))
+    }
+
+    /// What the store says was signed last.
+    async fn last_stored(&self) -> Result<Option<(VerifiedCheckpoint, String)>, KeepError> {
+        let Some(stored) = self.store.last_checkpoint().await? else { return Ok(None) };
+        let trusted = self.keys.trusted()?;
+        let checkpoint =
+            UnverifiedCheckpoint::parse(stored.note.as_bytes())?.verify(&self.origin, &trusted)?;
+        Ok(Some((checkpoint, stored.note)))
     }
 
     /// The proof that the signed tree is the past of what the store holds now.

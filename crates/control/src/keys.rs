@@ -81,6 +81,20 @@ pub struct KeyLock {
     _file: File,
 }
 
+/// A signing key that is not in force yet.
+pub struct NewKey {
+    seed: Zeroizing<[u8; 32]>,
+    key: SigningKey,
+}
+
+impl NewKey {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+}
+
 impl KeyDirectory {
     /// Opens the directory, making it and its keys for a log of `size` records if there are none; that is allowed for an empty log only.
     ///
@@ -110,6 +124,7 @@ impl KeyDirectory {
         }
         // Looked at now, and not only when the first checkpoint is signed.
         owner_only(&directory.at(SIGNING))?;
+        owner_only(&directory.at(TRUSTED))?;
         owner_only(&directory.at(SEAL))?;
         Ok(directory)
     }
@@ -117,9 +132,9 @@ impl KeyDirectory {
     /// The directory of an existing deployment; nothing is made.
     ///
     /// # Errors
-    /// [`KeyError::Io`] when it is not there.
+    /// [`KeyError::Io`] when it is not there, [`KeyError::Open`] when others may write to it.
     pub fn existing(path: &Path) -> Result<Self, KeyError> {
-        fs::metadata(path).map_err(|cause| KeyError::Io { path: path.to_owned(), cause })?;
+        owner_only(path)?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -177,6 +192,7 @@ impl KeyDirectory {
     /// [`KeyError`].
     pub fn trusted(&self) -> Result<Vec<VerifierKey>, KeyError> {
         let path = self.at(TRUSTED);
+        owner_only(&path)?;
         let text = fs::read_to_string(&path).map_err(|cause| self.io(TRUSTED, cause))?;
         text.lines()
             .filter(|line| !line.trim().is_empty())
@@ -186,26 +202,27 @@ impl KeyDirectory {
             .collect()
     }
 
-    /// Makes a new signing key and trusts it beside the old ones. Returns the old and the new.
+    /// A new signing key, which signs nothing until it is installed.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn draft(&self, origin: &KeyName, randomness: &dyn Randomness) -> Result<NewKey, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        randomness.fill(seed.as_mut())?;
+        let key = SigningKey::from_seed(origin.clone(), seed.clone())?;
+        Ok(NewKey { seed, key })
+    }
+
+    /// Puts a new key in the place of the one that signs, and trusts it beside the old ones.
     ///
     /// # Errors
     /// [`KeyError`]; the old key stays in force then.
-    pub fn rotate(
-        &self,
-        origin: &KeyName,
-        randomness: &dyn Randomness,
-        _lock: &KeyLock,
-    ) -> Result<(SigningKey, SigningKey), KeyError> {
-        let old = self.signing(origin)?;
+    pub fn install(&self, new: &NewKey, _lock: &KeyLock) -> Result<(), KeyError> {
         let mut trusted: String = self.trusted()?.iter().map(|key| format!("{key}\n")).collect();
-        let mut seed = Zeroizing::new([0; 32]);
-        randomness.fill(seed.as_mut())?;
-        let new = SigningKey::from_seed(origin.clone(), seed.clone())?;
         // Trusted before it signs: a crash in between leaves a key that nobody used.
-        trusted.push_str(&format!("{}\n", new.verifier()));
+        trusted.push_str(&format!("{}\n", new.key.verifier()));
         self.replace(TRUSTED, trusted.as_bytes())?;
-        self.replace(SIGNING, hex::encode(seed.as_ref()).as_bytes())?;
-        Ok((old, new))
+        self.replace(SIGNING, hex::encode(new.seed.as_ref()).as_bytes())
     }
 
     /// The last signed checkpoint's note.

@@ -93,17 +93,17 @@ pub async fn explain<S: Store>(
         Record::from_bytes(bytes).map_err(|cause| ExplainError::Unreadable { index, cause })
     };
     let record = read(stored.index, &stored.bytes)?;
-    let commitment = match &record.event {
-        Event::Decision(decision) => decision.body,
-        Event::Outcome(outcome) => outcome.body,
-        _ => None,
+    let (commitment, owner) = match &record.event {
+        Event::Decision(decision) => (decision.body, decision.body_of.clone()),
+        Event::Outcome(outcome) => (outcome.body, None),
+        _ => (None, None),
     };
-    let body = kept(store, seal, commitment).await?;
+    let body = kept(store, seal, commitment, owner.as_deref()).await?;
     let mut outcomes = Vec::new();
     for linked in store.linked(id, 0, warrantor_store::MAX_PAGE).await? {
         let record = read(linked.index, &linked.bytes)?;
         if let Event::Outcome(outcome) = record.event {
-            let result = kept(store, seal, outcome.body).await?;
+            let result = kept(store, seal, outcome.body, owner.as_deref()).await?;
             outcomes.push(Outcome { index: linked.index, at: record.at.to_string(), outcome, result });
         }
     }
@@ -115,17 +115,25 @@ async fn kept<S: Store>(
     store: &S,
     seal: Option<&SealKey>,
     commitment: Option<Digest>,
+    owner: Option<&str>,
 ) -> Result<Kept, ExplainError> {
     let (Some(commitment), Some(seal)) = (commitment, seal) else { return Ok(Kept::NotKept) };
-    let Some(body) = store.body(&commitment).await? else { return Ok(Kept::Erased) };
+    let body = store.body(&commitment).await?;
+    let Some(owner) = body.as_ref().map(|body| body.owner.as_str()).or(owner) else {
+        return Ok(Kept::Erased);
+    };
     let damaged = |why: String| Ok(Kept::Damaged { why });
-    let key = match PersonId::new(body.owner.clone()).map(|person| keys::body_key(&person)) {
+    let key = match PersonId::new(owner.to_owned()).map(|person| keys::body_key(&person)) {
         Ok(Ok(key)) => key,
         Ok(Err(cause)) => return damaged(cause.to_string()),
         Err(cause) => return damaged(cause.to_string()),
     };
     let view = store.read(&Wanted { entries: [key.clone()].into(), ..Wanted::default() }).await?;
     let Some(wrapped) = view.entries.get(&key) else { return Ok(Kept::Erased) };
+    // Erasing takes the key; whoever takes only the body hides something.
+    let Some(body) = body else {
+        return damaged("the body is gone, and the key that seals it is not".into());
+    };
     let opened = seal.unwrap_key(&body.owner, &wrapped.value).and_then(|key| key.open_body(&body));
     match opened {
         Err(cause) => damaged(cause.to_string()),

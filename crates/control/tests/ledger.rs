@@ -405,6 +405,19 @@ async fn a_decision_is_explained_with_its_body_as_far_as_the_keys_open_it() {
     assert!(matches!(without.body, Body::NotKept));
     assert!(matches!(explain(&*world.store, Some(&seal), "d-none").await, Err(ExplainError::Unknown { .. })));
 
+    // Records alone, as after somebody removed the bodies: gone is not erased as long as the key is there.
+    let without_bodies = MemoryStore::new();
+    for record in records(&*world.store).await {
+        let mut commit = Commit::new(record);
+        if commit.record.id == id {
+            let key = keys::body_key(&PersonId::new("alice").unwrap()).unwrap();
+            commit.puts.push((key, b"the key of alice".to_vec()));
+        }
+        without_bodies.commit(commit).await.unwrap();
+    }
+    let gone = explain(&without_bodies, Some(&seal), &id).await.unwrap();
+    assert!(matches!(gone.body, Body::Damaged { .. }), "{:?}", gone.body);
+
     let mut erase = Commit::new(Record::new(
         "erase",
         world.clock.now(),

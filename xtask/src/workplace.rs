@@ -19,7 +19,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("registry.np", "mjs.org"),
     ("registry.yarn", "pkg.com"),
     ("files.python", "hosted.org"),
-    ("pypi.org/", "simple"),
+    ("pyp", "i.org/simple"),
     ("index.cra", "tes.io"),
     ("static.cra", "tes.io"),
     ("proxy.gol", "ang.org"),

@@ -10,24 +10,29 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Context, Effect as CedarEffect, Entities, Entity, EntityId, EntityTypeName,
+    ActionConstraint, Authorizer, Context, Effect as CedarEffect, Entities, Entity, EntityTypeName,
     EntityUid, EvaluationError, Policy, PolicyId, PolicySet, PrincipalConstraint, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+    RestrictedExpression, Schema,
 };
-use miette::Diagnostic;
 use warrantor_model::{
-    Accountable, Agent, AgentId, Effect, EffectSet, GroupName, Manifest, Person, PersonId, ServerName,
-    ToolRef,
+    Agent, AgentId, EffectSet, GroupName, Manifest, Person, PersonId, ServerName, ToolRef,
 };
 
 use crate::{
     parts::{Fault, Place, PolicySource},
-    shape::quoted,
     snapshot::ToolFacts,
 };
 
-/// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
-const ANNOTATIONS: [&str; 4] = ["id", "ask", "mode", "description"];
+mod entities;
+mod files;
+mod schema;
+
+pub(crate) use entities::{agent_value, person_value};
+
+use entities::{Names, action_parents, agent_entities, bare, person_entities};
+use files::{Known, Rule, read_policies};
+use schema::schema_text;
+
 /// The action that a sponsor of a standing mandate must be permitted.
 pub(crate) const DELEGATE: &str = "delegate";
 
@@ -44,16 +49,6 @@ pub(crate) struct Policies {
     servers: HashMap<ServerName, Entity>,
 }
 
-/// What is known of one policy beside its text.
-#[derive(Debug)]
-struct Rule {
-    policy: Policy,
-    ask: Option<String>,
-    observe: bool,
-    /// Every attribute its conditions name.
-    attributes: BTreeSet<String>,
-}
-
 #[derive(Debug, Default)]
 struct Slice {
     permits: PolicySet,
@@ -62,16 +57,6 @@ struct Slice {
     attributes: BTreeSet<String>,
     /// Persons and agents that any of them names, with their groups: they are looked at even where the call has nothing to do with them.
     named: Vec<Entity>,
-}
-
-/// Entity types, parsed once.
-#[derive(Debug, Clone)]
-struct Names {
-    agent: EntityTypeName,
-    person: EntityTypeName,
-    group: EntityTypeName,
-    server: EntityTypeName,
-    action: EntityTypeName,
 }
 
 /// One principal's evaluation.
@@ -398,358 +383,4 @@ impl Policies {
             }
         }
     }
-}
-
-impl Names {
-    fn new() -> Option<Self> {
-        let name = |text| EntityTypeName::from_str(text).ok();
-        Some(Self {
-            agent: name("Agent")?,
-            person: name("Person")?,
-            group: name("Group")?,
-            server: name("Server")?,
-            action: name("Action")?,
-        })
-    }
-
-    fn uid(&self, name: &EntityTypeName, id: &str) -> EntityUid {
-        EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id))
-    }
-}
-
-/// The person as a Cedar value.
-pub(crate) fn person_value(person: &PersonId) -> Option<RestrictedExpression> {
-    entity_value("Person", person.as_str())
-}
-
-/// The agent as a Cedar value.
-pub(crate) fn agent_value(agent: &AgentId) -> Option<RestrictedExpression> {
-    entity_value("Agent", agent.as_str())
-}
-
-fn entity_value(entity_type: &str, id: &str) -> Option<RestrictedExpression> {
-    let name = EntityTypeName::from_str(entity_type).ok()?;
-    Some(RestrictedExpression::new_entity_uid(EntityUid::from_type_name_and_id(name, EntityId::new(id))))
-}
-
-fn bare(name: &EntityTypeName, id: &str) -> Entity {
-    Entity::new_no_attrs(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)), HashSet::new())
-}
-
-/// The action groups of a tool that has these effects.
-fn action_parents(tool: &ToolRef, effects: EffectSet) -> Vec<String> {
-    effects
-        .iter()
-        .map(|effect| format!("effect:{effect}"))
-        .chain(std::iter::once(format!("server:{}", tool.server)))
-        .collect()
-}
-
-/// The person first, then the groups.
-fn person_entities(
-    people: &BTreeMap<PersonId, Person>,
-    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
-    names: &Names,
-) -> HashMap<PersonId, Vec<Entity>> {
-    let mut all = HashMap::new();
-    for (id, person) in people {
-        let member: Vec<&GroupName> =
-            groups.iter().filter(|(_, who)| who.contains(id)).map(|(name, _)| name).collect();
-        let parents = member.iter().map(|group| names.uid(&names.group, group.as_str())).collect();
-        let text = |s: &String| RestrictedExpression::new_string(s.clone());
-        let attributes = HashMap::from([
-            ("issuer".to_owned(), text(&person.issuer)),
-            ("subject".to_owned(), text(&person.subject)),
-            ("mail".to_owned(), RestrictedExpression::new_set(person.mail.iter().map(text))),
-        ]);
-        let uid = names.uid(&names.person, id.as_str());
-        // Attributes are literals: they cannot fail to evaluate.
-        let entity = Entity::new(uid.clone(), attributes, parents)
-            .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()));
-        let mut entities = vec![entity];
-        entities.extend(member.iter().map(|group| bare(&names.group, group.as_str())));
-        all.insert(id.clone(), entities);
-    }
-    all
-}
-
-fn agent_entities(
-    agents: &BTreeMap<AgentId, Agent>,
-    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
-    names: &Names,
-) -> HashMap<AgentId, Entity> {
-    let mut all = HashMap::new();
-    for (id, agent) in agents {
-        let persons = |who: &[Accountable]| {
-            let mut persons: Vec<PersonId> = Vec::new();
-            for accountable in who {
-                match accountable {
-                    Accountable::Person(person) => persons.push(person.clone()),
-                    Accountable::Group(group) => {
-                        persons.extend(groups.get(group).into_iter().flatten().cloned())
-                    }
-                }
-            }
-            RestrictedExpression::new_set(persons.iter().map(|person| {
-                RestrictedExpression::new_entity_uid(names.uid(&names.person, person.as_str()))
-            }))
-        };
-        let attributes = HashMap::from([
-            ("owners".to_owned(), persons(std::slice::from_ref(&agent.owner))),
-            ("sponsors".to_owned(), persons(&agent.sponsors)),
-            ("purpose".to_owned(), RestrictedExpression::new_string(agent.purpose.clone())),
-        ]);
-        let uid = names.uid(&names.agent, id.as_str());
-        let entity = Entity::new(uid.clone(), attributes, HashSet::new())
-            .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()));
-        all.insert(id.clone(), entity);
-    }
-    all
-}
-
-/// The Cedar schema, in the language of schemas, from the pinned tools.
-fn schema_text(manifests: &BTreeMap<ServerName, Manifest>, tools: &BTreeMap<ToolRef, ToolFacts>) -> String {
-    let types: BTreeSet<&str> = tools
-        .values()
-        .filter_map(|facts| facts.tool.resource.as_ref())
-        .map(|resource| resource.entity_type.as_str())
-        .collect();
-    let mut text = String::from(
-        "entity Group;\n\
-         entity Person in [Group] { issuer: String, subject: String, mail: Set<String> };\n\
-         entity Agent { owners: Set<Person>, sponsors: Set<Person>, purpose: String };\n\
-         entity Server;\n\
-         type Mandate = { id: String, instance: String, root: String, purpose: String, kind: String, depth: Long };\n\
-         type Task = { id: String, calls: Long, effects: Set<String> };\n\
-         type Environment = { time: datetime, enforcement_point: String };\n",
-    );
-    for name in &types {
-        text.push_str(&format!("entity {name};\n"));
-    }
-    for effect in Effect::ALL {
-        text.push_str(&format!("action \"effect:{effect}\";\n"));
-    }
-    for server in manifests.keys() {
-        text.push_str(&format!("action {};\n", quoted(&format!("server:{server}"))));
-    }
-    for (tool, facts) in tools {
-        let parents: Vec<String> =
-            action_parents(tool, facts.tool.possible_effects()).iter().map(|p| quoted(p)).collect();
-        let resource = match &facts.tool.resource {
-            // A call may lack the argument that names the resource; then the server stands in.
-            Some(resource) => format!("{}, Server", resource.entity_type),
-            None => "Server".to_owned(),
-        };
-        text.push_str(&format!(
-            "action {} in [{}] appliesTo {{ principal: [Agent, Person], resource: [{resource}], context: {{ \
-             arguments: {}, mandate: Mandate, person: Person, task: Task, environment: Environment }} }};\n",
-            quoted(&tool.to_string()),
-            parents.join(", "),
-            facts.shape.cedar_record(),
-        ));
-    }
-    let resources: Vec<&str> = types.into_iter().chain(std::iter::once("Server")).collect();
-    text.push_str(&format!(
-        "action \"{DELEGATE}\" appliesTo {{ principal: [Person], resource: [{}], context: {{ tool: String, effects: Set<String>, \
-         agent: Agent, mandate: Mandate, person: Person, task: Task, environment: Environment }} }};\n",
-        resources.join(", ")
-    ));
-    text
-}
-
-/// What policies may name.
-struct Known<'a> {
-    people: &'a BTreeMap<PersonId, Person>,
-    agents: &'a BTreeMap<AgentId, Agent>,
-    groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
-    manifests: &'a BTreeMap<ServerName, Manifest>,
-}
-
-impl Known<'_> {
-    fn has(&self, uid: &EntityUid) -> bool {
-        let id = uid.id().unescaped();
-        match uid.type_name().to_string().as_str() {
-            "Person" => self.people.keys().any(|known| known.as_str() == id),
-            "Agent" => self.agents.keys().any(|known| known.as_str() == id),
-            "Group" => self.groups.keys().any(|known| known.as_str() == id),
-            "Server" => self.manifests.keys().any(|known| known.as_str() == id),
-            // Actions are the validator's business; resources live outside the bundle.
-            _ => true,
-        }
-    }
-}
-
-fn read_policies(
-    sources: &[PolicySource],
-    schema: &Schema,
-    known: &Known<'_>,
-    faults: &mut Vec<Fault>,
-) -> HashMap<PolicyId, Rule> {
-    let validator = Validator::new(schema.clone());
-    let mut rules: HashMap<PolicyId, Rule> = HashMap::new();
-    for source in sources {
-        let set = match PolicySet::from_str(&source.text) {
-            Ok(set) => set,
-            Err(cause) => {
-                faults.extend(cause.iter().map(|one| located(source, one)));
-                continue;
-            }
-        };
-        if set.templates().next().is_some() {
-            let message = "policy templates are not supported: write the principal and resource out";
-            faults.push(Fault::error(whole(source), message));
-        }
-        let result = validator.validate(&set, ValidationMode::Strict);
-        faults.extend(result.validation_errors().map(|error| located(source, error)));
-        faults.extend(result.validation_warnings().map(|warning| {
-            let mut fault = located(source, warning);
-            fault.severity = crate::parts::Severity::Warning;
-            fault
-        }));
-        for (nth, policy) in in_order(&set).into_iter().enumerate() {
-            if let Some(rule) = read_policy(source, nth, policy, known, faults)
-                && let Some(twin) = rules.insert(rule.policy.id().clone(), rule)
-            {
-                let message = format!("two policies have the id {:?}", twin.policy.id().to_string());
-                faults.push(
-                    Fault::error(place_of(source, &twin.policy), message).cure("give each its own @id"),
-                );
-            }
-        }
-    }
-    rules
-}
-
-/// Policies in the order of the file: the parser numbers them.
-fn in_order(set: &PolicySet) -> Vec<&Policy> {
-    let mut policies: Vec<&Policy> = set.policies().collect();
-    policies.sort_by_key(|policy| {
-        policy.id().to_string().trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
-    });
-    policies
-}
-
-fn read_policy(
-    source: &PolicySource,
-    nth: usize,
-    policy: &Policy,
-    known: &Known<'_>,
-    faults: &mut Vec<Fault>,
-) -> Option<Rule> {
-    let place = || place_of(source, policy);
-    let before = faults.len();
-    for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
-        let message = match name {
-            "redact" | "label" | "notify" => {
-                format!("not supported yet: the obligation @{name} cannot be carried out by this version")
-            }
-            _ => format!("@{name} is no annotation that Warrantor knows"),
-        };
-        faults.push(Fault::error(place(), message).cure(format!("known are: @{}", ANNOTATIONS.join(", @"))));
-    }
-    for uid in policy.entity_literals().iter().filter(|uid| !known.has(uid)) {
-        let message = format!("{uid} is not in this bundle, so the policy could never mean it");
-        faults.push(Fault::error(place(), message).cure("correct the name, or add it to the bundle"));
-    }
-    let forbids = policy.effect() == CedarEffect::Forbid;
-    let ask = policy.annotation("ask").map(str::to_owned);
-    if let Some(group) = &ask {
-        if !forbids {
-            faults.push(Fault::error(
-                place(),
-                "@ask stands on a permit; it belongs on a forbid, which an answer lifts",
-            ));
-        }
-        if !known.groups.keys().any(|name| name.as_str() == group) {
-            faults.push(Fault::error(place(), format!("@ask names the group {group:?}, which nobody is in")));
-        }
-    }
-    let observe = match policy.annotation("mode") {
-        None => false,
-        Some("observe") if forbids => true,
-        Some("observe") => {
-            faults.push(Fault::error(place(), "@mode(\"observe\") stands on a permit; it lifts a forbid"));
-            false
-        }
-        Some(other) => {
-            faults.push(
-                Fault::error(place(), format!("@mode({other:?}) is no mode"))
-                    .cure("the only mode is \"observe\""),
-            );
-            false
-        }
-    };
-    let attributes = match policy.to_json() {
-        Ok(json) => {
-            let mut names = BTreeSet::new();
-            attribute_names(&json, &mut names);
-            names
-        }
-        Err(cause) => {
-            faults.push(Fault::error(place(), format!("the policy cannot be read back: {cause}")));
-            BTreeSet::new()
-        }
-    };
-    if faults.len() > before {
-        return None;
-    }
-    let id = match policy.annotation("id") {
-        Some(id) => id.to_owned(),
-        None => format!("{}#{nth}", source.file),
-    };
-    Some(Rule { policy: policy.new_id(PolicyId::new(id)), ask, observe, attributes })
-}
-
-/// Every attribute that `.` or `has` names, anywhere in a policy's JSON form.
-fn attribute_names(json: &serde_json::Value, names: &mut BTreeSet<String>) {
-    match json {
-        serde_json::Value::Object(members) => {
-            for operator in [".", "has"] {
-                let operand = members.get(operator);
-                if let Some(name) = operand.and_then(|o| o.get("attr")) {
-                    match name {
-                        serde_json::Value::String(name) => drop(names.insert(name.clone())),
-                        serde_json::Value::Array(path) => {
-                            names.extend(path.iter().filter_map(|part| part.as_str()).map(str::to_owned));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            // A record that is written out is compared as a whole, and so names what it holds.
-            if let Some(record) = members.get("Record").and_then(serde_json::Value::as_object) {
-                names.extend(record.keys().cloned());
-            }
-            members.values().for_each(|member| attribute_names(member, names));
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| attribute_names(item, names)),
-        _ => {}
-    }
-}
-
-fn whole(source: &PolicySource) -> Place {
-    Place::Policy { file: source.file.clone(), offset: 0, length: source.text.len().min(1) }
-}
-
-/// A policy's own place: its text, searched in the file, since the parser does not tell.
-fn place_of(source: &PolicySource, policy: &Policy) -> Place {
-    let text = policy.to_string();
-    match source.text.find(text.trim()) {
-        Some(offset) => Place::Policy { file: source.file.clone(), offset, length: text.trim().len() },
-        None => whole(source),
-    }
-}
-
-/// A fault of Cedar's, with its place and its help.
-fn located(source: &PolicySource, error: &dyn Diagnostic) -> Fault {
-    let label = error.labels().and_then(|mut labels| labels.next());
-    let place = match label {
-        Some(label) => {
-            Place::Policy { file: source.file.clone(), offset: label.offset(), length: label.len() }
-        }
-        None => whole(source),
-    };
-    let mut fault = Fault::error(place, error.to_string());
-    fault.cure = error.help().map(|help| help.to_string());
-    fault
 }

@@ -6,7 +6,7 @@
 //!
 //! ```compile_fail,E0451
 //! # use warrantor_engine::Permit;
-//! let forged = Permit { decision: todo!(), tool: todo!(), arguments: Vec::new(), receipt: todo!(), uses: Default::default(), handed_over: Vec::new() };
+//! let forged = Permit { decision: panic!(), tool: panic!(), arguments: Vec::new(), receipt: panic!(), uses: Default::default(), handed_over: Vec::new() };
 //! ```
 //!
 //! ```compile_fail,E0277
@@ -34,7 +34,7 @@
 //!
 //! ```compile_fail,E0451
 //! # use warrantor_engine::Release;
-//! let forged = Release { tool: todo!(), arguments: Vec::new(), receipt: todo!() };
+//! let forged = Release { tool: panic!(), arguments: Vec::new(), receipt: panic!() };
 //! ```
 
 use std::collections::BTreeSet;

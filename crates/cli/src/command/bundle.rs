@@ -89,11 +89,11 @@ pub(crate) fn check(args: &CheckArgs, out: Output) -> anyhow::Result<Exit> {
         writeln!(to, "{} holds together", args.dir.display())?;
         writeln!(
             to,
-            "{} servers, {} policies, {} mandates, {} warnings",
-            loaded.snapshot.servers().count(),
-            loaded.snapshot.policy_count(),
-            loaded.templates.len(),
-            loaded.warnings.len()
+            "{}, {}, {}, {}",
+            counted(loaded.snapshot.servers().count(), "server", "servers"),
+            counted(loaded.snapshot.policy_count(), "policy", "policies"),
+            counted(loaded.templates.len(), "mandate", "mandates"),
+            counted(loaded.warnings.len(), "warning", "warnings"),
         )?;
         writeln!(to, "revision {}", loaded.revision)?;
         for server in &observed {
@@ -105,6 +105,10 @@ pub(crate) fn check(args: &CheckArgs, out: Output) -> anyhow::Result<Exit> {
         Ok(())
     })?;
     Ok(Exit::Done)
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn tell(report: &Report, out: Output) -> anyhow::Result<Exit> {

@@ -72,8 +72,10 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let handed = mandate(&args, &deployment, &bundle).await?;
     if handed.file_differs {
         out.note(&format!(
-            "warrantor: mandate {} keeps the terms it was handed over with; the file says something else by now. To hand over anew: warrantor mandate handover {}",
-            handed.mandate, args.mandate
+            "warrantor: mandate {} keeps the terms it was handed over with; the file says something else by now. To hand over anew: warrantor mandate handover {} --bundle {}",
+            handed.mandate,
+            args.mandate,
+            args.bundle.display()
         ));
     }
     tracing::info!(mandate = %handed.mandate, task = %handed.task, until = %handed.expires_at, new = handed.new, "mandate");

@@ -1,0 +1,224 @@
+//! Policy files: read, validated strictly, and refused where Cedar would be lenient.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    str::FromStr,
+};
+
+use cedar_policy::{
+    Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
+use miette::Diagnostic;
+use warrantor_model::{Agent, AgentId, GroupName, Manifest, Person, PersonId, ServerName};
+
+use crate::parts::{Fault, Place, PolicySource};
+
+/// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
+const ANNOTATIONS: [&str; 4] = ["id", "ask", "mode", "description"];
+
+/// What is known of one policy beside its text.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) policy: Policy,
+    pub(super) ask: Option<String>,
+    pub(super) observe: bool,
+    /// Every attribute its conditions name.
+    pub(super) attributes: BTreeSet<String>,
+}
+
+/// What policies may name.
+pub(super) struct Known<'a> {
+    pub(super) people: &'a BTreeMap<PersonId, Person>,
+    pub(super) agents: &'a BTreeMap<AgentId, Agent>,
+    pub(super) groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
+    pub(super) manifests: &'a BTreeMap<ServerName, Manifest>,
+}
+
+impl Known<'_> {
+    pub(super) fn has(&self, uid: &EntityUid) -> bool {
+        let id = uid.id().unescaped();
+        match uid.type_name().to_string().as_str() {
+            "Person" => self.people.keys().any(|known| known.as_str() == id),
+            "Agent" => self.agents.keys().any(|known| known.as_str() == id),
+            "Group" => self.groups.keys().any(|known| known.as_str() == id),
+            "Server" => self.manifests.keys().any(|known| known.as_str() == id),
+            // Actions are the validator's business; resources live outside the bundle.
+            _ => true,
+        }
+    }
+}
+
+pub(super) fn read_policies(
+    sources: &[PolicySource],
+    schema: &Schema,
+    known: &Known<'_>,
+    faults: &mut Vec<Fault>,
+) -> HashMap<PolicyId, Rule> {
+    let validator = Validator::new(schema.clone());
+    let mut rules: HashMap<PolicyId, Rule> = HashMap::new();
+    for source in sources {
+        let set = match PolicySet::from_str(&source.text) {
+            Ok(set) => set,
+            Err(cause) => {
+                faults.extend(cause.iter().map(|one| located(source, one)));
+                continue;
+            }
+        };
+        if set.templates().next().is_some() {
+            let message = "policy templates are not supported: write the principal and resource out";
+            faults.push(Fault::error(whole(source), message));
+        }
+        let result = validator.validate(&set, ValidationMode::Strict);
+        faults.extend(result.validation_errors().map(|error| located(source, error)));
+        faults.extend(result.validation_warnings().map(|warning| {
+            let mut fault = located(source, warning);
+            fault.severity = crate::parts::Severity::Warning;
+            fault
+        }));
+        for (nth, policy) in in_order(&set).into_iter().enumerate() {
+            if let Some(rule) = read_policy(source, nth, policy, known, faults)
+                && let Some(twin) = rules.insert(rule.policy.id().clone(), rule)
+            {
+                let message = format!("two policies have the id {:?}", twin.policy.id().to_string());
+                faults.push(
+                    Fault::error(place_of(source, &twin.policy), message).cure("give each its own @id"),
+                );
+            }
+        }
+    }
+    rules
+}
+
+/// Policies in the order of the file: the parser numbers them.
+pub(super) fn in_order(set: &PolicySet) -> Vec<&Policy> {
+    let mut policies: Vec<&Policy> = set.policies().collect();
+    policies.sort_by_key(|policy| {
+        policy.id().to_string().trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
+    });
+    policies
+}
+
+pub(super) fn read_policy(
+    source: &PolicySource,
+    nth: usize,
+    policy: &Policy,
+    known: &Known<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<Rule> {
+    let place = || place_of(source, policy);
+    let before = faults.len();
+    for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
+        let message = match name {
+            "redact" | "label" | "notify" => {
+                format!("not supported yet: the obligation @{name} cannot be carried out by this version")
+            }
+            _ => format!("@{name} is no annotation that Warrantor knows"),
+        };
+        faults.push(Fault::error(place(), message).cure(format!("known are: @{}", ANNOTATIONS.join(", @"))));
+    }
+    for uid in policy.entity_literals().iter().filter(|uid| !known.has(uid)) {
+        let message = format!("{uid} is not in this bundle, so the policy could never mean it");
+        faults.push(Fault::error(place(), message).cure("correct the name, or add it to the bundle"));
+    }
+    let forbids = policy.effect() == CedarEffect::Forbid;
+    let ask = policy.annotation("ask").map(str::to_owned);
+    if let Some(group) = &ask {
+        if !forbids {
+            faults.push(Fault::error(
+                place(),
+                "@ask stands on a permit; it belongs on a forbid, which an answer lifts",
+            ));
+        }
+        if !known.groups.keys().any(|name| name.as_str() == group) {
+            faults.push(Fault::error(place(), format!("@ask names the group {group:?}, which nobody is in")));
+        }
+    }
+    let observe = match policy.annotation("mode") {
+        None => false,
+        Some("observe") if forbids => true,
+        Some("observe") => {
+            faults.push(Fault::error(place(), "@mode(\"observe\") stands on a permit; it lifts a forbid"));
+            false
+        }
+        Some(other) => {
+            faults.push(
+                Fault::error(place(), format!("@mode({other:?}) is no mode"))
+                    .cure("the only mode is \"observe\""),
+            );
+            false
+        }
+    };
+    let attributes = match policy.to_json() {
+        Ok(json) => {
+            let mut names = BTreeSet::new();
+            attribute_names(&json, &mut names);
+            names
+        }
+        Err(cause) => {
+            faults.push(Fault::error(place(), format!("the policy cannot be read back: {cause}")));
+            BTreeSet::new()
+        }
+    };
+    if faults.len() > before {
+        return None;
+    }
+    let id = match policy.annotation("id") {
+        Some(id) => id.to_owned(),
+        None => format!("{}#{nth}", source.file),
+    };
+    Some(Rule { policy: policy.new_id(PolicyId::new(id)), ask, observe, attributes })
+}
+
+/// Every attribute that `.` or `has` names, anywhere in a policy's JSON form.
+pub(super) fn attribute_names(json: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match json {
+        serde_json::Value::Object(members) => {
+            for operator in [".", "has"] {
+                let operand = members.get(operator);
+                if let Some(name) = operand.and_then(|o| o.get("attr")) {
+                    match name {
+                        serde_json::Value::String(name) => drop(names.insert(name.clone())),
+                        serde_json::Value::Array(path) => {
+                            names.extend(path.iter().filter_map(|part| part.as_str()).map(str::to_owned));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            // A record that is written out is compared as a whole, and so names what it holds.
+            if let Some(record) = members.get("Record").and_then(serde_json::Value::as_object) {
+                names.extend(record.keys().cloned());
+            }
+            members.values().for_each(|member| attribute_names(member, names));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| attribute_names(item, names)),
+        _ => {}
+    }
+}
+
+pub(super) fn whole(source: &PolicySource) -> Place {
+    Place::Policy { file: source.file.clone(), offset: 0, length: source.text.len().min(1) }
+}
+
+/// A policy's own place: its text, searched in the file, since the parser does not tell.
+pub(super) fn place_of(source: &PolicySource, policy: &Policy) -> Place {
+    let text = policy.to_string();
+    match source.text.find(text.trim()) {
+        Some(offset) => Place::Policy { file: source.file.clone(), offset, length: text.trim().len() },
+        None => whole(source),
+    }
+}
+
+/// A fault of Cedar's, with its place and its help.
+pub(super) fn located(source: &PolicySource, error: &dyn Diagnostic) -> Fault {
+    let label = error.labels().and_then(|mut labels| labels.next());
+    let place = match label {
+        Some(label) => {
+            Place::Policy { file: source.file.clone(), offset: label.offset(), length: label.len() }
+        }
+        None => whole(source),
+    };
+    let mut fault = Fault::error(place, error.to_string());
+    fault.cure = error.help().map(|help| help.to_string());
+    fault
+}

@@ -237,3 +237,42 @@ fn refused(mut commit: Commit) -> Commit {
     }
     Commit { body: commit.body, linked_to: None, ..Commit::new(commit.record) }
 }
+
+#[cfg(test)]
+mod tests {
+    use warrantor_model::record::LedgerRecord;
+    use warrantor_store::MemoryStore;
+
+    use super::*;
+
+    fn plain(id: String) -> Pending {
+        let at = Timestamp::from_micros(1);
+        Pending::Plain(Box::new(Commit::new(Record::new(
+            id,
+            at,
+            Event::Ledger(LedgerRecord::Quiet { since: at }),
+        ))))
+    }
+
+    #[tokio::test]
+    async fn what_no_store_takes_is_counted_and_keeps_nothing_else_from_being_written() {
+        let (store, now) = (MemoryStore::new(), Timestamp::from_micros(9));
+        let mut gap = Gap::default();
+        for id in ["before".to_owned(), "x".repeat(70_000), "after".to_owned()] {
+            gap.keep(plain(id), now, "the disk is full".to_owned());
+        }
+        let sink = Sink { store: &store, deadline: Duration::from_secs(1), now };
+        gap.write(&sink, "g1").await.unwrap();
+        assert!(!gap.is_open() && gap.pending.is_empty() && gap.lost == 0);
+        let rows = store.records(0, 10).await.unwrap();
+        let written = rows.iter().map(|row| Record::from_bytes(&row.bytes).unwrap());
+        let written: Vec<(String, Option<u64>)> = written
+            .map(|record| match record.event {
+                Event::AuditGap(gap) => (record.id, Some(gap.lost)),
+                _ => (record.id, None),
+            })
+            .collect();
+        let expected = [("g1", Some(0)), ("before", None), ("after", None), ("g1.lost", Some(1))];
+        assert_eq!(written, expected.map(|(id, lost)| (id.to_owned(), lost)));
+    }
+}

@@ -146,6 +146,30 @@ async fn a_pass_that_is_stored_after_its_deadline_is_closed_and_given_back() {
     assert_eq!(paid, Decimal::ZERO);
 }
 
+/// The pass arrives after the gap looked for it, and before the refusal that the gap would record in its place.
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_is_stored_while_its_refusal_is_written_is_closed_and_given_back() {
+    let files = BundleFiles::new();
+    let world = World::new(Rigged::new(MemoryStore::new()));
+    let handed = world.hand_over("pay").await;
+    let engine = world.engine(&files);
+    world.store.hold_decisions(true);
+    let refusal = refused(engine.authorize(&call(&world, &handed.mandate, "send_money", PAY)).await);
+    let settling = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.settle().await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.store.hold_decisions(false);
+    settling.await.unwrap();
+    let id = refusal.decision.as_str();
+    assert_eq!(decision(&*world.store, id).await.unwrap().verdict, Verdict::Pass);
+    let closed: Vec<Outcome> = outcomes(&*world.store, id).await.iter().map(|o| o.outcome).collect();
+    assert_eq!(closed, [Outcome::NotSent]);
+    let paid = counter(&*world.store, &format!("limit/{}/1/sum/amount", handed.mandate)).await;
+    assert_eq!(paid, Decimal::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_not_held_up_and_is_recorded_when_the_log_works_again() {
     let files = BundleFiles::new();

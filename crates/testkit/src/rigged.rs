@@ -7,7 +7,10 @@ use std::sync::{
 
 use tokio::sync::watch;
 use warrantor_ledger::Hash;
-use warrantor_model::{Digest, record::Record};
+use warrantor_model::{
+    Digest,
+    record::{Event, Record},
+};
 use warrantor_store::{
     Body, CheckpointError, Commit, CommitError, Committed, Entry, Head, Key, ReadError, Store,
     StoredCheckpoint, StoredRecord, View, Wanted,
@@ -19,6 +22,7 @@ use warrantor_store::{
 pub struct Rigged<S> {
     store: Arc<S>,
     commits_held: watch::Sender<bool>,
+    decisions_held: watch::Sender<bool>,
     reads_held: watch::Sender<bool>,
     commits_fail: AtomicBool,
 }
@@ -34,6 +38,7 @@ impl<S: Store> Rigged<S> {
         Self {
             store: Arc::new(store),
             commits_held: watch::Sender::new(false),
+            decisions_held: watch::Sender::new(false),
             reads_held: watch::Sender::new(false),
             commits_fail: AtomicBool::new(false),
         }
@@ -47,6 +52,11 @@ impl<S: Store> Rigged<S> {
     /// Holds commits, or lets them go.
     pub fn hold_commits(&self, held: bool) {
         self.commits_held.send_replace(held);
+    }
+
+    /// Holds commits of decisions, or lets them go.
+    pub fn hold_decisions(&self, held: bool) {
+        self.decisions_held.send_replace(held);
     }
 
     /// Refuses commits as a full disk does, or takes them again.
@@ -94,8 +104,13 @@ impl<S: Store> Store for Rigged<S> {
             return Err(CommitError::unavailable(Full));
         }
         let (store, held) = (Arc::clone(&self.store), self.commits_held.clone());
+        let decision = matches!(commit.record.event, Event::Decision(_));
+        let decisions = decision.then(|| self.decisions_held.clone());
         let made = tokio::spawn(async move {
             free(&held).await;
+            if let Some(decisions) = decisions {
+                free(&decisions).await;
+            }
             store.commit(commit).await
         });
         made.await.unwrap()

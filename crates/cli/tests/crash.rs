@@ -54,11 +54,13 @@ struct Told {
     refused: BTreeSet<String>,
 }
 
-/// Every call names an id of its own, which the record of its pass names too: each may be used once.
+/// Every call has an id of its own, which may be used once, and a number of its own, which is added up: what is charged for it stands in the record of
+/// its pass.
 fn world() -> World {
-    let mandate = fixture("mandate.yaml").replace(
+    let mandate = fixture("mandate.yaml").replacen(
         "arguments: { id: { max_length: 100 } }",
-        "arguments: { id: { max_length: 100 } }\n    limits: { unique: [id] }",
+        "arguments: { id: { max_length: 100 }, nth: { required: true } }\n    limits: { unique: [id], sum: { nth: 1000000000000000 } }",
+        1,
     );
     World::with_mandate(&mandate)
 }
@@ -110,7 +112,8 @@ fn ask(session: &mut Session, round: u64, call: u64) {
     let params = if call % 8 == 7 {
         r#"{"name":"nothing","arguments":{}}"#.to_owned()
     } else {
-        format!(r#"{{"name":"perform","arguments":{{"id":"r{round}c{call}"}}}}"#)
+        let nth = named(&format!("r{round}c{call}"));
+        format!(r#"{{"name":"perform","arguments":{{"id":"r{round}c{call}","nth":{nth}}}}}"#)
     };
     session.request("tools/call", &params);
 }
@@ -124,12 +127,14 @@ fn note(line: &str, told: &mut Told) {
     }
 }
 
-/// How a record names the id of a call: by the digest of the JSON text.
-fn named(id: &String) -> String {
-    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("\"{id}\"").as_bytes()))
+/// The number of a call by its id: what the record of its pass was charged.
+fn named(id: &str) -> String {
+    let (round, call) = id.strip_prefix('r').and_then(|rest| rest.split_once('c')).unwrap();
+    let (round, call): (u64, u64) = (round.parse().unwrap(), call.parse().unwrap());
+    ((round + 1) * 10_000_000 + call).to_string()
 }
 
-/// What the ledger says: digests of the ids of calls that passed, and decisions that refused.
+/// What the ledger says: numbers of calls that passed, and decisions that refused.
 fn recorded(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut passed, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (place, line) in world.records().iter().enumerate() {
@@ -140,9 +145,9 @@ fn recorded(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
         }
         if event["verdict"] == "pass" {
             let limits = event["limits"].as_array().unwrap();
-            let unique = limits.iter().find_map(|limit| limit["counter"].as_str()?.split_once("/unique/id/"));
-            let (_, id) = unique.unwrap_or_else(|| panic!("{event}"));
-            assert!(passed.insert(id.to_owned()), "{id} passed twice");
+            let sum = limits.iter().find(|limit| limit["counter"].as_str().unwrap().ends_with("/sum/nth"));
+            let nth = sum.and_then(|sum| sum["charged"].as_str()).unwrap_or_else(|| panic!("{event}"));
+            assert!(passed.insert(nth.to_owned()), "{nth} passed twice");
         } else {
             refused.insert(record["id"].as_str().unwrap().to_owned());
         }

@@ -134,7 +134,7 @@ impl KeyDirectory {
     /// # Errors
     /// [`KeyError::Io`] when it is not there, [`KeyError::Open`] when others may write to it.
     pub fn existing(path: &Path) -> Result<Self, KeyError> {
-        owner_only(path)?;
+        owner_writes(path)?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -192,7 +192,7 @@ impl KeyDirectory {
     /// [`KeyError`].
     pub fn trusted(&self) -> Result<Vec<VerifierKey>, KeyError> {
         let path = self.at(TRUSTED);
-        owner_only(&path)?;
+        owner_writes(&path)?;
         let text = fs::read_to_string(&path).map_err(|cause| self.io(TRUSTED, cause))?;
         text.lines()
             .filter(|line| !line.trim().is_empty())
@@ -305,10 +305,20 @@ impl KeyDirectory {
     }
 }
 
+/// Secrets: nobody else may read them.
 fn owner_only(path: &Path) -> Result<(), KeyError> {
+    without(path, 0o077)
+}
+
+/// What is trusted: others may read it, as on a copy that an auditor was given, and not change it.
+fn owner_writes(path: &Path) -> Result<(), KeyError> {
+    without(path, 0o022)
+}
+
+fn without(path: &Path, forbidden: u32) -> Result<(), KeyError> {
     let metadata = fs::metadata(path).map_err(|cause| KeyError::Io { path: path.to_owned(), cause })?;
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(KeyError::Open { path: path.to_owned(), mode });
     }
     Ok(())

@@ -158,14 +158,14 @@ async fn damage_is_named_by_table_column_and_key() {
     store.commit(Commit { body, ..adding("1", "n", "1", None) }).await.unwrap();
     for (damage, table, column, row, reading) in [
         ("UPDATE counters SET amount = 'much'", "counters", "amount", "n", "read"),
-        ("UPDATE records SET bytes = x'00'", "records", "bytes", "0", "records"),
+        ("UPDATE records SET bytes = x'00'", "records", "bytes", "0", "find"),
         ("UPDATE head SET frontier = x'00'", "head", "frontier", "the only row", "head"),
         ("DELETE FROM head", "head", "one", "the only row", "head"),
     ] {
         change(&path, damage).await;
         let error = match reading {
             "read" => store.read(&wanted(&["n"])).await.unwrap_err(),
-            "records" => store.records(0, 1).await.unwrap_err(),
+            "find" => store.find("1").await.unwrap_err(),
             _ => store.head().await.unwrap_err(),
         };
         let ReadError::Corrupt { table: found_table, column: found_column, key, .. } = &error else {

@@ -311,7 +311,7 @@ fn open_lost_or_garbled_keys_are_refused() {
     let set =
         |name: &str, mode| fs::set_permissions(path.join(name), fs::Permissions::from_mode(mode)).unwrap();
     for (name, wide, right) in [
-        ("", 0o750, 0o700),
+        ("", 0o770, 0o700),
         ("ledger.key", 0o640, 0o600),
         ("bodies.key", 0o604, 0o600),
         ("ledger.vkeys", 0o620, 0o600),
@@ -326,6 +326,11 @@ fn open_lost_or_garbled_keys_are_refused() {
         assert!(matches!(existing, Err(KeyError::Open { .. })), "{name} with mode {wide:o} was used");
         set(name, right);
     }
+    // A copy for an auditor may be read by others: what is verified by is public. It is no place to sign from.
+    set("", 0o755);
+    assert_eq!(KeyDirectory::existing(&path).unwrap().trusted().unwrap(), first);
+    assert!(matches!(open(3), Err(KeyError::Open { .. })));
+    set("", 0o700);
     fs::write(path.join("ledger.key"), "00").unwrap();
     assert!(matches!(keys.signing(&origin), Err(KeyError::Malformed { .. })));
     fs::write(path.join("ledger.vkeys"), "no key\n").unwrap();

@@ -132,22 +132,10 @@ impl<S: Store> Session<S> {
         Self { engine, settings }
     }
 
-    /// Serves the client until it closes its stream or the upstream ends. Every effect has its outcome recorded or kept when this returns.
+    /// Serves the client until it closes its stream or the upstream ends. Every effect has its outcome recorded or kept when this returns. Whoever
+    /// drops it instead leaves calls under way with the outcome unknown: to end early, end the client's stream.
     pub async fn serve(
         self,
-        client_in: impl AsyncRead + Unpin + Send + 'static,
-        client_out: impl AsyncWrite + Unpin + Send + 'static,
-        upstream_in: impl AsyncWrite + Unpin + Send + 'static,
-        upstream_out: impl AsyncRead + Unpin + Send + 'static,
-    ) -> Ended {
-        self.serve_until(std::future::pending(), client_in, client_out, upstream_in, upstream_out).await
-    }
-
-    /// [`Session::serve`], and ends in the same order when `enough` is ready, as if the client had closed its stream. Dropping a session instead
-    /// leaves calls under way with the outcome unknown.
-    pub async fn serve_until(
-        self,
-        enough: impl Future<Output = ()>,
         client_in: impl AsyncRead + Unpin + Send + 'static,
         client_out: impl AsyncWrite + Unpin + Send + 'static,
         upstream_in: impl AsyncWrite + Unpin + Send + 'static,
@@ -176,7 +164,6 @@ impl<S: Store> Session<S> {
         let ended = tokio::select! {
             biased;
             _ = hearing.join_next() => Ended::ByUpstream,
-            () = enough => Ended::ByClient,
             () = shared.hear_client(&mut from_client, &mut tasks) => Ended::ByClient,
         };
         shared.wind_down(&mut hearing, &mut tasks, &writing).await;

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use warrantor_ledger::Hash;
 use warrantor_model::{
     Digest,
@@ -25,6 +25,8 @@ pub struct Rigged<S> {
     decisions_held: watch::Sender<bool>,
     reads_held: watch::Sender<bool>,
     commits_fail: AtomicBool,
+    all: Arc<Mutex<()>>,
+    decisions: Arc<Mutex<()>>,
 }
 
 /// The test said so.
@@ -41,6 +43,8 @@ impl<S: Store> Rigged<S> {
             decisions_held: watch::Sender::new(false),
             reads_held: watch::Sender::new(false),
             commits_fail: AtomicBool::new(false),
+            all: Arc::default(),
+            decisions: Arc::default(),
         }
     }
 
@@ -103,14 +107,17 @@ impl<S: Store> Store for Rigged<S> {
         if self.commits_fail.load(Ordering::SeqCst) {
             return Err(CommitError::unavailable(Full));
         }
-        let (store, held) = (Arc::clone(&self.store), self.commits_held.clone());
-        let decision = matches!(commit.record.event, Event::Decision(_));
-        let decisions = decision.then(|| self.decisions_held.clone());
+        let (store, all, decisions) =
+            (Arc::clone(&self.store), Arc::clone(&self.all), Arc::clone(&self.decisions));
+        let (all_held, decisions_held) = (self.commits_held.clone(), self.decisions_held.clone());
         let made = tokio::spawn(async move {
-            free(&held).await;
-            if let Some(decisions) = decisions {
-                free(&decisions).await;
+            // In the order given, as from a queue: whoever is let go at once would otherwise go in any order.
+            if matches!(commit.record.event, Event::Decision(_)) {
+                let _turn = decisions.lock().await;
+                free(&decisions_held).await;
             }
+            let _turn = all.lock().await;
+            free(&all_held).await;
             store.commit(commit).await
         });
         made.await.unwrap()

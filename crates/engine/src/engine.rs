@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use warrantor_decide::{Decision, Draft, Facts, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed};
+use warrantor_decide::{Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed};
 use warrantor_model::{
     Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
     Randomness, ReasonCode, Refusal, TemplateId, Timestamp, ToolName, ToolRef,
@@ -489,15 +489,6 @@ impl<S: Store> Engine<S> {
             }
             Err(_) => BTreeSet::new(),
         }
-    }
-
-    /// What the task's state is: for explanations and previews.
-    ///
-    /// # Errors
-    /// A sentence when it cannot be read.
-    pub async fn state(&self, call: &Call) -> Result<(TaskState, Facts, Timestamp), String> {
-        let Loaded { task, facts, .. } = self.load(&call.mandate, Some(call)).await?;
-        Ok((task, facts, self.0.parts.clock.now()))
     }
 
     /// Waits until everything in the background is recorded or kept.

@@ -64,19 +64,6 @@ pub enum Step {
 /// Where a value stands: the steps from the root.
 pub type Location = Vec<Step>;
 
-/// Writes a location as a path text.
-#[must_use]
-pub fn location_text(location: &[Step]) -> String {
-    location
-        .iter()
-        .map(|step| match step {
-            Step::Member(name) => escape(name),
-            Step::Index(index) => index.to_string(),
-        })
-        .collect::<Vec<_>>()
-        .join("/")
-}
-
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

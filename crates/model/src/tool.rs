@@ -110,12 +110,6 @@ impl EffectSet {
         self.0 & !other.0 == 0
     }
 
-    /// Whether the two have an effect in common.
-    #[must_use]
-    pub fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(self) -> bool {

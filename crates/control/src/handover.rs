@@ -120,6 +120,9 @@ pub enum HandoverError {
     /// An id is not one.
     #[error(transparent)]
     Id(#[from] IdError),
+    /// What was to be stored has no JSON form. Our fault; nothing is stored.
+    #[error("the handover cannot be written: {0}")]
+    Encoding(#[from] serde_json::Error),
 }
 
 /// A mandate that can be called under.
@@ -206,7 +209,7 @@ impl<S: Store> Desk<'_, S> {
             .iter()
             .map(|(path, bytes)| (path.as_str(), String::from_utf8_lossy(bytes).into_owned()))
             .collect();
-        let archive = serde_json::to_vec(&files).unwrap_or_default();
+        let archive = serde_json::to_vec(&files)?;
         let kept = archive.len() <= MAX_VALUE_BYTES;
         let now = self.clock.now();
         let event = Event::Bundle(BundleRecord {
@@ -333,7 +336,7 @@ impl<S: Store> Desk<'_, S> {
         commit.puts.push((instance_key, id.as_str().as_bytes().to_vec()));
         let mandate_key = keys::mandate(id)?;
         commit.expect.push((mandate_key.clone(), Expect::Absent));
-        commit.puts.push((mandate_key, serde_json::to_vec(stored).unwrap_or_default()));
+        commit.puts.push((mandate_key, serde_json::to_vec(stored)?));
         let body_key = keys::body_key(&stored.person)?;
         if self.entry(&body_key).await?.is_none() {
             let key = SealKey::generate(self.randomness)?;

@@ -37,7 +37,7 @@ pub fn canonical(kind: Kind, text: &str) -> Result<String, Ambiguous> {
         Kind::Host => host(text),
         Kind::Path => path(text),
         Kind::Account => account(text),
-        Kind::Handle => untrimmed(text).map(|t| t.strip_prefix(['@', '#']).unwrap_or(t).to_owned()),
+        Kind::Handle => handle(text),
         Kind::Phone => phone(text),
         Kind::Date => match text.parse::<jiff::civil::Date>() {
             Ok(date) if text.len() == 10 => Ok(date.to_string()),
@@ -68,11 +68,26 @@ fn account(text: &str) -> Result<String, Ambiguous> {
     if text.chars().any(|c| !c.is_ascii() && c.to_uppercase().any(|upper| upper.is_ascii())) {
         return ambiguous("has a letter whose upper case is another letter");
     }
-    Ok(text
+    let form: String = text
         .chars()
         .filter(|c| !matches!(c, ' ' | '-' | '.' | '/' | '\u{a0}'))
         .flat_map(char::to_uppercase)
-        .collect())
+        .collect();
+    // Upper case, and letters that a separator kept apart from their marks, can leave the normal form that the text was in.
+    if !is_nfc(&form) || form.chars().flat_map(char::to_uppercase).ne(form.chars()) {
+        return ambiguous("has letters whose upper case reads two ways");
+    }
+    Ok(form)
+}
+
+/// A handle without its sign. Systems differ on which of two signs is a part of the name.
+fn handle(text: &str) -> Result<String, Ambiguous> {
+    let name = untrimmed(text)?;
+    let name = name.strip_prefix(['@', '#']).unwrap_or(name);
+    if name.starts_with(['@', '#']) || name.trim() != name {
+        return ambiguous("is a handle with two signs, or with space after its sign");
+    }
+    Ok(name.to_owned())
 }
 
 /// Whether two strings of a kind are the same value. A URL without scheme is the same as with http or https.
@@ -475,6 +490,8 @@ mod tests {
                     "/%2e%2e/b",
                 ],
             ),
+            (Kind::Account, &["\u{390}", "e.\u{301}", "\u{131}b"]),
+            (Kind::Handle, &["@@alice", "@ alice", " alice"]),
             (Kind::Phone, &["call me", "12 34x", ""]),
             (Kind::Date, &["31/01/2026", "2026-13-01", "tomorrow", "2026-01-31T12:00"]),
             (Kind::Time, &["2026-01-31", "12:00", "soon"]),
@@ -505,7 +522,7 @@ mod tests {
         #[test]
         fn a_canonical_form_is_its_own_canonical_form(text in "\\PC{0,24}", pick in 0usize..12) {
             let kinds = [Kind::Text, Kind::Id, Kind::Mail, Kind::Url, Kind::Host, Kind::Path, Kind::Account,
-                Kind::Phone, Kind::Date, Kind::Time, Kind::Number, Kind::Text];
+                Kind::Phone, Kind::Date, Kind::Time, Kind::Number, Kind::Handle];
             let kind = kinds[pick];
             if let Ok(form) = canonical(kind, &text)
                 && !form.is_empty()

@@ -110,10 +110,10 @@ impl Ours {
             enforcement_point: "bench".into(),
         };
         let chain = vec![hop];
-        let wanted = snapshot.wanted(&chain, &call);
+        let wanted = snapshot.wanted(&chain, &call, now);
         let counters = wanted.counters.into_iter().map(|name| (name, Decimal::ZERO)).collect();
         let task =
-            TaskState { chain, calls: 3, effects: EffectSet::EMPTY, counters, members: BTreeSet::new() };
+            TaskState { calls: 3, counters, ..TaskState::begun(chain, now) };
         let facts = Facts { standing: Standing::default(), last_record_at: now };
         let ours = Self { snapshot, task, facts, call, now };
         match ours.decide() {
@@ -141,6 +141,9 @@ fn parts() -> anyhow::Result<Parts> {
         effects_when: Vec::new(),
         resource: None,
         arguments: BTreeMap::new(),
+        returns: Vec::new(),
+        text: Default::default(),
+        outputs: BTreeMap::new(),
         failure: Failure::Atomic,
     };
     let person = Person {
@@ -165,6 +168,7 @@ fn parts() -> anyhow::Result<Parts> {
     };
     let manifest = Manifest {
         server: "bank".parse()?,
+        records: BTreeMap::new(),
         tools: BTreeMap::from([("send_money".parse()?, tool)]),
         instructions: None,
         launch: None,
@@ -207,6 +211,7 @@ fn terms() -> anyhow::Result<Terms> {
         sponsor: "alice".parse()?,
         purpose: "settle an invoice".into(),
         request: None,
+        quoted: Vec::new(),
         slots: BTreeMap::new(),
         lifetime: Lifetime::For(Duration::from_secs(3600)),
         depth: 0,

@@ -82,6 +82,7 @@ fn record(n: u64) -> Record {
         bytes: 2000,
         given_back: vec!["x".repeat(800)],
         micros: 1500,
+        labels: Vec::new(),
     });
     Record::new(format!("d{n:028}.outcome"), Timestamp::from_micros(1_790_000_000_000_000), event)
 }

@@ -44,6 +44,7 @@ fn records() -> [(&'static str, Event); 3] {
         bytes: 4_096,
         given_back: vec!["calls".to_owned()],
         micros: 1_500,
+        labels: Vec::new(),
     };
     let gap = GapRecord {
         since: Timestamp::from_micros(1_789_999_999_000_000),

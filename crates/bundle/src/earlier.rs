@@ -1,6 +1,8 @@
 //! Calls that must have succeeded before, as a grant writes them: `server/tool(argument=value, …)`.
 //!
-//! A value is a number, `true`, `false`, a text in double quotes, or else the text up to the next comma or the end.
+//! A value is a number, `true`, `false`, `$slot.NAME`, a text in double quotes, or else the text up to the next comma or the end.
+
+use std::collections::BTreeMap;
 
 use warrantor_model::{Json, Path, ToolRef, mandate::Earlier};
 
@@ -19,8 +21,8 @@ fn fault<T>(message: impl Into<String>, cure: &str) -> Result<T, EarlierFault> {
 
 const FORM: &str = "write it as server/tool(argument=value)";
 
-/// Reads an earlier call.
-pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
+/// Reads an earlier call. A reference to a slot becomes the slot's value.
+pub(crate) fn parse(text: &str, slots: &BTreeMap<String, Json>) -> Result<Earlier, EarlierFault> {
     let (tool, inner) = match text.trim().split_once('(') {
         None => (text.trim(), ""),
         Some((tool, rest)) => match rest.strip_suffix(')') {
@@ -49,7 +51,7 @@ pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
             Ok(path) => path,
             Err(cause) => return fault(format!("{cause}"), FORM),
         };
-        let (value, tail) = value(after.trim_start())?;
+        let (value, tail) = value(after.trim_start(), slots)?;
         if arguments.iter().any(|(known, _)| *known == path) {
             return fault(format!("{path} is compared twice"), "keep one of the two");
         }
@@ -72,7 +74,7 @@ pub(crate) fn parse(text: &str) -> Result<Earlier, EarlierFault> {
 }
 
 /// A value and what follows it.
-fn value(text: &str) -> Result<(Json, &str), EarlierFault> {
+fn value<'a>(text: &'a str, slots: &BTreeMap<String, Json>) -> Result<(Json, &'a str), EarlierFault> {
     if text.starts_with('"') {
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
         return match values.next() {
@@ -96,12 +98,11 @@ fn value(text: &str) -> Result<(Json, &str), EarlierFault> {
         }
         "true" => Json::Bool(true),
         "false" => Json::Bool(false),
-        reference if reference.starts_with("$slot.") || reference == "$self" => {
-            return fault(
-                format!("not supported yet: {reference} in a comparison"),
-                "write the value itself",
-            );
-        }
+        "$self" => return fault("$self has several values and is no comparison here", "write the value itself"),
+        reference if reference.starts_with("$slot.") => match slots.get(reference.trim_start_matches("$slot.")) {
+            Some(value) => value.clone(),
+            None => return fault(format!("there is no slot for {reference}"), "add it to `slots`"),
+        },
         structure if structure.starts_with(['[', '{', '(', '\'']) => {
             return fault(
                 format!("{:?} is no plain value", short(structure)),
@@ -120,6 +121,10 @@ mod tests {
 
     use super::*;
 
+    fn slots() -> BTreeMap<String, Json> {
+        [("v".to_owned(), Json::String("V".into()))].into()
+    }
+
     #[test]
     fn earlier_calls_compare_arguments_with_plain_values() {
         for (text, tool, arguments) in [
@@ -133,8 +138,9 @@ mod tests {
             ),
             ("a/b(list/*=3.10)", "a/b", vec![("list/*", "3.10")]),
             ("a/b(t=x (y))", "a/b", vec![("t", r#""x (y)""#)]),
+            ("a/b(t=$slot.v)", "a/b", vec![("t", r#""V""#)]),
         ] {
-            let read = parse(text).unwrap();
+            let read = parse(text, &slots()).unwrap();
             assert_eq!(read.tool.to_string(), tool);
             let found: Vec<_> = read.arguments.iter().map(|(p, v)| (p.to_string(), v.to_string())).collect();
             let wanted: Vec<_> = arguments.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect();
@@ -155,9 +161,10 @@ mod tests {
             ("a/b(x=\"1\" y=2)", "follows a value"),
             ("a/b(x=1, x=2)", "compared twice"),
             ("a/b(x=[1])", "no plain value"),
-            ("a/b(x=$slot.v)", "not supported yet"),
+            ("a/b(x=$slot.w)", "no slot"),
+            ("a/b(x=$self)", "several values"),
         ] {
-            let fault = parse(text).unwrap_err();
+            let fault = parse(text, &slots()).unwrap_err();
             assert!(fault.message.contains(message), "{text}: {}", fault.message);
         }
     }
@@ -165,7 +172,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "(a/b)?[(a-c=,\" )1^\\[]{0,24}|.{0,24}") {
-            let _ = parse(&text);
+            let _ = parse(&text, &slots());
         }
     }
 }

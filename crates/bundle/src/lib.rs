@@ -25,6 +25,7 @@ mod starter;
 mod terms;
 mod text;
 mod toml;
+mod trackers;
 mod tree;
 pub mod values;
 mod yaml;

@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct Places {
     pub(crate) people: Option<Doc>,
     pub(crate) agents: Option<Doc>,
+    pub(crate) trackers: Option<Doc>,
     pub(crate) manifests: BTreeMap<ServerName, Doc>,
     pub(crate) definitions: BTreeMap<ServerName, Doc>,
     pub(crate) policies: BTreeMap<String, Source>,
@@ -71,6 +72,7 @@ impl Places {
             Place::Bundle => (None, &[]),
             Place::People { pointer } => (self.people.as_ref(), pointer),
             Place::Agents { pointer } => (self.agents.as_ref(), pointer),
+            Place::Trackers { pointer } => (self.trackers.as_ref(), pointer),
             Place::Manifest { server, pointer } => (self.manifests.get(server), pointer),
             Place::Definitions { server } => (self.definitions.get(server), &[]),
             Place::Mandate { template, pointer } => (self.mandates.get(template), pointer),

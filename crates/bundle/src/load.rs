@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot};
-use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms};
+use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker};
 
 use crate::{
     archive::{Files, Role},
@@ -19,7 +19,7 @@ use crate::{
     link::{self, Places},
     manifest,
     report::{Diagnostic, Report, Severity, Source},
-    terms,
+    terms, trackers,
     tree::short,
 };
 
@@ -135,10 +135,10 @@ impl Loader {
         let agents = self.agents();
         let manifests = self.manifests();
         let policies = self.policies();
+        let trackers = self.trackers();
         // Judging the rest against files that are at fault would tell faults that are none.
         let sound = self.report.weight() == before;
         let config = self.config(&manifests, sound);
-        self.trackers();
         self.tests();
         let drafts = self.mandates();
         if policies.is_empty() && !drafts.is_empty() {
@@ -158,6 +158,7 @@ impl Loader {
             observe: observe.map(|(name, _)| name.clone()).collect(),
             manifests,
             policies,
+            trackers,
         };
         let snapshot = link::snapshot(parts, &self.places, &mut self.report)?;
         let templates = self.compile(&snapshot, drafts);
@@ -227,12 +228,14 @@ impl Loader {
         config
     }
 
-    fn trackers(&mut self) {
-        let Some((doc, TrackersFile(trackers))) = self.single(Role::Trackers) else { return };
-        for name in trackers.keys() {
-            let message = format!("not supported yet: the tracker {name:?}");
-            doc.error_at_key(&mut self.report, &[name], message, "take it out");
-        }
+    fn trackers(&mut self) -> Vec<Tracker> {
+        let Some((doc, TrackersFile(entries))) = self.single(Role::Trackers) else { return Vec::new() };
+        let trackers = entries
+            .iter()
+            .filter_map(|(name, entry)| trackers::tracker(&doc, name, entry, &mut self.report))
+            .collect();
+        self.places.trackers = Some(doc);
+        trackers
     }
 
     fn tests(&mut self) {

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    ArgumentRule, EffectSet, Manifest, Path, Tool, ToolName, path::Segment, tool::ResourceRule,
+    ArgumentRule, EffectSet, FieldRule, Manifest, RecordKey, RecordType, Tool, ToolName, path::Segment,
+    tool::ResourceRule,
 };
 
 use crate::{
     definitions::{Definition, Definitions},
     doc::{Doc, without_error},
-    files::manifest::{EmptyValue, FieldEntry, ManifestFile, RecordEntry, ToolEntry, WriterRule},
+    files::manifest::{EmptyValue, FieldEntry, ManifestFile, RecordEntry, ToolEntry, WriterEntry},
     read::nearest,
     report::Report,
     tree::short,
@@ -25,10 +26,12 @@ pub(crate) fn manifest(
     report: &mut Report,
 ) -> Option<Manifest> {
     let mut tools = BTreeMap::new();
+    let mut records = BTreeMap::new();
     let sound = without_error(report, |report| {
         pin(doc, file, definitions, report);
-        for (name, record) in &file.records {
-            check_record(doc, name, record, report);
+        for (name, entry) in &file.records {
+            check_record(doc, name, entry, report);
+            records.insert(name.clone(), record(entry));
         }
         let unlisted: Vec<&str> =
             definitions.tools.keys().map(String::as_str).filter(|name| !is_listed(file, name)).collect();
@@ -54,6 +57,7 @@ pub(crate) fn manifest(
     });
     sound.then(|| Manifest {
         server: file.server.clone(),
+        records,
         tools,
         instructions: definitions.instructions.clone(),
         launch: file.launch,
@@ -108,6 +112,28 @@ fn tool(name: &ToolName, entry: &ToolEntry, definition: &Definition) -> Tool {
             })
             .collect(),
         failure: entry.failure,
+        returns: entry.returns.iter().map(|(path, record)| (path.clone(), record.clone())).collect(),
+        text: entry.text,
+        outputs: entry.outputs.iter().map(|(path, field)| (path.clone(), rule(field))).collect(),
+    }
+}
+
+fn rule(entry: &FieldEntry) -> FieldRule {
+    FieldRule {
+        kind: entry.kind,
+        writer: entry.writer.clone().map(|WriterEntry(rule)| rule).unwrap_or_default(),
+        labels: entry.labels.iter().cloned().collect(),
+    }
+}
+
+fn record(entry: &RecordEntry) -> RecordType {
+    RecordType {
+        key: entry.key.as_deref().map(|key| match key {
+            "@keys" => RecordKey::Name,
+            field => RecordKey::Field(field.to_owned()),
+        }),
+        labels: entry.labels.iter().cloned().collect(),
+        fields: entry.fields.iter().map(|(path, field)| (path.clone(), rule(field))).collect(),
     }
 }
 
@@ -173,13 +199,6 @@ fn check_record(doc: &Doc, name: &str, record: &RecordEntry, report: &mut Report
 
 fn check_field(doc: &Doc, pointer: &[&str], field: &FieldEntry, report: &mut Report) {
     check_labels(doc, &[pointer, &["labels"]].concat(), &field.labels, report);
-    let Some(WriterRule::Depends { when, .. }) = &field.writer else { return };
-    for (selector, _) in when {
-        if let Err(message) = check_selector(selector) {
-            let pointer = [pointer, &["writer", selector]].concat();
-            doc.error_at_key(report, &pointer, message, "write it as [field=value], with `=`, `^=` or `~=`");
-        }
-    }
 }
 
 fn check_labels(doc: &Doc, pointer: &[&str], labels: &[String], report: &mut Report) {
@@ -195,49 +214,4 @@ fn is_word(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-}
-
-/// Shape only: `[path=value, path^=value, path~=value]`, values with commas or brackets in quotes.
-fn check_selector(text: &str) -> Result<(), String> {
-    let Some(mut rest) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) else {
-        return Err(format!("{:?} does not stand in brackets", short(text)));
-    };
-    loop {
-        let Some((path, after)) = rest.split_once('=') else {
-            return Err(format!("{:?} compares nothing", short(rest)));
-        };
-        let path = path.trim().trim_end_matches(['^', '~']).trim();
-        if path.is_empty() || path != "." && path.parse::<Path>().is_err() {
-            return Err(format!("{:?} is no field", short(path)));
-        }
-        let after = after.trim_start();
-        let (value, tail) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or("a quote is not closed")?,
-            None => after.split_at(after.find(',').unwrap_or(after.len())),
-        };
-        if value.trim().is_empty() && !after.starts_with('"') {
-            return Err(format!("{path} is compared with nothing"));
-        }
-        let tail = tail.trim_start();
-        match tail.strip_prefix(',') {
-            Some(more) => rest = more,
-            None if tail.is_empty() => return Ok(()),
-            None => return Err(format!("{:?} follows a value", short(tail))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors_are_comparisons_in_brackets() {
-        for good in ["[sender=$self]", "[a=b, c^=d,e~=f g]", "[name=\"a, b]\"]", "[.=x]", "[a/b=1]"] {
-            assert_eq!(check_selector(good), Ok(()), "{good}");
-        }
-        for bad in ["sender=$self", "[sender]", "[=x]", "[a=]", "[a=\"x]", "[a=\"x\"y]", "[a=b,]", "[]"] {
-            assert!(check_selector(bad).is_err(), "{bad} was taken");
-        }
-    }
 }

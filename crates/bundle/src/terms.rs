@@ -1,9 +1,11 @@
 //! A mandate's document into terms.
 //!
-//! What this version does not enforce yet is refused here with its name and its place. Ignoring a `from` would grant more than its author wrote.
+//! What this version does not enforce yet is refused here with its name and its place. Ignoring a field would grant more than its author wrote.
+
+use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Path, Terms,
+    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Otherwise, Path, Provenance, Source, Terms,
     mandate::{Asked, Lifetime, TextTemplate},
     time::parse_duration,
 };
@@ -59,7 +61,7 @@ pub fn terms_from_document(document: &Json) -> Result<Terms, Report> {
 pub(crate) fn read_terms(doc: &mut Doc, report: &mut Report) -> Option<Terms> {
     let mut terms = None;
     let sound = without_error(report, |report| {
-        terms = doc.read::<MandateFile>(report).and_then(|file| Reader { doc, report }.terms(file));
+        terms = doc.read::<MandateFile>(report).and_then(|file| Reader { doc, report, slots: BTreeMap::new() }.terms(file));
     });
     terms.filter(|_| sound)
 }
@@ -67,6 +69,8 @@ pub(crate) fn read_terms(doc: &mut Doc, report: &mut Report) -> Option<Terms> {
 struct Reader<'a> {
     doc: &'a Doc,
     report: &'a mut Report,
+    /// The values of slots, for what refers to them.
+    slots: BTreeMap<String, Json>,
 }
 
 /// A pointer one step longer.
@@ -92,9 +96,13 @@ impl Reader<'_> {
                 "say in a line what the task is for",
             );
         }
-        if !file.quoted.is_empty() {
-            let cure = "leave what others wrote out of the request, and `quoted` empty";
-            self.not_supported_yet(&below(&[], &["quoted"]), "`quoted` parts of the request", cure);
+        let words = file.request.as_deref().unwrap_or_default();
+        for (at, span) in file.quoted.iter().enumerate() {
+            if span.trim().is_empty() || !words.contains(span.as_str()) {
+                let pointer = below(&[], &["quoted", &at.to_string()]);
+                let message = "the span does not stand in the request as it is written here";
+                self.error(&pointer, message, "copy it from the request, character by character");
+            }
         }
         if file.grants.is_empty() {
             self.doc.warn(
@@ -106,6 +114,9 @@ impl Reader<'_> {
         }
         let lifetime = self.lifetime(&file);
         let limits = self.limits(&[], file.limits);
+        let slots: BTreeMap<String, Json> =
+            file.slots.into_iter().map(|(name, Value(value))| (name, value)).collect();
+        self.slots = slots;
         let grants: Vec<Option<Grant>> =
             file.grants.into_iter().enumerate().map(|(at, grant)| self.grant(at, grant)).collect();
         Some(Terms {
@@ -117,7 +128,8 @@ impl Reader<'_> {
             agent: file.agent,
             purpose: file.purpose,
             request: file.request,
-            slots: file.slots.into_iter().map(|(name, Value(value))| (name, value)).collect(),
+            quoted: file.quoted,
+            slots: std::mem::take(&mut self.slots),
             lifetime: lifetime?,
             depth: file.delegation.depth,
             limits,
@@ -182,7 +194,7 @@ impl Reader<'_> {
         };
         let mut after = Vec::new();
         for (nth, text) in entry.after.iter().enumerate() {
-            match earlier::parse(text) {
+            match earlier::parse(text, &self.slots) {
                 Ok(call) => after.push(call),
                 Err(cause) => {
                     self.error(&below(&here, &["after", &nth.to_string()]), cause.message, cause.cure);
@@ -317,7 +329,7 @@ impl Reader<'_> {
             self.doc.tell(self.report, Severity::Error, fault.span, fault.message, fault.cure);
         }
         let entry = entry?;
-        self.sources(here, &entry);
+        let provenance = self.provenance(here, &entry);
         let template = self.template(here, entry.template.as_deref(), &others);
         let mentions_slots =
             |value: &Option<Value>| value.as_ref().and_then(|v| v.0.as_str()).is_some_and(is_reference);
@@ -345,24 +357,12 @@ impl Reader<'_> {
             ignore_case: entry.ignore_case,
             required: entry.required,
             template,
+            provenance,
         })
     }
 
-    /// Sources are traced by a later version.
-    fn sources(&mut self, here: &[String], entry: &BoundsEntry) {
-        let given = [
-            ("from", entry.from.is_some()),
-            ("also_from", entry.also_from.is_some()),
-            ("otherwise", entry.otherwise.is_some()),
-        ];
-        for (field, _) in given.iter().filter(|(_, given)| *given) {
-            let what = format!("`{field}`: where a value comes from is not traced");
-            self.not_supported_yet(
-                &below(here, &[field]),
-                &what,
-                "bound the value itself, with `equals`, `in` or `within`",
-            );
-        }
+    /// Where a value must come from.
+    fn provenance(&mut self, here: &[String], entry: &BoundsEntry) -> Provenance {
         if entry.one_of.as_ref().is_some_and(Vec::is_empty) {
             self.error(
                 &below(here, &["in"]),
@@ -370,6 +370,75 @@ impl Reader<'_> {
                 "name at least one value, or write `absent: true`",
             );
         }
+        Provenance {
+            from: self.sources(&below(here, &["from"]), entry.from.as_deref()),
+            also_from: self.sources(&below(here, &["also_from"]), entry.also_from.as_deref()),
+            otherwise: entry.otherwise.as_ref().and_then(|file| self.otherwise(here, &file.0.0)),
+        }
+    }
+
+    fn sources(&mut self, here: &[String], texts: Option<&[String]>) -> Option<Vec<Source>> {
+        let texts = texts?;
+        if texts.is_empty() {
+            self.error(here, "an empty list admits no value", "name at least one source, or leave it out");
+        }
+        let mut sources = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            let pointer = below(here, &[&at.to_string()]);
+            match text.parse::<Source>() {
+                Ok(source) => sources.push(source),
+                Err(cause) => {
+                    let (what, cure) = read::split_cure(&cause.to_string());
+                    self.error(&pointer, what, cure.unwrap_or_default());
+                }
+            }
+        }
+        Some(sources)
+    }
+
+    /// One word for all cases, or a word for some; the others keep their defaults.
+    fn otherwise(&mut self, here: &[String], value: &Json) -> Option<Otherwise> {
+        let pointer = below(here, &["otherwise"]);
+        let word = |value: &Json| match value.as_str() {
+            Some("pass") => Some(Answer::Pass),
+            Some("ask") => Some(Answer::Ask),
+            Some("deny") => Some(Answer::Deny),
+            _ => None,
+        };
+        let words = "write pass, ask or deny, or one of them under untrusted, elsewhere and computed";
+        let Some(cases) = value.as_object() else {
+            let Some(all) = word(value) else {
+                self.error(&pointer, format!("{value} is no answer"), words);
+                return None;
+            };
+            return Some(Otherwise { untrusted: all, elsewhere: all, computed: all });
+        };
+        let mut otherwise = Otherwise::default();
+        for (name, value) in cases {
+            let at = below(&pointer, &[name]);
+            let case = match name.as_str() {
+                "untrusted" => &mut otherwise.untrusted,
+                "elsewhere" => &mut otherwise.elsewhere,
+                "computed" => &mut otherwise.computed,
+                _ => {
+                    self.error(&at, format!("{:?} is no case", short(name)), words);
+                    return None;
+                }
+            };
+            match word(value) {
+                Some(answer) => *case = answer,
+                None => {
+                    self.error(&at, format!("{value} is no answer"), words);
+                    return None;
+                }
+            }
+        }
+        if otherwise.untrusted < otherwise.elsewhere.max(otherwise.computed) {
+            let message = "`untrusted` is laxer than another case: a value that only strangers wrote would be let through more easily";
+            self.error(&pointer, message, "make `untrusted` as strict as the strictest of the others");
+            return None;
+        }
+        Some(otherwise)
     }
 
     fn template(&mut self, here: &[String], text: Option<&str>, others: &[Entry]) -> Option<TextTemplate> {
@@ -390,7 +459,7 @@ impl Reader<'_> {
             let message = format!("the hole {{{name}}} has the name of a bound");
             self.error(&below(here, &["template"]), message, "give the hole another name");
         }
-        let mut holes = std::collections::BTreeMap::new();
+        let mut holes = BTreeMap::new();
         for other in others {
             if !names.contains(&other.key.as_str()) {
                 let message =

@@ -199,7 +199,7 @@ fn every_fault_is_told_in_its_line() {
             "tools/bank.yaml",
             "writer: self }, name",
             "writer: { \"[x]\": self, else: anyone } }, name",
-            "tools/bank.yaml:5:66: \"[x]\" is no condition",
+            "tools/bank.yaml:5:66: \"x\" compares nothing",
         ),
         (
             "tools/bank.yaml",
@@ -211,7 +211,7 @@ fn every_fault_is_told_in_its_line() {
             "tools/bank.yaml",
             "writer: self }, name",
             "writer: { \"[x=]\": self, else: anyone } }, name",
-            "tools/bank.yaml:5:66: x is compared with nothing",
+            "tools/bank.yaml:5:66: a comparison without a value",
         ),
         (
             "tools/bank.yaml",
@@ -503,20 +503,6 @@ fn every_fault_is_told_in_its_line() {
 #[test]
 fn what_is_not_supported_yet_is_refused_and_never_ignored() {
     for (right, wrong, expected) in [
-        (
-            "expires_in: 30m",
-            "expires_in: 30m\nquoted: [\"a pasted mail\"]",
-            "6:1: not supported yet: `quoted`",
-        ),
-        ("in: [DE1, DE2]", "in: [DE1], from: [request]", "13:31: not supported yet: `from`"),
-        ("in: [DE1, DE2]", "in: [DE1], also_from: [self]", "13:31: not supported yet: `also_from`"),
-        ("in: [DE1, DE2]", "in: [DE1], otherwise: ask", "13:31: not supported yet: `otherwise`"),
-        (
-            "in: [DE1, DE2]",
-            "in: [DE1], otherwise: { untrusted: deny }",
-            "13:31: not supported yet: `otherwise`",
-        ),
-        ("n: { matches", "n: { from: [request], matches", "15:48: not supported yet: `from`"),
         ("tool: bank/send_money", "prompt: bank/pay", "11:5: not supported yet: grants of a `prompt`"),
         ("tool: bank/send_money", "resource: bank/pay", "11:5: not supported yet: grants of a `resource`"),
         (
@@ -525,7 +511,6 @@ fn what_is_not_supported_yet_is_refused_and_never_ignored() {
             "11:5: not supported yet: grants of a `completion`",
         ),
         ("tool: bank/send_money", "task: bank/pay", "11:5: not supported yet: grants of a `task`"),
-        ("bank/list_payees\"]", "bank/list_payees(x=$slot.v)\"]", "17:13: not supported yet: $slot.v"),
     ] {
         let found = errors(with("mandates/pay.yaml", right, wrong));
         let expected = format!("mandates/pay.yaml:{expected}");
@@ -534,12 +519,52 @@ fn what_is_not_supported_yet_is_refused_and_never_ignored() {
             "wanted {expected}\nfound {found:#?}"
         );
     }
-    let trackers = "failed_reads: { count: true, effects: [read], outcome: error, window: 10m, per: task }\n";
-    assert_eq!(
-        errors(and(base(), "trackers.yaml", trackers)),
-        ["trackers.yaml:1:1: not supported yet: the tracker \"failed_reads\""]
-    );
-    assert_eq!(errors(and(base(), "trackers.yaml", "{}")), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_wrong_with_sources_and_trackers_is_told_in_its_place() {
+    for (right, wrong, expected) in [
+        ("expires_in: 30m", "expires_in: 30m\nquoted: [\"a pasted mail\"]", "6:10: the span does not stand"),
+        ("in: [DE1, DE2]", "from: [requests]", "13:27: \"requests\" is no source"),
+        ("in: [DE1, DE2]", "from: []", "13:20: an empty list"),
+        ("in: [DE1, DE2]", "from: [any], also_from: [\"slot:x\"]", "13:45: there is no slot"),
+        ("in: [DE1, DE2]", "from: [self], otherwise: perhaps", "13:45: \"perhaps\" is no answer"),
+        ("in: [DE1, DE2]", "from: [self], otherwise: { strange: ask }", "13:56: \"strange\" is no case"),
+        ("in: [DE1, DE2]", "from: [self], otherwise: { untrusted: pass }", "13:34: `untrusted` is laxer"),
+        ("in: [DE1, DE2]", "from: [\"record:Nothing#x\"]", "13:27: no manifest describes records"),
+        ("n: { matches", "n: { from: [nowhere], matches", "15:55: \"nowhere\" is no source"),
+        ("bank/list_payees\"]", "bank/list_payees(x=$slot.v)\"]", "17:13: there is no slot"),
+    ] {
+        let found = errors(with("mandates/pay.yaml", right, wrong));
+        let expected = format!("mandates/pay.yaml:{expected}");
+        assert!(
+            found.iter().any(|error| error.starts_with(&expected)),
+            "wanted {expected}\nfound {found:#?}"
+        );
+    }
+    for (trackers, expected) in [
+        ("{}", None),
+        ("failed_reads: { count: true, effects: [read], outcome: error, window: 10m, per: task }", None),
+        ("paid: { sum: arguments.amount, tools: [bank/send_money], window: 24h, per: person }", None),
+        ("1x: { count: true, window: 1h, per: task }", Some("1:1: \"1x\" is no name of a tracker")),
+        ("x: { window: 1h, per: task }", Some("1:4: the tracker x does not say what it counts")),
+        ("x: { count: true, sum: arguments.a, window: 1h, per: task }", Some("1:4: the tracker x does not say")),
+        ("x: { sum: amount, window: 1h, per: task }", Some("1:11: \"amount\" is no argument")),
+        ("x: { count: true, window: 1s, per: task }", Some("1:27: \"1s\" is no window")),
+        ("x: { count: true, window: soon, per: task }", Some("1:27: ")),
+        ("x: { count: true, tools: [], window: 1h, per: task }", Some("1:26: `tools` is empty")),
+        ("x: { count: true, tools: [bank/nothing], window: 1h, per: task }", Some("1:26: bank/nothing is not a known tool")),
+        ("x: { sum: arguments.nothing, window: 1h, per: task }", Some("1:11: nothing is an argument of no tool")),
+    ] {
+        let found = errors(and(base(), "trackers.yaml", trackers));
+        match expected {
+            None => assert_eq!(found, Vec::<String>::new(), "{trackers}"),
+            Some(expected) => {
+                let expected = format!("trackers.yaml:{expected}");
+                assert!(found.iter().any(|error| error.starts_with(&expected)), "{trackers}\nfound {found:#?}");
+            }
+        }
+    }
 }
 
 #[test]

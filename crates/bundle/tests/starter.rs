@@ -13,7 +13,7 @@ use std::sync::Arc;
 use warrantor_bundle::{Loaded, STARTER_MANDATE, STARTER_SERVER, load_files, starter};
 use warrantor_decide::{Decision, Facts, Hop, TaskState, decide};
 use warrantor_model::{
-    Call, Decimal, Definition, Digest, EffectSet, Evidence, Json, Mandate, MandateId, Standing, TaskId,
+    Call, Decimal, Definition, Digest, Evidence, Json, Mandate, MandateId, Standing, TaskId,
     Timestamp,
 };
 
@@ -42,14 +42,8 @@ fn decided(loaded: &Loaded, tool: &str, arguments: &str) -> Vec<String> {
         definition: Definition::AsPinned,
         enforcement_point: "test".to_owned(),
     };
-    let mut task = TaskState {
-        chain: vec![hop],
-        calls: 0,
-        effects: EffectSet::EMPTY,
-        counters: Default::default(),
-        members: Default::default(),
-    };
-    let wanted = loaded.snapshot.wanted(&task.chain, &call);
+    let mut task = TaskState::begun(vec![hop], now);
+    let wanted = loaded.snapshot.wanted(&task.chain, &call, now);
     task.counters = wanted.counters.into_iter().map(|counter| (counter, Decimal::ZERO)).collect();
     let facts = Facts { standing: Standing::default(), last_record_at: now };
     match decide(&loaded.snapshot, &task, &facts, &call, now) {

@@ -338,10 +338,20 @@ impl<S: Store> Desk<'_, S> {
         commit.expect.push((mandate_key.clone(), Expect::Absent));
         commit.puts.push((mandate_key, serde_json::to_vec(stored)?));
         let body_key = keys::body_key(&stored.person)?;
-        if self.entry(&body_key).await?.is_none() {
-            let key = SealKey::generate(self.randomness)?;
-            commit.expect.push((body_key.clone(), Expect::Absent));
-            commit.puts.push((body_key, self.seal.wrap(self.randomness, stored.person.as_str(), &key)?));
+        let person_key = match self.entry(&body_key).await? {
+            Some((_, wrapped)) => self.seal.unwrap_key(stored.person.as_str(), &wrapped)?,
+            None => {
+                let key = SealKey::generate(self.randomness)?;
+                commit.expect.push((body_key.clone(), Expect::Absent));
+                commit.puts.push((body_key, self.seal.wrap(self.randomness, stored.person.as_str(), &key)?));
+                key
+            }
+        };
+        if stored.parent.is_none() {
+            let task_key = keys::task_key(&stored.task)?;
+            let wrapped = person_key.wrap(self.randomness, stored.task.as_str(), &SealKey::generate(self.randomness)?)?;
+            commit.expect.push((task_key.clone(), Expect::Absent));
+            commit.puts.push((task_key, wrapped));
         }
         Ok(commit)
     }

@@ -16,6 +16,7 @@ use warrantor_control::{
     keeper::{KeepError, Keeper, Kept, QUIET},
     keys::{KeyDirectory, KeyError},
 };
+use warrantor_decide::Output;
 use warrantor_engine::{Answer, bodies::SealKey, keys};
 use warrantor_ledger::{
     KeyName, UnverifiedCheckpoint,
@@ -398,7 +399,10 @@ async fn a_decision_is_explained_with_its_body_as_far_as_the_keys_open_it() {
     let Answer::Permitted(permit) = engine.authorize(&call).await else { panic!("not permitted") };
     let id = permit.decision().to_string();
     let receipt = engine.release(permit).unwrap().spend();
-    engine.outcome(&receipt, Outcome::Succeeded, br#"{"paid":true}"#, Duration::from_millis(2)).await;
+    engine
+        .take_in(&receipt, Outcome::Succeeded, br#"{"paid":true}"#, &Output::default(), Duration::from_millis(2))
+        .await
+        .unwrap();
     let seal = World::<MemoryStore>::seal();
     let explained = explain(&*world.store, Some(&seal), &id).await.unwrap();
     let Body::Shown { content } = &explained.body else { panic!("{:?}", explained.body) };

@@ -9,7 +9,13 @@ use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
 use warrantor_model::{Bounds, Decimal, Json, Kind};
 
-use crate::kind::{Ordered, canonical, comparable, host_of, path_within, same_comparable};
+use crate::{
+    kind::{Ordered, canonical, comparable, host_of, path_within, same_comparable},
+    trace::Sourced,
+};
+
+/// Judges where the text in a hole comes from, by the hole's bounds.
+pub(crate) type HoleSource<'a> = &'a dyn Fn(&Compiled, &Json) -> Sourced;
 
 /// Most bytes a compiled regular expression may take.
 const REGEX_BYTES: usize = 1 << 20;
@@ -150,20 +156,39 @@ impl Compiled {
             || self.bounds.one_of.iter().flatten().any(|listed| listed.same(value))
     }
 
-    /// Judges one leaf: a scalar, an empty container, or a `null` that is not absent.
+    /// Whether the bounds say where the value comes from: by sources, or by a template each of whose holes says so or names its values.
+    pub(crate) fn states_sources(&self) -> bool {
+        let holes = |template: &CompiledTemplate| {
+            template.holes.values().all(|hole| hole.states_sources() || hole.names_values())
+        };
+        self.bounds.provenance.is_stated() || self.template.as_ref().is_some_and(holes)
+    }
+
+    /// Judges one leaf by its bounds alone.
     pub(crate) fn judge(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+        self.judge_with(value, kind, &|_, _| Sourced::Pass).map(drop)
+    }
+
+    /// Judges one leaf: a scalar, an empty container, or a `null` that is not absent. Tells where what fills the holes of a template comes
+    /// from, by the best way to read it.
+    pub(crate) fn judge_with(
+        &self,
+        value: &Json,
+        kind: Option<Kind>,
+        source: HoleSource<'_>,
+    ) -> Result<Sourced, Violation> {
         if matches!(value, Json::Null | Json::Array(_) | Json::Object(_)) {
             self.judge_container(value)?;
             self.judge_values(value, kind)?;
             let scalar = self.bounds.min.is_some() || self.bounds.max.is_some() || self.judges_text();
-            return if scalar { must("be a single value") } else { Ok(()) };
+            return if scalar { must("be a single value") } else { Ok(Sourced::Pass) };
         }
         if self.bounds.absent && !value.is_empty_value() {
             return must("be absent or empty");
         }
         self.judge_values(value, kind)?;
         self.judge_order(value, kind)?;
-        self.judge_text(value, kind)
+        self.judge_text(value, kind, source)
     }
 
     fn judge_values(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
@@ -237,9 +262,9 @@ impl Compiled {
             || self.template.is_some()
     }
 
-    fn judge_text(&self, value: &Json, kind: Option<Kind>) -> Result<(), Violation> {
+    fn judge_text(&self, value: &Json, kind: Option<Kind>, source: HoleSource<'_>) -> Result<Sourced, Violation> {
         if !self.judges_text() {
-            return Ok(());
+            return Ok(Sourced::Pass);
         }
         let b = &self.bounds;
         let Json::String(text) = value else {
@@ -266,9 +291,10 @@ impl Compiled {
             return must(format!("match {pattern:?}"));
         }
         self.judge_places(text, kind)?;
-        match &self.template {
-            Some(template) if !template.fits(text) => must(format!("read {:?}", template.text)),
-            _ => Ok(()),
+        let Some(template) = &self.template else { return Ok(Sourced::Pass) };
+        match template.best(text, source) {
+            Some(sourced) => Ok(sourced),
+            None => must(format!("read {:?}", template.text)),
         }
     }
 
@@ -424,54 +450,72 @@ fn compile_template(
 }
 
 impl CompiledTemplate {
-    /// Whether some split of the text satisfies every hole. A hole that stands twice must hold the same text.
-    fn fits(&self, text: &str) -> bool {
-        let mut budget = MAX_TEMPLATE_BYTES;
-        self.fits_from(&self.parts, text, &mut BTreeMap::new(), &mut budget)
+    /// The best that a split of the text comes to which satisfies every hole; none when no split does. A hole that stands twice must hold the
+    /// same text.
+    fn best(&self, text: &str, source: HoleSource<'_>) -> Option<Sourced> {
+        let mut fitting = Fitting { template: self, source, budget: MAX_TEMPLATE_BYTES, best: None };
+        fitting.from(&self.parts, text, &mut BTreeMap::new(), Sourced::Pass);
+        fitting.best
     }
+}
 
-    fn fits_from<'t>(
-        &'t self,
-        parts: &'t [Part],
-        text: &'t str,
-        filled: &mut BTreeMap<&'t str, &'t str>,
-        budget: &mut usize,
-    ) -> bool {
-        let Some((part, rest)) = parts.split_first() else { return text.is_empty() };
+/// Splits of one text being tried.
+struct Fitting<'t> {
+    template: &'t CompiledTemplate,
+    source: HoleSource<'t>,
+    budget: usize,
+    best: Option<Sourced>,
+}
+
+impl<'t> Fitting<'t> {
+    /// Tries what is left. `so_far` is the worst of the holes filled before.
+    fn from(&mut self, parts: &'t [Part], text: &'t str, filled: &mut BTreeMap<&'t str, &'t str>, so_far: Sourced) {
+        if self.best.as_ref().is_some_and(|best| best.rank() <= so_far.rank()) {
+            return;
+        }
+        let Some((part, rest)) = parts.split_first() else {
+            if text.is_empty() {
+                self.best = Some(so_far);
+            }
+            return;
+        };
         match part {
-            Part::Text(literal) => text
-                .strip_prefix(literal.as_str())
-                .is_some_and(|text| self.fits_from(rest, text, filled, budget)),
+            Part::Text(literal) => {
+                if let Some(text) = text.strip_prefix(literal.as_str()) {
+                    self.from(rest, text, filled, so_far);
+                }
+            }
             Part::Hole(name) => {
                 if let Some(known) = filled.get(name.as_str()).copied() {
-                    return text
-                        .strip_prefix(known)
-                        .is_some_and(|text| self.fits_from(rest, text, filled, budget));
+                    if let Some(text) = text.strip_prefix(known) {
+                        self.from(rest, text, filled, so_far);
+                    }
+                    return;
                 }
-                if !spend(budget, text.len()) {
-                    return false;
+                if !spend(&mut self.budget, text.len()) {
+                    return;
                 }
                 for end in ends(rest, text) {
-                    let Some((hole, tail)) = text.split_at_checked(end) else { return false };
-                    if !spend(budget, hole.len()) {
-                        return false;
+                    let Some((hole, tail)) = text.split_at_checked(end) else { return };
+                    if !spend(&mut self.budget, hole.len()) {
+                        return;
                     }
-                    let value = Json::String(hole.to_owned());
-                    let within = self.holes.get(name).is_some_and(|bounds| {
-                        bounds.judge(&value, None).is_ok()
-                            || number_hole(hole).is_some_and(|n| bounds.judge(&n, None).is_ok())
-                    });
-                    if within {
-                        filled.insert(name.as_str(), hole);
-                        if self.fits_from(rest, tail, filled, budget) {
-                            return true;
-                        }
-                        filled.remove(name.as_str());
-                    }
+                    let Some(sourced) = self.hole(name, hole) else { continue };
+                    let worst = if sourced.rank() > so_far.rank() { sourced } else { so_far.clone() };
+                    filled.insert(name.as_str(), hole);
+                    self.from(rest, tail, filled, worst);
+                    filled.remove(name.as_str());
                 }
-                false
             }
         }
+    }
+
+    /// The better of reading what fills a hole as text and as a number; none when it is within the bounds as neither.
+    fn hole(&self, name: &str, text: &str) -> Option<Sourced> {
+        let bounds = self.template.holes.get(name)?;
+        let readings = [Some(Json::String(text.to_owned())), number_hole(text)];
+        let judged = readings.into_iter().flatten().filter(|value| bounds.judge(value, None).is_ok());
+        judged.map(|value| (self.source)(bounds, &value)).min_by_key(Sourced::rank)
     }
 }
 

@@ -1,21 +1,25 @@
 //! The decision: all layers, all reasons, one answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
     Call, Decimal, Effect, EffectSet, Evidence, Finding, Json, MandateKind, PersonId, Question, ReasonCode,
-    Refusal, Subject, Timestamp,
+    Refusal, Source, Subject, Timestamp,
     path::{self, Coverage},
     record::PolicyRecord,
+    tracker::Tracked,
 };
 
 use crate::{
-    accountability, grants, kind,
+    accountability, grants, kind, places,
     policy::{self, Circumstances, Evaluation, Principal},
+    shape,
     snapshot::{Snapshot, ToolFacts},
     task::{Charge, Facts, Hop, TaskState, after_marker},
     terms, tools,
+    trace::Tracer,
+    tracking::{self, Tracking},
 };
 
 /// Effects that observe mode never lets through: their harm is done before anybody has looked at what was observed.
@@ -58,6 +62,12 @@ pub struct Grounds {
     pub limits: Vec<(Charge, Decimal)>,
     /// What observe mode lifted: what would have been said.
     pub observed: Vec<Finding>,
+    /// Where the values of arguments were found, by argument: names of the published vocabulary.
+    pub sources: BTreeMap<String, BTreeSet<String>>,
+    /// The same with places and values, for the operator.
+    pub told_sources: BTreeMap<String, String>,
+    /// What trackers stood at that policies could look at.
+    pub tracked: Vec<(String, Decimal)>,
 }
 
 /// A pass that has not been committed. Only [`decide`] makes one.
@@ -67,6 +77,8 @@ pub struct Draft {
     charges: Vec<Charge>,
     uses: BTreeSet<Subject>,
     markers: BTreeSet<String>,
+    echoes: BTreeSet<String>,
+    tracking: Vec<Tracking>,
 }
 
 impl Draft {
@@ -88,6 +100,18 @@ impl Draft {
         &self.uses
     }
 
+    /// What is remembered of the values that the call puts somewhere, for all later tasks of the person.
+    #[must_use]
+    pub fn echoes(&self) -> &BTreeSet<String> {
+        &self.echoes
+    }
+
+    /// What trackers count once the call has ended.
+    #[must_use]
+    pub fn tracking(&self) -> &[Tracking] {
+        &self.tracking
+    }
+
     /// What is marked once the call has succeeded, for grants that wait for it.
     #[must_use]
     pub fn markers(&self) -> &BTreeSet<String> {
@@ -106,15 +130,104 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     let accountability = accountability::judge(snapshot, task, facts, call, now);
     obstacles.hard.extend(accountability.findings);
     obstacles.hard.extend(tools::judge(snapshot, call));
-    let mut charges = Vec::new();
-    let mut markers = BTreeSet::new();
+    let mut passing = Passing { uses: accountability.uses, ..Passing::default() };
     if let Some(tool) = snapshot.facts(&call.tool) {
+        let tracer = Tracer::new(snapshot, task);
         grounds.effects = snapshot.effects(&tool.tool, &call.arguments);
-        charges = mandates(snapshot, tool, task, call, &mut obstacles, &mut grounds);
+        passing.charges = mandates(&tracer, tool, call, &mut obstacles, &mut grounds);
+        sources(&tracer, tool, call, &mut grounds);
+        passing.tracking = trackers(snapshot, task, call, &mut passing.charges, &mut obstacles, &mut grounds);
         policies(snapshot, tool, task, call, now, &mut obstacles, &mut grounds);
-        markers = success_markers(task, call);
+        passing.markers = success_markers(task, call);
+        if obstacles.is_clear() && !grounds.effects.is_pure_read() {
+            passing.echoes = tracer.echoes(&call.arguments);
+        }
     }
-    obstacles.into_decision(grounds, charges, accountability.uses, markers)
+    obstacles.into_decision(grounds, passing)
+}
+
+/// What a pass brings with it.
+#[derive(Default)]
+struct Passing {
+    charges: Vec<Charge>,
+    uses: BTreeSet<Subject>,
+    markers: BTreeSet<String>,
+    echoes: BTreeSet<String>,
+    tracking: Vec<Tracking>,
+}
+
+/// Where the values of sensitive and named arguments were found; of all, where a policy could ask.
+fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Grounds) {
+    let Some(last) = tracer.task.chain.last() else { return };
+    let asked_for = tracer.snapshot.policies().names_attribute(&call.tool, "sources");
+    let effects = grounds.effects;
+    let grants: Vec<_> = tracer
+        .task
+        .chain
+        .iter()
+        .flat_map(|hop| hop.terms.grants())
+        .filter(|grant| grant.matches(&call.tool, effects))
+        .collect();
+    let mut found = 0usize;
+    path::walk(&call.arguments, &mut Vec::new(), &mut |location, value| {
+        let scalar = !matches!(value, Json::Null | Json::Array(_) | Json::Object(_));
+        if location.is_empty() || !scalar || found >= MAX_SOURCES {
+            return;
+        }
+        let speaking: Vec<_> = grants
+            .iter()
+            .flat_map(|grant| places::deepest(grant.arguments.iter().map(|(path, b)| (path, b)), location))
+            .collect();
+        let sensitive = facts.rule(location).is_some_and(|rule| rule.sensitive);
+        if !asked_for && !sensitive && speaking.is_empty() {
+            return;
+        }
+        found = found.saturating_add(1);
+        let listed: Vec<&Source> = speaking
+            .iter()
+            .flat_map(|(_, bounds)| [&bounds.bounds().provenance.from, &bounds.bounds().provenance.also_from])
+            .flatten()
+            .flatten()
+            .collect();
+        let kind = facts.kind(location);
+        let mut names = tracer.names(value, kind, &listed, last);
+        if speaking.iter().any(|(_, bounds)| bounds.names_values() && bounds.judge(value, kind).is_ok()) {
+            names.insert("literal".to_owned());
+        }
+        let at = generalized(location);
+        let (_, traced) = tracer.trace(value, kind);
+        let told = format!("{} {}", places::cut(&value.canonical()), tracer.told(&traced));
+        grounds.told_sources.entry(places::shown(location)).or_insert(told);
+        grounds.sources.entry(at).or_default().extend(names);
+    });
+}
+
+/// Most values of one call whose sources are told.
+const MAX_SOURCES: usize = 200;
+
+/// A location with `*` for the place in a list.
+fn generalized(location: &[path::Step]) -> String {
+    let segments = location.iter().map(|step| match step {
+        path::Step::Member(name) => path::Segment::Name(name.clone()),
+        path::Step::Index(_) => path::Segment::Any,
+    });
+    places::cut(&warrantor_model::Path::of(segments.collect()).to_string())
+}
+
+/// What trackers say, and what the call adds to them.
+fn trackers(
+    snapshot: &Snapshot,
+    task: &TaskState,
+    call: &Call,
+    charges: &mut Vec<Charge>,
+    obstacles: &mut Obstacles,
+    grounds: &mut Grounds,
+) -> Vec<Tracking> {
+    let reading = tracking::read(snapshot, task, call, grounds.effects);
+    obstacles.hard.extend(reading.faults.into_iter().map(|why| Finding::new(ReasonCode::FactsUnavailable, why).by("trackers")));
+    charges.extend(reading.charges);
+    grounds.tracked = reading.totals;
+    reading.later
 }
 
 /// What stands in the way, by what could lift it.
@@ -125,13 +238,11 @@ struct Obstacles {
 }
 
 impl Obstacles {
-    fn into_decision(
-        mut self,
-        grounds: Grounds,
-        mut charges: Vec<Charge>,
-        uses: BTreeSet<Subject>,
-        markers: BTreeSet<String>,
-    ) -> Decision {
+    fn is_clear(&self) -> bool {
+        self.hard.is_empty() && self.asks.is_empty()
+    }
+
+    fn into_decision(mut self, grounds: Grounds, passing: Passing) -> Decision {
         if !self.hard.is_empty() {
             self.hard.extend(self.asks.into_iter().map(|(_, finding)| finding));
             return Decision::Deny(Refusal::new(self.hard), grounds);
@@ -141,20 +252,21 @@ impl Obstacles {
             let findings = self.asks.into_iter().map(|(_, finding)| finding).collect();
             return Decision::Ask(Question { asked: asked.into_iter().collect(), findings }, grounds);
         }
+        let Passing { mut charges, uses, markers, echoes, tracking } = passing;
         charges.sort();
-        Decision::Pass(Draft { grounds, charges, uses, markers })
+        Decision::Pass(Draft { grounds, charges, uses, markers, echoes, tracking })
     }
 }
 
 /// Layer 4 over every hop. Returns what the winners charge.
 fn mandates(
-    snapshot: &Snapshot,
+    tracer: &Tracer<'_>,
     facts: &ToolFacts,
-    task: &TaskState,
     call: &Call,
     obstacles: &mut Obstacles,
     grounds: &mut Grounds,
 ) -> Vec<Charge> {
+    let (snapshot, task) = (tracer.snapshot, tracer.task);
     let observed = snapshot.observes(&call.tool.server)
         && !NEVER_OBSERVED.iter().any(|effect| grounds.effects.contains(*effect));
     let mut charges = Vec::new();
@@ -164,7 +276,7 @@ fn mandates(
         obstacles.hard.push(Finding::new(ReasonCode::ToolNotAvailable, detail).by("grants"));
     }
     for (at, hop) in task.chain.iter().enumerate() {
-        let verdict = grants::judge(snapshot, facts, task, at, hop, call, grounds.effects);
+        let verdict = grants::judge(tracer, facts, at, hop, call, grounds.effects);
         grounds.grants.push(verdict.grant);
         for charge in &verdict.charges {
             let stood_at = match charge {
@@ -232,9 +344,11 @@ fn policies(
     };
     let circumstances = circumstances(task, call, grounds.effects, resource);
     let mut context = shared_context(task, root, last, now, call);
+    context.push(("tracked".to_owned(), tracked(snapshot, &grounds.tracked, obstacles)));
     context.push(("person".to_owned(), person));
+    let own = [("arguments", arguments), ("sources", source_sets(facts, &grounds.sources))];
     let result =
-        judge_agent(snapshot, &circumstances, &context, arguments, last, root).and_then(|(agent, second)| {
+        judge_agent(snapshot, &circumstances, &context, own, last, root).and_then(|(agent, second)| {
             collect(
                 snapshot,
                 Principal::Agent(&last.mandate.terms.agent),
@@ -276,12 +390,12 @@ fn judge_agent(
     snapshot: &Snapshot,
     circumstances: &Circumstances<'_>,
     context: &[(String, RestrictedExpression)],
-    arguments: RestrictedExpression,
+    own: [(&str, RestrictedExpression); 2],
     last: &Hop,
     root: &Hop,
 ) -> Result<(Evaluation, Option<Evaluation>), String> {
     let mut context = context.to_vec();
-    context.push(("arguments".to_owned(), arguments));
+    context.extend(own.map(|(name, value)| (name.to_owned(), value)));
     let policies = snapshot.policies();
     let prepared = policies.prepare(circumstances, context)?;
     let agent = policies.evaluate(&prepared, Principal::Agent(&last.mandate.terms.agent))?;
@@ -362,11 +476,6 @@ fn shared_context(
     call: &Call,
 ) -> Vec<(String, RestrictedExpression)> {
     let text = |s: &str| RestrictedExpression::new_string(s.to_owned());
-    let record = |fields: Vec<(&str, RestrictedExpression)>| {
-        let fields: Vec<_> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        // The names above are distinct, which is all a record asks.
-        RestrictedExpression::new_record(fields).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
-    };
     let terms = &last.mandate.terms;
     let number = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
     let depth = u64::try_from(task.chain.len().saturating_sub(1)).unwrap_or(u64::MAX);
@@ -382,12 +491,60 @@ fn shared_context(
         ("id", text(last.mandate.task.as_str())),
         ("calls", number(task.calls)),
         ("effects", effect_set(task.effects)),
+        ("labels", text_set(&task.labels)),
     ]);
     let environment = record(vec![
         ("time", RestrictedExpression::new_datetime(now.to_millis_text())),
         ("enforcement_point", text(&call.enforcement_point)),
     ]);
     vec![("mandate".to_owned(), mandate), ("task".to_owned(), state), ("environment".to_owned(), environment)]
+}
+
+/// A record of distinct names, which is all that a record asks.
+fn record<N: Into<String>>(fields: Vec<(N, RestrictedExpression)>) -> RestrictedExpression {
+    let fields: Vec<(String, _)> = fields.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    RestrictedExpression::new_record(fields).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+}
+
+fn text_set<'a>(texts: impl IntoIterator<Item = &'a String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(texts.into_iter().map(|text| RestrictedExpression::new_string(text.clone())))
+}
+
+/// The names of sources by argument at the top; what stands deeper counts with it.
+fn source_sets(facts: &ToolFacts, sources: &BTreeMap<String, BTreeSet<String>>) -> RestrictedExpression {
+    let names = facts.shape.names();
+    record(
+        names
+            .into_iter()
+            .map(|name| {
+                let top = warrantor_model::Path::member(name).to_string();
+                let of = |at: &String| *at == top || at.strip_prefix(&top).is_some_and(|rest| rest.starts_with('/'));
+                let found: BTreeSet<String> =
+                    sources.iter().filter(|(at, _)| of(at)).flat_map(|(_, names)| names.iter().cloned()).collect();
+                (name, text_set(&found))
+            })
+            .collect(),
+    )
+}
+
+/// What trackers stand at, typed. A sum that Cedar cannot hold exactly denies: policies read it, or it was not looked at.
+fn tracked(snapshot: &Snapshot, totals: &[(String, Decimal)], obstacles: &mut Obstacles) -> RestrictedExpression {
+    let mut fields = Vec::new();
+    for (name, total) in totals {
+        let tracker = snapshot.trackers().iter().find(|tracker| tracker.name == *name);
+        let value = match tracker.map(|tracker| &tracker.what) {
+            Some(Tracked::Sum(_)) => shape::cedar_decimal(*total).map(RestrictedExpression::new_decimal),
+            _ => i64::try_from(total.trunc().mantissa()).ok().map(RestrictedExpression::new_long),
+        };
+        match value {
+            Some(value) => fields.push((name.clone(), value)),
+            None => {
+                let detail = format!("the tracker {name} stands at {total}, which no policy can compare exactly");
+                obstacles.hard.push(Finding::new(ReasonCode::FactsUnavailable, detail).by(name.clone()));
+            }
+        }
+    }
+    record(fields)
 }
 
 fn effect_set(effects: EffectSet) -> RestrictedExpression {

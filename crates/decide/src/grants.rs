@@ -6,20 +6,24 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Asked, Call, Decimal, EffectSet, Finding, Json, ReasonCode,
+    Asked, Call, Decimal, Effect, EffectSet, Finding, Json, Kind, ReasonCode,
     path::{self, Coverage, Step},
 };
 
 use crate::{
+    bounds::Compiled,
     places::{cut, deepest, deepest_keys, reach, shown},
     shape::Declared,
-    snapshot::{Snapshot, ToolFacts},
+    snapshot::ToolFacts,
     task::{Charge, Hop, Scope, TaskState, after_marker},
     terms::CompiledGrant,
+    trace::{Demand, Sourced, Tracer},
 };
 
 /// Most findings about the arguments of one grant; one is enough to refuse.
 const MAX_FINDINGS: usize = 8;
+/// Most values that one question is about: nobody reads more. A call with more of them is refused.
+const MAX_ASKS: usize = 64;
 
 /// How one mandate judges a call.
 pub(crate) struct HopVerdict {
@@ -34,14 +38,14 @@ pub(crate) struct HopVerdict {
 }
 
 pub(crate) fn judge(
-    snapshot: &Snapshot,
+    tracer: &Tracer<'_>,
     facts: &ToolFacts,
-    task: &TaskState,
     at: usize,
     hop: &Hop,
     call: &Call,
     effects: EffectSet,
 ) -> HopVerdict {
+    let (snapshot, task) = (tracer.snapshot, tracer.task);
     let unavailable = |detail: String, subject: &str| {
         Finding::new(ReasonCode::ToolNotAvailable, detail).at_hop(at).by(subject.to_owned())
     };
@@ -52,7 +56,7 @@ pub(crate) fn judge(
         .enumerate()
         .filter(|(_, grant)| grant.matches(&call.tool, effects))
         .collect();
-    let mut verdict = best(facts, task, hop, call, effects, &matching);
+    let mut verdict = best(tracer, facts, hop, call, effects, &matching);
     if matching.is_empty() {
         let detail =
             format!("no grant of {} matches {} with the effects {effects}", hop.mandate.id, call.tool);
@@ -82,15 +86,15 @@ pub(crate) fn judge(
 
 /// The grant that lets the call furthest through. Of several that deny, the one with the fewest obstacles is told: it came nearest.
 fn best(
+    tracer: &Tracer<'_>,
     facts: &ToolFacts,
-    task: &TaskState,
     hop: &Hop,
     call: &Call,
     effects: EffectSet,
     matching: &[(usize, &CompiledGrant)],
 ) -> HopVerdict {
     let judged =
-        matching.iter().map(|(nth, grant)| judge_grant(facts, task, hop, call, effects, *nth, grant));
+        matching.iter().map(|(nth, grant)| judge_grant(tracer, facts, hop, call, effects, *nth, grant));
     judged.min_by_key(|verdict| (verdict.findings.len(), verdict.asks.len().min(1))).unwrap_or(HopVerdict {
         grant: None,
         charges: Vec::new(),
@@ -100,8 +104,8 @@ fn best(
 }
 
 fn judge_grant(
+    tracer: &Tracer<'_>,
     facts: &ToolFacts,
-    task: &TaskState,
     hop: &Hop,
     call: &Call,
     effects: EffectSet,
@@ -109,7 +113,8 @@ fn judge_grant(
     grant: &CompiledGrant,
 ) -> HopVerdict {
     let subject = format!("grants/{nth}");
-    let mut findings = arguments(facts, grant, &call.arguments, effects, &subject);
+    let task = tracer.task;
+    let Judged { mut findings, asks: sources } = arguments(tracer, hop, facts, grant, &call.arguments, effects, &subject);
     for (condition, earlier) in grant.grant.after.iter().enumerate() {
         if !task.members.contains(&after_marker(&hop.mandate, nth, condition)) {
             let detail = format!("{} has not succeeded in this task as the grant demands", earlier.tool);
@@ -128,7 +133,7 @@ fn judge_grant(
                 Vec::new()
             }
         };
-    let asks = grant.grant.ask.iter().map(|asked| {
+    let granted = grant.grant.ask.iter().map(|asked| {
         let who = match asked {
             Asked::Person => format!("person:{}", hop.mandate.terms.person),
             Asked::Group(group) => format!("group:{group}"),
@@ -137,7 +142,9 @@ fn judge_grant(
             Finding::new(ReasonCode::ApprovalRequired, format!("the grant asks {who}")).by(subject.clone());
         (who, finding)
     });
-    HopVerdict { grant: Some(nth), charges, findings, asks: asks.collect() }
+    let person = format!("person:{}", hop.mandate.terms.person);
+    let asks = granted.chain(sources.into_iter().map(|finding| (person.clone(), finding))).collect();
+    HopVerdict { grant: Some(nth), charges, findings, asks }
 }
 
 fn out_of_bounds(detail: String, subject: &str) -> Finding {
@@ -198,34 +205,49 @@ fn exhausted(task: &TaskState, charges: &[Charge], subject: &str) -> Vec<Finding
     findings
 }
 
+/// What one grant says of a call's arguments.
+struct Judged {
+    /// What stands in the way for good.
+    findings: Vec<Finding>,
+    /// Values of which a person has to be asked.
+    asks: Vec<Finding>,
+}
+
 /// Judges every argument by the path that speaks of it.
 fn arguments(
+    tracer: &Tracer<'_>,
+    hop: &Hop,
     facts: &ToolFacts,
     grant: &CompiledGrant,
     arguments: &Json,
     effects: EffectSet,
     subject: &str,
-) -> Vec<Finding> {
-    let findings = missing(grant, arguments, subject);
-    let mut judge = Judge { facts, grant, effects, subject, settled: None, findings };
+) -> Judged {
+    let judged = Judged { findings: missing(grant, arguments, subject), asks: Vec::new() };
+    let mut judge = Judge { tracer, hop, facts, grant, effects, subject, settled: None, judged };
     path::walk(arguments, &mut Vec::new(), &mut |location, value| judge.visit(location, value));
-    judge.findings
+    judge.judged
 }
+
+/// Effects for which a word of the request says nothing about a text: it has to be quoted there.
+const GRAVE: [Effect; 4] = [Effect::Pay, Effect::Credential, Effect::Share, Effect::Execute];
 
 /// One grant looking at one call's arguments, containers before what they hold.
 struct Judge<'a> {
+    tracer: &'a Tracer<'a>,
+    hop: &'a Hop,
     facts: &'a ToolFacts,
     grant: &'a CompiledGrant,
     effects: EffectSet,
     subject: &'a str,
     /// The last container that was judged as a whole.
     settled: Option<Vec<Step>>,
-    findings: Vec<Finding>,
+    judged: Judged,
 }
 
 impl Judge<'_> {
     fn visit(&mut self, location: &[Step], value: &Json) {
-        if self.findings.len() >= MAX_FINDINGS {
+        if self.judged.findings.len() >= MAX_FINDINGS {
             return;
         }
         let empty = value.is_empty_value();
@@ -277,10 +299,52 @@ impl Judge<'_> {
             if whole.is_some_and(|whole| reach(path, location).is_none_or(|steps| steps <= whole)) {
                 continue;
             }
-            if let Err(found) = bounds.judge(value, kind) {
-                self.violation(location, &found.must, value);
-            } else if sensitive && !bounds.names_values() && whole.is_none() {
-                self.violation(location, "be a value that the task names", value);
+            self.bounded(location, &shown(location), bounds, value, kind, sensitive && whole.is_none());
+        }
+    }
+
+    /// The bounds of a value, and where it comes from.
+    fn bounded(&mut self, location: &[Step], at: &str, bounds: &Compiled, value: &Json, kind: Option<Kind>, sensitive: bool) {
+        let grave = sensitive
+            && kind.unwrap_or_default() == Kind::Text
+            && GRAVE.iter().any(|effect| self.effects.contains(*effect));
+        let sourced = |bounds: &Compiled, value: &Json, kind: Option<Kind>, sensitive: bool| {
+            let provenance = &bounds.bounds().provenance;
+            let demand = Demand { provenance, is_literal: bounds.names_values(), sensitive, grave };
+            self.tracer.judge(self.hop, &demand, value, kind)
+        };
+        let holes = |hole: &Compiled, value: &Json| sourced(hole, value, None, false);
+        let filled = match bounds.judge_with(value, kind, &holes) {
+            Err(found) => return self.violation(location, &found.must, value),
+            Ok(filled) => filled,
+        };
+        // An empty list has no value that could come from anywhere.
+        if matches!(value, Json::Array(_) | Json::Object(_)) {
+            return;
+        }
+        let by_holes = bounds.states_sources() && !bounds.bounds().provenance.is_stated();
+        let whole = if by_holes { Sourced::Pass } else { sourced(bounds, value, kind, sensitive) };
+        let worst = if filled.rank() > whole.rank() { filled } else { whole };
+        self.source(at, worst, value);
+    }
+
+    /// What a value's source comes to.
+    fn source(&mut self, at: &str, sourced: Sourced, value: &Json) {
+        let place = format!("{}/arguments/{at}", self.subject);
+        let shown = shortened(value);
+        match sourced {
+            Sourced::Pass => {}
+            Sourced::Ask(why) if self.judged.asks.len() < MAX_ASKS => {
+                let sentence = format!("A person has to confirm the value of the argument {at}.");
+                let finding = Finding::new(ReasonCode::ApprovalRequired, format!("{at} = {shown} {why}"));
+                self.judged.asks.push(finding.by(place).saying(sentence));
+            }
+            Sourced::Ask(why) | Sourced::Deny(why) => {
+                let sentence = format!(
+                    "The value of the argument {at} does not come from where this task takes it from: use one that the person or a trusted record gave."
+                );
+                let finding = Finding::new(ReasonCode::SourceNotAllowed, format!("{at} = {shown} {why}"));
+                self.judged.findings.push(finding.by(place).saying(sentence));
             }
         }
     }
@@ -303,7 +367,7 @@ impl Judge<'_> {
             _ => format!("The argument {at} must {must}."),
         };
         let place = format!("{}/arguments/{}", self.subject, shown(location));
-        self.findings.push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(place).saying(sentence));
+        self.judged.findings.push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(place).saying(sentence));
     }
 
     /// An argument that the grant does not name: absent if the call has any effect but reading, unless the manifest marks it free.
@@ -320,7 +384,7 @@ impl Judge<'_> {
         let detail =
             format!("{at} is not named by the grant and so must be absent; it is {}", shortened(value));
         let sentence = format!("The argument {at} must be left out.");
-        self.findings
+        self.judged.findings
             .push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(self.subject).saying(sentence));
     }
 
@@ -342,15 +406,15 @@ impl Judge<'_> {
         for bounds in speaking {
             if let Err(found) = bounds.judge(&name, rule.kind) {
                 self.key_violation(location, &found.must);
-            } else if rule.sensitive && !bounds.names_values() {
-                self.key_violation(location, "be a name that the task names");
+            } else {
+                self.bounded(location, &shown(location), bounds, &name, rule.kind, rule.sensitive);
             }
         }
     }
 
     fn key_violation(&mut self, location: &[Step], must: &str) {
         let at = shown(location);
-        self.findings.push(
+        self.judged.findings.push(
             Finding::new(ReasonCode::ArgumentOutOfBounds, format!("the name of {at} must {must}"))
                 .by(format!("{}/arguments/{at}", self.subject))
                 .saying(format!("The member name {at} is outside what this task allows.")),

@@ -10,6 +10,7 @@
 mod accountability;
 mod bounds;
 mod decision;
+mod demands;
 mod grants;
 pub mod kind;
 mod listing;
@@ -20,7 +21,9 @@ mod shape;
 mod snapshot;
 mod task;
 mod terms;
+mod trace;
 mod tools;
+mod tracking;
 
 pub use decision::{Decision, Draft, Grounds, decide};
 pub use listing::{Presence, listed};
@@ -28,3 +31,5 @@ pub use parts::{Fault, Parts, Place, PolicySource, Severity};
 pub use snapshot::{Built, Snapshot};
 pub use task::{Charge, Facts, Hop, TaskState, Wanted};
 pub use terms::CompiledTerms;
+pub use trace::{Event, History, Output, UNTRUSTED};
+pub use tracking::Tracking;

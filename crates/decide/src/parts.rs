@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use warrantor_model::{Agent, Digest, Manifest, Person, ServerName, TemplateId};
+use warrantor_model::{Agent, Digest, Manifest, Person, ServerName, TemplateId, tracker::Tracker};
 
 /// The parts of a bundle, each well-formed by itself.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Parts {
     pub policies: Vec<PolicySource>,
     /// Servers in observe mode.
     pub observe: BTreeSet<ServerName>,
+    /// Trackers, by name.
+    pub trackers: Vec<Tracker>,
 }
 
 impl Parts {
@@ -35,6 +37,7 @@ impl Parts {
             manifests: Vec::new(),
             policies: Vec::new(),
             observe: BTreeSet::new(),
+            trackers: Vec::new(),
         }
     }
 }
@@ -113,6 +116,11 @@ pub enum Place {
     },
     /// In agents.yaml.
     Agents {
+        /// Into its structure.
+        pointer: Vec<String>,
+    },
+    /// In trackers.yaml.
+    Trackers {
         /// Into its structure.
         pointer: Vec<String>,
     },

@@ -14,9 +14,7 @@ use cedar_policy::{
     EntityUid, EvaluationError, Policy, PolicyId, PolicySet, PrincipalConstraint, Request,
     RestrictedExpression, Schema,
 };
-use warrantor_model::{
-    Agent, AgentId, EffectSet, GroupName, Manifest, Person, PersonId, ServerName, ToolRef,
-};
+use warrantor_model::{AgentId, EffectSet, PersonId, ServerName, ToolRef, tracker::Tracker};
 
 use crate::{
     parts::{Fault, Place, PolicySource},
@@ -30,7 +28,8 @@ mod schema;
 pub(crate) use entities::{agent_value, person_value};
 
 use entities::{Names, action_parents, agent_entities, bare, person_entities};
-use files::{Known, Rule, read_policies};
+pub(crate) use files::Known;
+use files::{Rule, read_policies};
 use schema::schema_text;
 
 /// The action that a sponsor of a standing mandate must be permitted.
@@ -112,14 +111,13 @@ pub(crate) struct Circumstances<'a> {
 impl Policies {
     pub(crate) fn build(
         sources: &[PolicySource],
-        people: &BTreeMap<PersonId, Person>,
-        agents: &BTreeMap<AgentId, Agent>,
-        groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
-        manifests: &BTreeMap<ServerName, Manifest>,
+        known: &Known<'_>,
         tools: &BTreeMap<ToolRef, ToolFacts>,
+        trackers: &[Tracker],
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
-        let schema_text = schema_text(manifests, tools);
+        let Known { people, agents, groups, manifests } = *known;
+        let schema_text = schema_text(manifests, tools, trackers);
         let names = Names::new()?;
         let schema = match Schema::from_cedarschema_str(&schema_text) {
             Ok((schema, _)) => schema,
@@ -129,8 +127,7 @@ impl Policies {
                 return None;
             }
         };
-        let known = Known { people, agents, groups, manifests };
-        let rules = read_policies(sources, &schema, &known, faults);
+        let rules = read_policies(sources, &schema, known, faults);
         let mut policies = Self {
             schema_text,
             slices: HashMap::new(),
@@ -206,6 +203,15 @@ impl Policies {
     /// Whether a policy that could apply to the tool names an attribute.
     pub(crate) fn names_attribute(&self, tool: &ToolRef, attribute: &str) -> bool {
         self.slices.get(&tool.to_string()).is_none_or(|slice| slice.attributes.contains(attribute))
+    }
+
+    /// Whether a policy that could apply to a call of the tool could look at a tracker.
+    pub(crate) fn reads_tracker(&self, tool: &ToolRef, tracker: &str) -> bool {
+        let reads = |action: &str| {
+            let names = |slice: &Slice, name: &str| slice.attributes.contains(name);
+            self.slices.get(action).is_none_or(|slice| names(slice, "tracked") && names(slice, tracker))
+        };
+        reads(&tool.to_string()) || reads(DELEGATE)
     }
 
     /// Builds what both principals share: entities, resource, context.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Json,
+    Decimal, Json,
     path::{Path, Segment, Step},
 };
 
@@ -173,7 +173,7 @@ impl Shape {
             (Json::Number(literal), Some(scalar @ (Scalar::Long | Scalar::Decimal)), _) => {
                 let converted = match scalar {
                     Scalar::Long => long(value).map(RestrictedExpression::new_long),
-                    _ => cedar_decimal(value).map(RestrictedExpression::new_decimal),
+                    _ => value.as_decimal().and_then(cedar_decimal).map(RestrictedExpression::new_decimal),
                 };
                 if converted.is_none() {
                     inexact.push(Inexact { attribute: name.to_owned(), literal: literal.to_string() });
@@ -232,8 +232,8 @@ fn long(value: &Json) -> Option<i64> {
 }
 
 /// Cedar's `decimal` has four places and the range of a 64-bit integer of ten-thousandths.
-fn cedar_decimal(value: &Json) -> Option<String> {
-    let number = value.as_decimal()?.normalize();
+pub(crate) fn cedar_decimal(number: Decimal) -> Option<String> {
+    let number = number.normalize();
     if number.scale() > 4 {
         return None;
     }

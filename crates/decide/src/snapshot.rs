@@ -8,16 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use jsonschema::{PatternOptions, Validator};
 use warrantor_model::{
     Accountable, Agent, AgentId, ArgumentRule, Digest, EffectSet, GroupName, Json, Kind, Manifest, Path,
-    Person, PersonId, ServerName, Terms, Tool, ToolRef,
+    Person, PersonId, ServerName, Terms, Tool, ToolRef, WriterRule,
     path::{Segment, Step},
+    source::{Compared, Selector},
+    tracker::Tracker,
 };
 
 use crate::{
     parts::{Fault, Parts, Place, Severity, pointer},
     places::{deepest, deepest_keys},
-    policy::Policies,
+    demands::reads_that_carry,
+    policy::{Known, Policies},
     shape::Shape,
     terms::{self, CompiledTerms},
+    trace::UNTRUSTED,
+    tracking,
 };
 
 /// Names that resource types may not take: the schema has its own types of these names, and an entity type of a built-in's name would
@@ -56,6 +61,8 @@ pub struct Snapshot {
     tools: BTreeMap<ToolRef, ToolFacts>,
     observe: BTreeSet<ServerName>,
     policies: Policies,
+    trackers: Vec<Tracker>,
+    labels: BTreeSet<String>,
 }
 
 /// What is compiled of one tool.
@@ -87,14 +94,17 @@ impl Snapshot {
         let agents = index_agents(&parts.agents, &people, &groups, &parts.manifests, &mut faults);
         let manifests = index_manifests(parts.manifests, &mut faults);
         let tools = compile_tools(&manifests, &mut faults);
+        let labels = known_labels(&manifests);
         for server in parts.observe.iter().filter(|server| !manifests.contains_key(*server)) {
             faults.push(Fault::error(
                 Place::Bundle,
                 format!("observe mode is set for {server:?}, which has no manifest"),
             ));
         }
-        let policies =
-            Policies::build(&parts.policies, &people, &agents, &groups, &manifests, &tools, &mut faults);
+        tracking::check(&parts.trackers, &tools, &mut faults);
+        check_results(&manifests, &tools, &mut faults);
+        let known = Known { people: &people, agents: &agents, groups: &groups, manifests: &manifests };
+        let policies = Policies::build(&parts.policies, &known, &tools, &parts.trackers, &mut faults);
         match policies {
             Some(policies) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
                 let snapshot = Self {
@@ -106,6 +116,8 @@ impl Snapshot {
                     tools,
                     observe: parts.observe,
                     policies,
+                    trackers: parts.trackers,
+                    labels,
                 };
                 Ok(Built { snapshot, warnings: faults })
             }
@@ -174,6 +186,16 @@ impl Snapshot {
 
     pub(crate) fn tools(&self) -> &BTreeMap<ToolRef, ToolFacts> {
         &self.tools
+    }
+
+    /// Every label that results of this bundle's servers can bring.
+    #[must_use]
+    pub fn known_labels(&self) -> &BTreeSet<String> {
+        &self.labels
+    }
+
+    pub(crate) fn trackers(&self) -> &[Tracker] {
+        &self.trackers
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -334,6 +356,55 @@ fn index_manifests(manifests: Vec<Manifest>, faults: &mut Vec<Fault>) -> BTreeMa
         }
     }
     index
+}
+
+fn known_labels(manifests: &BTreeMap<ServerName, Manifest>) -> BTreeSet<String> {
+    let mut labels = BTreeSet::from([UNTRUSTED.to_owned()]);
+    for manifest in manifests.values() {
+        labels.extend(manifest.records.values().flat_map(|record| record.labels.iter().cloned()));
+        let fields = manifest.records.values().flat_map(|record| record.fields.values());
+        let outputs = manifest.tools.values().flat_map(|tool| tool.outputs.values());
+        labels.extend(fields.chain(outputs).flat_map(|rule| rule.labels.iter().cloned()));
+    }
+    labels
+}
+
+/// What manifests say of results: selectors refer to nothing that is not there, and reads do not carry data out unnoticed.
+fn check_results(
+    manifests: &BTreeMap<ServerName, Manifest>,
+    tools: &BTreeMap<ToolRef, ToolFacts>,
+    faults: &mut Vec<Fault>,
+) {
+    for manifest in manifests.values() {
+        let place = |fields: &[&str]| Place::Manifest { server: manifest.server.clone(), pointer: pointer(fields) };
+        let mut no_slots = |fields: &[&str], rule: &WriterRule| {
+            let WriterRule::Depends { when, .. } = rule else { return };
+            let slots = |selector: &Selector| selector.0.iter().any(|one| matches!(one.value, Compared::Slot(_)));
+            if when.iter().any(|(selector, _)| slots(selector)) {
+                let message = "a manifest holds for every mandate, and slots belong to one";
+                faults.push(Fault::error(place(fields), message).cure("write the value itself, or $self"));
+            }
+        };
+        for (name, record) in &manifest.records {
+            for (path, field) in &record.fields {
+                no_slots(&["records", name, "fields", &path.to_string(), "writer"], &field.writer);
+            }
+        }
+        for (name, tool) in &manifest.tools {
+            for (path, field) in &tool.outputs {
+                no_slots(&["tools", name.as_str(), "outputs", &path.to_string(), "writer"], &field.writer);
+            }
+        }
+    }
+    for (tool, facts) in tools {
+        for path in reads_that_carry(facts) {
+            let text = path.to_string();
+            let fields = ["tools", tool.tool.as_str(), "arguments", &text];
+            let place = Place::Manifest { server: tool.server.clone(), pointer: pointer(&fields) };
+            let message = format!("{tool} is said to read only, and takes an address: what stands in {path} leaves with it");
+            faults.push(Fault::warning(place, message).cure("add `egress` to its effects, unless the address cannot lead out"));
+        }
+    }
 }
 
 fn compile_tools(

@@ -15,6 +15,8 @@ use crate::{
     kind::canonical,
     snapshot::{Snapshot, ToolFacts},
     terms::CompiledTerms,
+    trace::{self, History},
+    tracking,
 };
 
 /// Most values of one path that one call may add to a set.
@@ -44,6 +46,29 @@ pub struct TaskState {
     pub counters: BTreeMap<String, Decimal>,
     /// Those of the wanted members that are there.
     pub members: BTreeSet<String>,
+    /// What the task has seen and done.
+    pub history: Arc<History>,
+    /// Labels of what the task has touched.
+    pub labels: BTreeSet<String>,
+    /// The instant for which the counters of trackers were read.
+    pub tracked_at: Timestamp,
+}
+
+impl TaskState {
+    /// A task that has done nothing yet, as of an instant.
+    #[must_use]
+    pub fn begun(chain: Vec<Hop>, at: Timestamp) -> Self {
+        Self {
+            chain,
+            calls: 0,
+            effects: EffectSet::EMPTY,
+            counters: BTreeMap::new(),
+            members: BTreeSet::new(),
+            history: Arc::default(),
+            labels: BTreeSet::new(),
+            tracked_at: at,
+        }
+    }
 }
 
 /// What was fetched from outside the snapshot.
@@ -224,6 +249,23 @@ fn compared(value: &Json, kind: Option<Kind>, any_scheme: bool) -> Option<Json> 
     })
 }
 
+impl Snapshot {
+    /// The members that say whether a value of the arguments was put somewhere by an earlier call of the person's agents.
+    fn echoes_wanted(&self, chain: &[Hop], facts: &ToolFacts, arguments: &Json) -> BTreeSet<String> {
+        let mut members = BTreeSet::new();
+        let Some(person) = chain.first().and_then(|root| self.person(&root.mandate.terms.person)) else { return members };
+        path::walk(arguments, &mut Vec::new(), &mut |location, value| {
+            if members.len() < MAX_ECHOES_READ && matches!(value, Json::String(_)) {
+                members.extend(trace::echo_members(person, value, facts.kind(location)));
+            }
+        });
+        members
+    }
+}
+
+/// Most members that are read to see what was put somewhere. Arguments beyond it are free text of many parts, which nothing trusts.
+const MAX_ECHOES_READ: usize = 512;
+
 /// The marker that a call satisfied the nth condition of a grant.
 pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> String {
     format!("after/{}/{grant}/{nth}", mandate.id)
@@ -249,11 +291,14 @@ impl Snapshot {
         subjects
     }
 
-    /// What must be read before a call can be decided: every counter and member that a matching grant could look at.
+    /// What must be read before a call can be decided: every counter and member that a matching grant or a policy could look at, the trackers as of
+    /// `at`.
     #[must_use]
-    pub fn wanted(&self, chain: &[Hop], call: &Call) -> Wanted {
+    pub fn wanted(&self, chain: &[Hop], call: &Call, at: Timestamp) -> Wanted {
         let mut wanted = Wanted::default();
         let Some(facts) = self.facts(&call.tool) else { return wanted };
+        wanted.counters.extend(tracking::wanted(self, chain, call, at));
+        wanted.members.extend(self.echoes_wanted(chain, facts, &call.arguments));
         let effects = self.effects(&facts.tool, &call.arguments);
         for hop in chain {
             let mut scopes = vec![Scope::of_mandate(&hop.mandate)];

@@ -1,15 +1,14 @@
 //! A mandate's terms, checked against what the bundle knows and compiled.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use warrantor_model::{
-    Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier, path::Segment,
+    Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier,
 };
 
 use crate::{
     bounds::Compiled,
     parts::{Fault, Place, Severity, pointer},
-    places::deepest,
     snapshot::{Snapshot, ToolFacts},
 };
 
@@ -58,17 +57,9 @@ impl CompiledGrant {
     }
 }
 
-const NAME_VALUES: &str = "name the allowed values with `equals` or `in`";
-
-fn not_traced(path: &Path) -> String {
-    format!(
-        "not supported yet: {path} is sensitive and bounded without `equals` or `in`, so its value would have to be traced to its source"
-    )
-}
-
-struct Checker<'a> {
-    snapshot: &'a Snapshot,
-    terms: &'a Terms,
+pub(crate) struct Checker<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) terms: &'a Terms,
     faults: Vec<Fault>,
 }
 
@@ -91,13 +82,13 @@ impl Checker<'_> {
         Place::Mandate { template: self.terms.template.clone(), pointer: pointer(fields) }
     }
 
-    fn error(&mut self, fields: &[&str], message: impl Into<String>, cure: Option<String>) {
+    pub(crate) fn error(&mut self, fields: &[&str], message: impl Into<String>, cure: Option<String>) {
         let mut fault = Fault::error(self.place(fields), message);
         fault.cure = cure;
         self.faults.push(fault);
     }
 
-    fn warn(&mut self, fields: &[&str], message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, fields: &[&str], message: impl Into<String>) {
         let fault = Fault::warning(self.place(fields), message);
         self.faults.push(fault);
     }
@@ -177,7 +168,7 @@ impl Checker<'_> {
                     let summed =
                         grant.limits.sum.contains_key(path) || self.terms.limits.sum.contains_key(path);
                     let compiled = if summed { compiled.counted_in_a_sum() } else { compiled };
-                    self.untraced(&fields, path, &compiled, &tools);
+                    self.demands(&fields, path, bounds, kind, &tools);
                     arguments.push((path.clone(), compiled));
                 }
                 Err(found) => {
@@ -188,39 +179,7 @@ impl Checker<'_> {
                 }
             }
         }
-        self.untraced_below(&at, &arguments, &tools);
         Some(CompiledGrant { grant: grant.clone(), arguments })
-    }
-
-    /// The same for sensitive arguments that only a wildcard or a container's path speaks for.
-    fn untraced_below(&mut self, at: &str, arguments: &[(Path, Compiled)], tools: &[&ToolFacts]) {
-        let sensitive: BTreeSet<&Path> = tools
-            .iter()
-            .flat_map(|facts| &facts.tool.arguments)
-            .filter(|(path, rule)| rule.sensitive && path.segments().last() != Some(&Segment::Keys))
-            .map(|(path, _)| path)
-            .collect();
-        for below in sensitive {
-            let speaking = deepest(arguments.iter().map(|(path, b)| (path, b)), &below.sample_location());
-            for (path, bounds) in speaking {
-                let fields = ["grants", at, "arguments", &path.to_string()];
-                let place = self.place(&fields);
-                let told = self.faults.iter().any(|f| f.severity == Severity::Error && f.place == place);
-                if !bounds.names_values() && !told {
-                    self.error(&fields, not_traced(below), Some(NAME_VALUES.to_owned()));
-                }
-            }
-        }
-    }
-
-    /// A sensitive argument that is bounded without `equals` or `in` has to be traced to where its value came from; this
-    /// version traces nothing, so it must not pretend to.
-    fn untraced(&mut self, fields: &[&str], path: &Path, bounds: &Compiled, tools: &[&ToolFacts]) {
-        let sensitive =
-            tools.iter().any(|facts| facts.rule(&path.sample_location()).is_some_and(|rule| rule.sensitive));
-        if sensitive && !bounds.names_values() {
-            self.error(fields, not_traced(path), Some(NAME_VALUES.to_owned()));
-        }
     }
 
     fn matched_names(&mut self, at: &str, grant: &Grant) {

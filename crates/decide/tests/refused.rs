@@ -590,40 +590,97 @@ fn a_path_bounded_twice_is_refused() {
 }
 
 #[test]
-fn a_sensitive_argument_needs_named_values_under_whatever_path() {
-    let snapshot = World::new("[]").snapshot();
-    let compile = |arguments: &str| {
+fn sources_that_lead_nowhere_are_refused_and_lax_ones_warned_of() {
+    let mut parts = bundle::parts();
+    let payee = warrantor_model::RecordType {
+        fields: [("iban".parse().unwrap(), warrantor_model::FieldRule::default())].into(),
+        ..Default::default()
+    };
+    parts.manifests[0].records.insert("Payee".into(), payee);
+    let snapshot = Snapshot::build(parts).unwrap().snapshot;
+    let compile = |request: &str, sources: &str| {
         snapshot.compile(common::terms(&json(&format!(
-            r#"{{"grants":[{{"tool":"bank/send_money","arguments":{arguments}}}]}}"#
+            r#"{{{request}"slots":{{"vendor":"ACME"}},"grants":[{{"tool":"bank/send_money","arguments":{{"recipient":{{"from":[{sources}]}}}}}}]}}"#
         ))))
     };
-    for (arguments, at) in [
-        (r#"{"recipient":{}}"#, "recipient"),
-        (r#"{"recipient":{"prefix":"DE"}}"#, "recipient"),
-        (r#"{"**":{}}"#, "**"),
-        (r#"{"*":{"max_length":30}}"#, "*"),
-        (r#"{"**/recipient":{}}"#, "**/recipient"),
+    let at = mandate("grants 0 arguments recipient from 0");
+    for (source, words) in [
+        (r#""slot:other""#, "no slot"),
+        (r#""record:Nothing#iban""#, "no manifest describes records"),
+        (r#""record:files/Payee#iban""#, "no manifest describes records"),
+        (r#""record:Payee#iban[name=$slot.other]""#, "no slot"),
+        (r#""tool:bank/nothing""#, "not a known tool"),
+        (r#""tool:bank/list_payees(nothing=1)""#, "is no argument of"),
+        (r#""tool:bank/list_payees(.=1)""#, "arguments are none"),
+        (r#""call:bank/nothing#x""#, "not a known tool"),
+        (r#""call:bank/list_payees#nothing""#, "is no argument of"),
+        (r#""request""#, "no request"),
     ] {
-        let faults = compile(arguments).err().unwrap_or_else(|| panic!("{arguments} compiled"));
-        expect(
-            arguments,
-            &faults,
-            Severity::Error,
-            &mandate(&format!("grants 0 arguments {at}")),
-            "is sensitive",
-        );
+        let faults = compile("", source).err().unwrap_or_else(|| panic!("{source} compiled"));
+        expect(source, &faults, Severity::Error, &at, words);
     }
-    let root = compile(r#"{"":{"max_items":2}}"#);
-    assert!(root.is_err(), "the whole value speaks for a sensitive argument");
-    for arguments in [
-        r#"{"recipient":{"in":["DE89"]}}"#,
-        r#"{"recipient":{"absent":true}}"#,
-        r#"{"amount":{}}"#,
-        r#"{"*":{},"recipient":{"equals":"DE89"}}"#,
-        r#"{"":{"equals":{"recipient":"DE89"}}}"#,
+    for (source, words) in [
+        (r#""any""#, "sensitive"),
+        (r#""record:Payee#name""#, "no listed field"),
+        (r#""record:Payee#iban""#, "have no key"),
+        (r#""record:Payee#iban[iban=$slot.vendor]""#, "anyone may write"),
+        (r#""tool:bank/list_payees#*/iban[name=x]""#, "anyone may write"),
     ] {
-        assert!(compile(arguments).is_ok(), "{arguments}: {}", show(&compile(arguments).unwrap_err()));
+        let compiled = compile(r#""request":"Pay 5 to DE89.","#, source)
+            .unwrap_or_else(|faults| panic!("{source}: {}", show(&faults)));
+        expect(source, compiled.warnings(), Severity::Warning, &at, words);
     }
+    let number = json(
+        r#"{"request":"Pay 5.","grants":[{"tool":"bank/send_money","arguments":{"amount":{"from":["request"]},"priority":{"otherwise":"deny"}}}]}"#,
+    );
+    let compiled = snapshot.compile(common::terms(&number)).unwrap();
+    expect("otherwise", compiled.warnings(), Severity::Warning, &mandate("grants 0 arguments priority otherwise"), "says nothing");
+}
+
+#[test]
+fn what_manifests_say_of_results_is_checked() {
+    let mut parts = bundle::parts();
+    let rule = warrantor_model::FieldRule {
+        writer: warrantor_model::WriterRule::Depends {
+            when: vec![("[a=$slot.b]".parse().unwrap(), warrantor_model::Writer::Own)],
+            otherwise: warrantor_model::Writer::Anyone,
+        },
+        ..Default::default()
+    };
+    let record = warrantor_model::RecordType { fields: [("a".parse().unwrap(), rule)].into(), ..Default::default() };
+    parts.manifests[0].records.insert("R".into(), record);
+    let faults = Snapshot::build(parts).unwrap_err();
+    expect("slots", &faults, Severity::Error, &manifest("bank", "records R fields a writer"), "belong to one");
+    let mut parts = bundle::parts();
+    let fetch = bundle::rule(bundle::tool("fetch", &["read"], r#"{"url":{"type":"string"}}"#), "url", &["url"]);
+    parts.manifests[0].tools.insert(fetch.name.clone(), fetch);
+    let built = Snapshot::build(parts).unwrap();
+    expect("carries", &built.warnings, Severity::Warning, &manifest("bank", "tools fetch arguments url"), "leaves with it");
+}
+
+#[test]
+fn trackers_that_count_nothing_are_refused() {
+    let tracker = |change: fn(&mut warrantor_model::tracker::Tracker)| {
+        let mut tracker = warrantor_model::tracker::Tracker {
+            name: "paid".into(),
+            what: warrantor_model::tracker::Tracked::Sum("amount".parse().unwrap()),
+            tools: Some(["bank/send_money".parse().unwrap()].into()),
+            effects: None,
+            outcome: None,
+            window: std::time::Duration::from_secs(3600),
+            per: warrantor_model::tracker::Per::Task,
+        };
+        change(&mut tracker);
+        let mut parts = bundle::parts();
+        parts.trackers = vec![tracker];
+        Snapshot::build(parts)
+    };
+    let place = |field: &str| Place::Trackers { pointer: pointer(&format!("paid {field}")) };
+    assert!(tracker(|_| {}).is_ok());
+    let faults = tracker(|t| t.tools = Some(["bank/nothing".parse().unwrap()].into())).unwrap_err();
+    expect("tool", &faults, Severity::Error, &place("tools"), "not a known tool");
+    let faults = tracker(|t| t.what = warrantor_model::tracker::Tracked::Sum("nothing".parse().unwrap())).unwrap_err();
+    expect("sum", &faults, Severity::Error, &place("sum"), "argument of no tool");
 }
 
 #[test]

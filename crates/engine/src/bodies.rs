@@ -81,6 +81,22 @@ impl SealKey {
         Ok(bytes)
     }
 
+    /// Seals a value that is opened again in the same context only.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub(crate) fn seal_value(&self, randomness: &dyn Randomness, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal(randomness, context.as_bytes(), plain)
+    }
+
+    /// Opens a value.
+    ///
+    /// # Errors
+    /// [`SealError::Cipher`].
+    pub(crate) fn open_value(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.open(context.as_bytes(), sealed)
+    }
+
     /// Wraps a person's key under this one.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Charges as changes of the store, there and back.
 
-use warrantor_decide::Charge;
-use warrantor_model::Decimal;
+use warrantor_decide::{Charge, Tracking};
+use warrantor_model::{Decimal, record::Outcome, tracker::TrackedOutcome};
 use warrantor_store::{Add, Commit, Counted, Insert, Key, KeyError, Remove};
 
 /// Adds the charges to a commit, each with its condition.
@@ -52,6 +52,25 @@ pub(crate) fn give_back(charges: &[Charge], commit: &mut Commit) {
             }
         }
     }
+}
+
+/// Adds what trackers count of calls that ended so.
+pub(crate) fn count(tracking: &[Tracking], outcome: Outcome, commit: &mut Commit) {
+    let ended = match outcome {
+        Outcome::Succeeded => TrackedOutcome::Success,
+        Outcome::Failed | Outcome::Refused => TrackedOutcome::Error,
+        // Nobody knows: it counts as whatever is counted.
+        Outcome::Unknown | Outcome::Cancelled | Outcome::Withheld => {
+            return tracking.iter().for_each(|tracking| charge_outcome(tracking, commit));
+        }
+        Outcome::NotSent => return,
+    };
+    tracking.iter().filter(|tracking| tracking.outcome == ended).for_each(|tracking| charge_outcome(tracking, commit));
+}
+
+fn charge_outcome(tracking: &Tracking, commit: &mut Commit) {
+    // A name that was a key when it was read is one still.
+    let _ = charge(std::slice::from_ref(&tracking.charge), commit);
 }
 
 /// Most charges that a record names; a record has 64 KiB, and one call may charge a thousand.

@@ -1,25 +1,28 @@
 //! The engine itself.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use warrantor_decide::{Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed};
+use warrantor_decide::{
+    Decision, Draft, Grounds, History, Hop, Presence, Snapshot, TaskState, decide, listed,
+};
 use warrantor_model::{
     Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
-    Randomness, ReasonCode, Refusal, TemplateId, Timestamp, ToolName, ToolRef,
+    Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
-use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Store, Wanted};
+use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, KeyError, Store, Wanted};
 
 use crate::{
     bodies::SealKey,
     charges,
     gap::{Gap, Pending, Sink},
+    history::{self, HistoryError, Known, StoredEvent, Written},
     keys,
     load::{Loaded, load},
     mandates::{self, ChainError},
@@ -29,6 +32,8 @@ use crate::{
 };
 
 mod afterwards;
+
+pub use afterwards::Withheld;
 
 /// How often a pass is decided again because what it rests on moved. Counters do not move a pass; stops and lifts do, and those are rare.
 const ATTEMPTS: usize = 4;
@@ -132,6 +137,8 @@ struct Inner<S> {
     /// Chains by their last mandate. What was handed over never changes, so they are read once; what may change is read for each call.
     chains: Mutex<HashMap<MandateId, Arc<Vec<Hop>>>>,
     seals: Mutex<HashMap<String, SealKey>>,
+    histories: Mutex<HashMap<TaskId, Known>>,
+    task_keys: Mutex<HashMap<TaskId, SealKey>>,
     gap: Mutex<Gap>,
     background: Mutex<JoinSet<()>>,
 }
@@ -171,6 +178,8 @@ impl<S: Store> Engine<S> {
             parts,
             chains: Mutex::default(),
             seals: Mutex::default(),
+            histories: Mutex::default(),
+            task_keys: Mutex::default(),
             gap: Mutex::default(),
             background: Mutex::default(),
         }))
@@ -231,14 +240,14 @@ impl<S: Store> Engine<S> {
     }
 
     async fn attempt(&self, id: &DecisionId, presented: &Presented, call: &Call) -> Attempt {
-        let loaded = match self.load(&call.mandate, Some(call)).await {
+        let now = self.0.parts.clock.now();
+        let loaded = match self.load(&call.mandate, Some(call), now).await {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
                 return Attempt::done(self.refuse(id, presented, Some(call), finding).await);
             }
         };
-        let now = self.0.parts.clock.now();
         let snapshot = &self.0.parts.snapshot;
         let decision = decide(snapshot, &loaded.task, &loaded.facts, call, now);
         let decided = |verdict, findings, asked| Decided {
@@ -272,18 +281,101 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    async fn load(&self, mandate: &MandateId, call: Option<&Call>) -> Result<Loaded, String> {
+    async fn load(&self, mandate: &MandateId, call: Option<&Call>, now: Timestamp) -> Result<Loaded, String> {
         let parts = &self.0.parts;
         let deadline = parts.settings.commit_deadline;
         let loaded = async {
             let chain = self.chain(mandate).await.map_err(|cause| cause.to_string())?;
-            load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call)
+            let mut loaded = load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call, now)
                 .await
-                .map_err(|cause| cause.to_string())
+                .map_err(|cause| cause.to_string())?;
+            if call.is_some() {
+                loaded.task.history = Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
+            }
+            Ok(loaded)
         };
         tokio::time::timeout(deadline, loaded)
             .await
             .map_err(|_| format!("the store did not answer within {} ms", deadline.as_millis()))?
+    }
+
+    /// The task's history as of what was loaded.
+    async fn history(&self, loaded: &Loaded) -> Result<History, HistoryError> {
+        let Some(root) = loaded.task.chain.first() else { return Ok(History::default()) };
+        let task = &root.mandate.task;
+        let (count, forgotten) = loaded.events;
+        let known = lock(&self.0.histories)
+            .get_mut(task)
+            .and_then(|known| known.as_of(loaded.revision, count, forgotten));
+        if let Some(history) = known {
+            return Ok(history);
+        }
+        let mut known = Known::default();
+        if count > 0 {
+            let (parts, person) = (&self.0.parts, self.0.parts.snapshot.person(&root.mandate.terms.person));
+            let key = self.task_key(task, &root.mandate.terms.person).await?;
+            let as_of = (loaded.revision, count, forgotten);
+            known = history::read(&*parts.store, &parts.snapshot, person, task, &key, as_of).await?;
+        }
+        // What could not be written yet is still missing.
+        let missed = lock(&self.0.histories).get(task).is_some_and(Known::is_forgotten) && lock(&self.0.gap).is_open();
+        if missed {
+            known.forget();
+        }
+        let history = known.as_of(loaded.revision, count, forgotten);
+        remember(&self.0.histories, task.clone(), known);
+        history.ok_or_else(|| HistoryError::Unreadable {
+            task: task.clone(),
+            cause: "it has fewer events than were counted".to_owned(),
+        })
+    }
+
+    /// The key that seals a task's history.
+    async fn task_key(&self, task: &TaskId, person: &PersonId) -> Result<SealKey, HistoryError> {
+        if let Some(key) = lock(&self.0.task_keys).get(task) {
+            return Ok(key.clone());
+        }
+        let unreadable = |cause: String| HistoryError::Unreadable { task: task.clone(), cause };
+        let key = keys::task_key(task)?;
+        let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
+        let view = self.0.parts.store.read(&wanted).await?;
+        let entry = view.entries.get(&key).ok_or_else(|| unreadable("it has no key".to_owned()))?;
+        let opened = self.seal_key(person).await.map_err(unreadable)?.unwrap_key(task.as_str(), &entry.value)?;
+        remember(&self.0.task_keys, task.clone(), opened.clone());
+        Ok(opened)
+    }
+
+    /// An event ready to be committed.
+    async fn written(&self, chain: &[Hop], event: &StoredEvent) -> Result<Option<(TaskId, Written)>, HistoryError> {
+        let Some(root) = chain.first() else { return Ok(None) };
+        let (task, person) = (&root.mandate.task, &root.mandate.terms.person);
+        self.written_for(task, person, event).await.map(|written| Some((task.clone(), written)))
+    }
+
+    async fn written_for(&self, task: &TaskId, person: &PersonId, event: &StoredEvent) -> Result<Written, HistoryError> {
+        let parts = &self.0.parts;
+        let key = self.task_key(task, person).await?;
+        history::write(&parts.snapshot, parts.snapshot.person(person), task, event, &key, &*parts.randomness)
+    }
+
+    /// Adds an event to a commit; what has to go for it is told.
+    fn add_event(&self, commit: &mut Commit, task: &TaskId, written: &Written) -> Result<Vec<(u64, Key)>, KeyError> {
+        let gone = lock(&self.0.histories).get(task).map(|known| known.let_go(written.sealed.len())).unwrap_or_default();
+        history::add(commit, task, written, &gone)?;
+        Ok(gone)
+    }
+
+    /// Takes in what was committed.
+    fn happened(&self, task: &TaskId, revision: u64, written: Written, gone: &[(u64, Key)]) {
+        if let Some(known) = lock(&self.0.histories).get_mut(task) {
+            known.dropped(gone);
+            known.add(revision, written);
+        }
+    }
+
+    /// Something happened in a task that its history does not tell.
+    fn missed(&self, task: &TaskId) {
+        lock(&self.0.histories).entry(task.clone()).or_default().forget();
     }
 
     /// The chain that ends at a mandate; empty when it is not known.
@@ -314,8 +406,15 @@ impl<S: Store> Engine<S> {
         let sealed =
             tokio::time::timeout(self.0.parts.settings.commit_deadline, self.seal(owner.as_ref(), &plain));
         let sealed = sealed.await.unwrap_or_else(|_| Err("the store did not answer in time".to_owned()));
-        let commit = match sealed.and_then(|body| pass_commit(decided, loaded, draft, body)) {
-            Ok(commit) => commit,
+        let event = StoredEvent::call(decided.id.as_str(), &call.tool, &call.arguments, true);
+        let written = self.written(&loaded.task.chain, &event).await.map_err(|cause| cause.to_string());
+        let prepared = sealed.and_then(|body| pass_commit(decided, loaded, draft, body)).and_then(|mut commit| {
+            let Some((task, written)) = written? else { return Err("the call belongs to no task".to_owned()) };
+            let gone = self.add_event(&mut commit, &task, &written).map_err(|cause| cause.to_string())?;
+            Ok((commit, task, written, gone))
+        });
+        let (commit, task, written, gone) = match prepared {
+            Ok(prepared) => prepared,
             Err(why) => {
                 return Attempt::done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
             }
@@ -323,7 +422,8 @@ impl<S: Store> Engine<S> {
         let uncertain =
             Pending::Uncertain { commit: Box::new(commit.clone()), charges: draft.charges().to_vec() };
         match self.commit_within(commit, self.0.parts.settings.commit_deadline).await {
-            Ok(_) => {
+            Ok(committed) => {
+                self.happened(&task, committed.revision, written, &gone);
                 self.write_gap_later();
                 Attempt::done(Answer::Permitted(Permit {
                     decision: decided.id.clone(),
@@ -331,9 +431,12 @@ impl<S: Store> Engine<S> {
                     arguments: presented.arguments.clone(),
                     receipt: Receipt {
                         decision: decided.id.clone(),
-                        owner: owner.map(|person| person.to_string()),
+                        task,
+                        tool: call.tool.clone(),
+                        owner,
                         charges: draft.charges().to_vec(),
                         markers: draft.markers().clone(),
+                        tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
                     },
                     uses: draft.uses().clone(),
@@ -344,6 +447,7 @@ impl<S: Store> Engine<S> {
                 CommitError::Moved { .. } | CommitError::LimitReached { .. } | CommitError::NotNew { .. },
             ) => Attempt::Moved,
             Err(CommitError::Unknown { cause }) => {
+                self.missed(&task);
                 lock(&self.0.gap).keep(uncertain, decided.at, cause.to_string());
                 let finding = unavailable(cause.to_string());
                 Attempt::done(Answer::Refused(Refused {
@@ -373,16 +477,11 @@ impl<S: Store> Engine<S> {
         let grounds = Grounds::default();
         // The chain is told if it is known without asking the store again.
         let chain = lock(&self.0.chains).get(&presented.mandate).cloned();
-        let task = chain.map(|chain| TaskState {
-            chain: chain.to_vec(),
-            calls: 0,
-            effects: warrantor_model::EffectSet::EMPTY,
-            counters: BTreeMap::new(),
-            members: BTreeSet::new(),
-        });
+        let now = self.0.parts.clock.now();
+        let task = chain.map(|chain| TaskState::begun(chain.to_vec(), now));
         let decided = Decided {
             id,
-            at: self.0.parts.clock.now(),
+            at: now,
             verdict: Verdict::Deny,
             snapshot: &self.0.parts.snapshot,
             method: &presented.method,
@@ -407,16 +506,51 @@ impl<S: Store> Engine<S> {
         let body = self.seal_if_possible(owner.as_ref(), &decided.body(&presented.arguments), patience).await;
         let mut commit = Commit::new(decided.record(body.as_ref()));
         commit.body = body;
-        self.record_or_keep(commit, patience.saturating_sub(begun.elapsed())).await;
+        let event = self.refused_event(decided, patience.saturating_sub(begun.elapsed())).await;
+        let gone = event.as_ref().map(|(task, written)| self.add_event(&mut commit, task, written).unwrap_or_default());
+        let committed = self.record_or_keep(commit, patience.saturating_sub(begun.elapsed())).await;
+        match (event, committed) {
+            (Some((task, written)), Some(committed)) => {
+                self.happened(&task, committed.revision, written, &gone.unwrap_or_default());
+            }
+            (Some((task, _)), None) => self.missed(&task),
+            (None, _) => {}
+        }
     }
 
-    async fn record_or_keep(&self, commit: Commit, patience: Duration) {
+    /// What the task's history tells of a refused call: a model that was refused may still say again what it tried to say.
+    async fn refused_event(&self, decided: &Decided<'_>, patience: Duration) -> Option<(TaskId, Written)> {
+        let (call, chain) = (decided.call?, &decided.task?.chain);
+        let event = StoredEvent::call(decided.id.as_str(), &call.tool, &call.arguments, false);
+        match tokio::time::timeout(patience, self.written(chain, &event)).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) | Err(_) => {
+                if let Some(root) = chain.first() {
+                    self.missed(&root.mandate.task);
+                }
+                None
+            }
+        }
+    }
+
+    /// Records something now, or keeps it until the log works again: then it is none.
+    async fn record_or_keep(&self, commit: Commit, patience: Duration) -> Option<Committed> {
         let kept = Pending::Plain(Box::new(commit.clone()));
         let at = commit.record.at;
         match self.commit_within(commit, patience).await {
+            Ok(committed) => {
+                self.write_gap_later();
+                Some(committed)
+            }
             // What was told before stands as it was told.
-            Ok(_) | Err(CommitError::AlreadyRecorded { .. }) => self.write_gap_later(),
-            Err(cause) => lock(&self.0.gap).keep(kept, at, cause.to_string()),
+            Err(CommitError::AlreadyRecorded { .. }) => {
+                self.write_gap_later();
+                None
+            }
+            Err(cause) => {
+                lock(&self.0.gap).keep(kept, at, cause.to_string());
+                None
+            }
         }
     }
 
@@ -483,10 +617,9 @@ impl<S: Store> Engine<S> {
 
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
-        match self.load(mandate, None).await {
-            Ok(Loaded { task, facts, .. }) => {
-                listed(&self.0.parts.snapshot, &task, &facts, presence, self.0.parts.clock.now())
-            }
+        let now = self.0.parts.clock.now();
+        match self.load(mandate, None, now).await {
+            Ok(Loaded { task, facts, .. }) => listed(&self.0.parts.snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
     }
@@ -591,6 +724,10 @@ fn pass_commit(
             amount: warrantor_model::Decimal::ONE,
             at_most: None,
         });
+        for echo in draft.echoes() {
+            let member = Key::new(echo.clone()).map_err(|cause| cause.to_string())?;
+            commit.inserts.push(Insert { member, must_be_new: false, counted: None });
+        }
         for effect in draft.grounds().effects.iter() {
             let member = keys::task_effect(task, effect).map_err(|cause| cause.to_string())?;
             commit.inserts.push(Insert { member, must_be_new: false, counted: None });

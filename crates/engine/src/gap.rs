@@ -216,6 +216,7 @@ pub(crate) fn abandoned(decision: &str, charges: &[Charge], now: Timestamp) -> C
         bytes: 0,
         given_back: charges::names(charges),
         micros: 0,
+        labels: Vec::new(),
     });
     let mut commit = Commit::new(Record::new(format!("{decision}.outcome"), now, event));
     commit.linked_to = Some(decision.to_owned());

@@ -59,6 +59,55 @@ pub fn task_effect(task: &TaskId, effect: Effect) -> Result<Key, KeyError> {
     Key::new(format!("task/{task}/effect/{effect}"))
 }
 
+/// How many events a task's history has had.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_events_count(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("task/{task}/events"))
+}
+
+/// That some events of a task's history are gone.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_forgotten(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("task/{task}/forgotten"))
+}
+
+/// That a task has touched what has this label.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_label(task: &TaskId, label: &str) -> Result<Key, KeyError> {
+    Key::new(format!("task/{task}/label/{label}"))
+}
+
+/// All events of a task's history.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_events(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("history/{task}"))
+}
+
+/// One event of a task's history: the call of a decision, or its result.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_event(task: &TaskId, decision: &str, is_result: bool) -> Result<Key, KeyError> {
+    let part = if is_result { "result" } else { "call" };
+    Key::new(format!("history/{task}/{decision}/{part}"))
+}
+
+/// The key that seals a task's history, wrapped under its person's.
+///
+/// # Errors
+/// As [`standing`].
+pub fn task_key(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("taskkey/{task}"))
+}
+
 /// A person's key, wrapped.
 ///
 /// # Errors

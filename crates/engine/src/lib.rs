@@ -10,6 +10,7 @@ pub mod bodies;
 mod charges;
 mod engine;
 mod gap;
+pub mod history;
 pub mod keys;
 mod load;
 pub mod mandates;
@@ -17,7 +18,7 @@ mod permit;
 mod recording;
 pub mod stop;
 
-pub use engine::{Answer, Engine, EngineParts, Presented, Refused, Settings};
+pub use engine::{Answer, Engine, EngineParts, Presented, Refused, Settings, Withheld};
 pub use load::{LoadError, StoredStanding};
 pub use permit::{Permit, Receipt, Release};
 pub use recording::evidence_text;

@@ -9,7 +9,7 @@ use warrantor_model::{Call, Decimal, Effect, Standing, Subject, Timestamp};
 use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Store, View, Wanted};
 
 use crate::{
-    keys,
+    history, keys,
     stop::{StopError, StopFile},
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Loaded {
     pub(crate) task: TaskState,
     pub(crate) facts: Facts,
     pub(crate) revision: u64,
+    /// How many events the task's history had had, and whether some are gone.
+    pub(crate) events: (u64, bool),
     /// What each subject's standing must still be when the pass is committed.
     pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
 }
@@ -62,9 +64,10 @@ pub(crate) async fn load<S: Store>(
     snapshot: &Snapshot,
     chain: Vec<Hop>,
     call: Option<&Call>,
+    now: Timestamp,
 ) -> Result<Loaded, LoadError> {
     let subjects = snapshot.subjects(&chain);
-    let counted = call.map(|call| snapshot.wanted(&chain, call)).unwrap_or_default();
+    let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();
     let mut standing_keys = BTreeMap::new();
     for subject in &subjects {
@@ -80,7 +83,9 @@ pub(crate) async fn load<S: Store>(
     }
     let task = chain.first().map(|hop| hop.mandate.task.clone());
     let mut effect_keys = Vec::new();
+    let labels = snapshot.known_labels();
     if let Some(task) = &task {
+        history::want(task, labels, &mut wanted)?;
         wanted.counters.insert(keys::task_calls(task)?);
         for effect in Effect::ALL {
             let key = keys::task_effect(task, effect)?;
@@ -97,8 +102,14 @@ pub(crate) async fn load<S: Store>(
         Some(task) => view.counter(&keys::task_calls(task)?),
         None => Decimal::ZERO,
     };
+    let (events, touched) = match &task {
+        Some(task) => {
+            let touched = |label: &&String| keys::task_label(task, label).is_ok_and(|key| view.members.contains(&key));
+            (history::stands(task, &view)?, labels.iter().filter(touched).cloned().collect())
+        }
+        None => ((0, false), BTreeSet::new()),
+    };
     let state = TaskState {
-        chain,
         calls: u64::try_from(calls.trunc().mantissa()).unwrap_or(u64::MAX),
         effects: effect_keys
             .iter()
@@ -116,12 +127,15 @@ pub(crate) async fn load<S: Store>(
             .filter(|name| Key::new((*name).clone()).is_ok_and(|key| view.members.contains(&key)))
             .cloned()
             .collect(),
+        labels: touched,
+        ..TaskState::begun(chain, now)
     };
     let last_record_at = view.head.last_at.unwrap_or(Timestamp::from_micros(0));
     Ok(Loaded {
         task: state,
         facts: Facts { standing, last_record_at },
         revision: view.head.revision,
+        events,
         expect,
     })
 }

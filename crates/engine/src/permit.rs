@@ -39,8 +39,8 @@
 
 use std::collections::BTreeSet;
 
-use warrantor_decide::Charge;
-use warrantor_model::{DecisionId, Failure, Subject, TemplateId, Timestamp, ToolRef};
+use warrantor_decide::{Charge, Tracking};
+use warrantor_model::{DecisionId, Failure, PersonId, Subject, TaskId, TemplateId, Timestamp, ToolRef};
 
 use crate::stop::Stop;
 
@@ -113,9 +113,12 @@ impl Release {
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub(crate) decision: DecisionId,
-    pub(crate) owner: Option<String>,
+    pub(crate) task: TaskId,
+    pub(crate) tool: ToolRef,
+    pub(crate) owner: Option<PersonId>,
     pub(crate) charges: Vec<Charge>,
     pub(crate) markers: BTreeSet<String>,
+    pub(crate) tracking: Vec<Tracking>,
     pub(crate) failure: Failure,
 }
 
@@ -124,11 +127,5 @@ impl Receipt {
     #[must_use]
     pub fn decision(&self) -> &DecisionId {
         &self.decision
-    }
-
-    /// Whether later calls may wait for this one's success, so that the outcome must be durable before the result is shown.
-    #[must_use]
-    pub fn is_awaited(&self) -> bool {
-        !self.markers.is_empty()
     }
 }

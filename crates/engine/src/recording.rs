@@ -1,10 +1,15 @@
 //! Records of decisions, and the bodies beside them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use warrantor_decide::{Charge, Grounds, Hop, Snapshot, TaskState};
 use warrantor_model::{
     Call, Decimal, DecisionId, EffectSet, Evidence, Finding, Timestamp,
-    record::{DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record, Verdict},
+    record::{
+        DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record, SourceRecord,
+        TrackedRecord, Verdict,
+    },
 };
 use warrantor_store::Body;
 
@@ -34,14 +39,19 @@ struct DecisionBody<'a> {
     arguments: &'a str,
     findings: &'a [Finding],
     observed: &'a [Finding],
+    sources: &'a BTreeMap<String, String>,
 }
 
 impl Decided<'_> {
     /// The plain bytes of the body.
     pub(crate) fn body(&self, arguments: &[u8]) -> Vec<u8> {
         let arguments = String::from_utf8_lossy(arguments);
-        let body =
-            DecisionBody { arguments: &arguments, findings: self.findings, observed: &self.grounds.observed };
+        let body = DecisionBody {
+            arguments: &arguments,
+            findings: self.findings,
+            observed: &self.grounds.observed,
+            sources: &self.grounds.told_sources,
+        };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
@@ -84,6 +94,21 @@ impl Decided<'_> {
             task_effects: self.task.map(|task| words(task.effects)).unwrap_or_default(),
             task_calls: self.task.map_or(0, |task| task.calls),
             engine: ENGINE.to_owned(),
+            sources: self
+                .grounds
+                .sources
+                .iter()
+                .map(|(argument, names)| SourceRecord { argument: argument.clone(), names: names.iter().cloned().collect() })
+                .take(listed)
+                .collect(),
+            task_labels: self.task.map(|task| task.labels.iter().cloned().collect()).unwrap_or_default(),
+            tracked: self
+                .grounds
+                .tracked
+                .iter()
+                .map(|(tracker, stood_at)| TrackedRecord { tracker: tracker.clone(), stood_at: stood_at.to_string() })
+                .collect(),
+            events_seen: self.task.map_or(0, |task| u64::try_from(task.history.len()).unwrap_or(u64::MAX)),
         };
         Record::new(self.id.as_str(), self.at, Event::Decision(Box::new(record)))
     }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use warrantor_decide::Output;
 use warrantor_engine::{Answer, Presented, Refused};
 use warrantor_model::{
     Decimal, ReasonCode,
@@ -246,7 +247,7 @@ async fn the_outcome_of_a_pass_over_many_counted_values_is_recorded() {
         passed += 1;
         let id = permit.decision().to_string();
         let receipt = engine.release(permit).unwrap().spend();
-        engine.outcome(&receipt, Outcome::NotSent, b"", Duration::ZERO).await;
+        engine.outcome(&receipt, Outcome::NotSent, Duration::ZERO).await;
         let closed: Vec<Outcome> = outcomes(&*world.store, &id).await.iter().map(|o| o.outcome).collect();
         assert_eq!(closed, [Outcome::NotSent], "{count} values");
         let left = counter(&*world.store, &format!("limit/{}/3/distinct/people/*", handed.mandate)).await;
@@ -269,7 +270,8 @@ async fn a_flood_of_refusals_does_not_push_an_outcome_out_of_the_gap() {
     let id = permit.decision().to_string();
     let receipt = engine.release(permit).unwrap().spend();
     world.store.fail_commits(true);
-    engine.outcome(&receipt, Outcome::Succeeded, b"{}", Duration::ZERO).await;
+    let taken = engine.take_in(&receipt, Outcome::Succeeded, b"{}", &Output::default(), Duration::ZERO).await;
+    assert!(taken.is_err(), "a result that is in no history was to be shown");
     for _ in 0..600 {
         refused(engine.authorize(&call(&world, &handed.mandate, "nothing", "{}")).await);
     }

@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use warrantor_decide::Presence;
+use warrantor_decide::{Output, Presence};
 use warrantor_engine::{
     Answer, Engine, EngineParts, Permit, Presented, Refused, Settings, bodies::SealKey, keys,
     mandates::StoredMandate,
@@ -144,9 +144,14 @@ async fn charges_are_given_back_when_nothing_was_sent_or_an_atomic_tool_failed()
         let id = permit.decision().to_string();
         let receipt = engine.release(permit).unwrap().spend();
         let took = Duration::from_millis(3);
-        engine.outcome(&receipt, outcome, b"{\"done\":1}", took).await;
+        match outcome {
+            Outcome::Succeeded | Outcome::Failed | Outcome::Refused => {
+                engine.take_in(&receipt, outcome, b"{\"done\":1}", &Output::default(), took).await.unwrap();
+            }
+            nothing_shown => engine.outcome(&receipt, nothing_shown, took).await,
+        }
         // Telling it twice changes nothing.
-        engine.outcome(&receipt, Outcome::NotSent, b"", took).await;
+        engine.outcome(&receipt, Outcome::NotSent, took).await;
         engine.settle().await;
         let told = outcomes(&*world.store, &id).await;
         assert_eq!(told.len(), 1, "{case}");
@@ -176,13 +181,12 @@ async fn a_call_that_waits_for_another_passes_once_that_one_has_succeeded() {
         assert_eq!(codes(&refused(engine.authorize(&note).await)), [ReasonCode::NotYet]);
         let permit = permitted(engine.authorize(&call(&handed.mandate, "list_payees", "{}")).await);
         let receipt = engine.release(permit).unwrap().spend();
-        assert!(receipt.is_awaited(), "its outcome must be durable before its result is shown");
-        engine.outcome(&receipt, outcome, b"", Duration::ZERO).await;
+        engine.outcome(&receipt, outcome, Duration::ZERO).await;
     }
     assert_eq!(codes(&refused(engine.authorize(&note).await)), [ReasonCode::NotYet]);
     let permit = permitted(engine.authorize(&call(&handed.mandate, "list_payees", "{}")).await);
     let receipt = engine.release(permit).unwrap().spend();
-    engine.outcome(&receipt, Outcome::Succeeded, b"[]", Duration::ZERO).await;
+    engine.take_in(&receipt, Outcome::Succeeded, b"[]", &Output::default(), Duration::ZERO).await.unwrap();
     permitted(engine.authorize(&note).await);
 }
 

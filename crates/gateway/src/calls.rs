@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use warrantor_decide::Presence;
-use warrantor_engine::{Answer as Decided, Engine, Presented, Receipt, Refused, Release};
+use warrantor_decide::{Output, Presence};
+use warrantor_engine::{Answer as Decided, Engine, Presented, Receipt, Refused, Release, Withheld};
 use warrantor_mcp::{
     Era, Fragment, Id, Meta, ProgressToken, RpcError, envelope,
     era::{Declared, declared},
@@ -17,7 +17,7 @@ use warrantor_mcp::{
     tools::ToolList,
 };
 use warrantor_model::{
-    DecisionId, Definition, Finding, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
+    DecisionId, Definition, Finding, Json, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
 };
 use warrantor_store::Store;
 
@@ -34,22 +34,19 @@ struct Owed<S: Store> {
 }
 
 impl<S: Store> Owed<S> {
-    /// Tells the outcome in the background.
-    fn tell(mut self, outcome: Outcome, body: Vec<u8>, took: Duration) {
+    /// Tells the outcome in the background: nothing is shown.
+    fn tell(mut self, outcome: Outcome, took: Duration) {
         if let Some(receipt) = self.receipt.take() {
-            self.engine.outcome_later(receipt, outcome, body, took);
+            self.engine.outcome_later(receipt, outcome, took);
         }
     }
 
-    /// Tells the outcome, and waits for it where later calls may wait for it.
-    async fn tell_before_result(&mut self, outcome: Outcome, body: Vec<u8>, took: Duration) {
-        let Some(receipt) = &self.receipt else { return };
-        if receipt.is_awaited() {
-            self.engine.outcome(receipt, outcome, &body, took).await;
-        } else {
-            self.engine.outcome_later(receipt.clone(), outcome, body, took);
-        }
+    /// Takes the result into the task's history, so that it can be shown.
+    async fn take_in(&mut self, outcome: Outcome, body: &[u8], output: &Output, took: Duration) -> Result<(), Withheld> {
+        let Some(receipt) = &self.receipt else { return Err(Withheld) };
+        let taken = self.engine.take_in(receipt, outcome, body, output, took).await;
         self.receipt = None;
+        taken
     }
 
     /// The decision, for messages.
@@ -64,7 +61,7 @@ impl<S: Store> Drop for Owed<S> {
         if let Some(receipt) = self.receipt.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            self.engine.outcome_later(receipt, Outcome::Unknown, Vec::new(), Duration::ZERO);
+            self.engine.outcome_later(receipt, Outcome::Unknown, Duration::ZERO);
         }
     }
 }
@@ -403,12 +400,12 @@ impl<S: Store> Shared<S> {
             Some(Ok(arguments)) => Some(arguments),
             // They were read before, so this does not happen; sending the call without them would be another call.
             Some(Err(cause)) => {
-                owed.tell(Outcome::NotSent, Vec::new(), Duration::ZERO);
+                owed.tell(Outcome::NotSent, Duration::ZERO);
                 return self.reply_error(id, rpc::INTERNAL_ERROR, cause.to_string()).await;
             }
         };
         let Some(pending) = self.take_off(id, wants_progress.clone()) else {
-            return owed.tell(Outcome::NotSent, Vec::new(), Duration::ZERO);
+            return owed.tell(Outcome::NotSent, Duration::ZERO);
         };
         let ours = pending.id;
         let line =
@@ -425,7 +422,7 @@ impl<S: Store> Shared<S> {
                     NoAnswer::Cancelled => Outcome::Cancelled,
                 };
                 let message = format!("{cause}{}", owed.name());
-                owed.tell(outcome, Vec::new(), took);
+                owed.tell(outcome, took);
                 // A client that took its request back expects no answer.
                 if !matches!(cause, NoAnswer::Cancelled | NoAnswer::TakenBack) {
                     self.reply_error(id, rpc::INTERNAL_ERROR, message).await;
@@ -447,31 +444,40 @@ impl<S: Store> Shared<S> {
     }
 
     async fn bring_back(&self, id: &Id<'_>, mut owed: Owed<S>, answer: &Answer, took: Duration) {
-        let withheld = |why: String| {
-            let message = format!("the tool server's answer was withheld: {why}{}", owed.name());
-            (
-                Outcome::Withheld,
-                envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message)),
-                Vec::new(),
-            )
+        let withheld = |why: String, name: String| {
+            let message = format!("the tool server's answer was withheld: {why}{name}");
+            envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message))
         };
-        let (outcome, line, body) = match answer.said(&self.settings.upstream_limits) {
-            Err(why) => withheld(why),
+        let (outcome, line, body, output) = match answer.said(&self.settings.upstream_limits) {
             Ok(Said::Error(error)) => (
                 Outcome::Refused,
                 envelope::relayed_error(id, &Fragment::from(error)),
-                error.get().as_bytes().to_vec(),
+                error.get().as_bytes(),
+                Output { others: vec![error.get().to_owned()], error: true, ..Output::default() },
             ),
             Ok(Said::Result(result)) => match ToolResult::parse(result) {
-                Err(cause) => withheld(cause.to_string()),
+                Err(cause) => {
+                    let line = withheld(cause.to_string(), owed.name());
+                    owed.tell(Outcome::Withheld, took);
+                    return self.reply(line).await;
+                }
                 Ok(parsed) => {
                     let outcome = if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded };
-                    (outcome, envelope::result(id, &Fragment::from(result)), result.get().as_bytes().to_vec())
+                    let line = envelope::result(id, &Fragment::from(result));
+                    (outcome, line, result.get().as_bytes(), output_of(&parsed))
                 }
             },
+            Err(why) => {
+                let line = withheld(why, owed.name());
+                owed.tell(Outcome::Withheld, took);
+                return self.reply(line).await;
+            }
         };
-        owed.tell_before_result(outcome, body, took).await;
-        self.reply(line).await;
+        let name = owed.name();
+        match owed.take_in(outcome, body, &output, took).await {
+            Ok(()) => self.reply(line).await,
+            Err(cause) => self.reply(withheld(cause.to_string(), name)).await,
+        }
     }
 
     async fn refuse_method(&self, id: &Id<'_>, method: &str) {
@@ -489,6 +495,27 @@ impl<S: Store> Shared<S> {
             format!("{} (decision {})", ReasonCode::MethodNotAvailable.sentence(), refused.decision);
         self.reply_error(id, rpc::METHOD_NOT_FOUND, message).await;
     }
+}
+
+/// What a result says, for the task's history. Nothing of it may be missing: what is no text and no structure counts as anyone's.
+fn output_of(result: &ToolResult<'_>) -> Output {
+    let mut output = Output { error: result.is_error, ..Output::default() };
+    match result.structured.map(|raw| (Json::parse(raw.get().as_bytes()), raw)) {
+        Some((Ok(structured), _)) => output.structured = Some(structured),
+        Some((Err(_), raw)) => output.others.push(raw.get().to_owned()),
+        None => {}
+    }
+    for block in &result.content {
+        match &block.text {
+            Some(text) => {
+                output.texts.push(text.to_string());
+                output.others.extend(block.others.iter().map(|raw| raw.get().to_owned()));
+            }
+            None => output.others.push(block.described()),
+        }
+    }
+    output.others.extend(result.others.iter().map(|raw| raw.get().to_owned()));
+    output
 }
 
 fn from_refused(refused: &Refused) -> (String, ReasonCode, String, NextStep) {

@@ -130,6 +130,12 @@ impl<'a> Members<'a> {
         self.list.iter().find(|(n, _)| n == name).map(|(_, raw)| *raw)
     }
 
+    /// The values of members beside these, but for nulls.
+    pub(crate) fn beside(&self, known: &[&str]) -> Vec<&'a RawValue> {
+        let others = self.iter().filter(|(name, raw)| !known.contains(name) && raw.get() != "null");
+        others.map(|(_, raw)| raw).collect()
+    }
+
     /// The object of this name.
     pub(crate) fn object(&self, member: &'static str) -> Result<Option<&'a RawValue>, ShapeError> {
         match self.get(member) {

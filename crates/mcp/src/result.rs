@@ -95,6 +95,8 @@ pub struct ToolResult<'a> {
     pub structured: Option<&'a RawValue>,
     /// Whether the tool says that it failed.
     pub is_error: bool,
+    /// Whatever else is in it: metadata, and members that came later.
+    pub others: Vec<&'a RawValue>,
 }
 
 /// One block of content.
@@ -104,6 +106,8 @@ pub struct ContentBlock<'a> {
     pub kind: Cow<'a, str>,
     /// Its text, unescaped, when its type is `text`.
     pub text: Option<Cow<'a, str>>,
+    /// Whatever stands beside its type and its text.
+    pub others: Vec<&'a RawValue>,
     /// All of it.
     pub raw: &'a RawValue,
 }
@@ -126,6 +130,7 @@ impl<'a> ToolResult<'a> {
             content: content.into_iter().map(ContentBlock::read).collect::<Result<_, _>>()?,
             structured: members.get("structuredContent"),
             is_error,
+            others: members.beside(&["content", "structuredContent", "isError", "resultType"]),
         })
     }
 }
@@ -138,7 +143,21 @@ impl<'a> ContentBlock<'a> {
             "text" => Some(members.need("text", members.text("text", usize::MAX)?)?),
             _ => None,
         };
-        Ok(Self { kind, text, raw })
+        let others = members.beside(&["type", "text"]);
+        Ok(Self { kind, text, others, raw })
+    }
+
+    /// Longest block that is told whole, in bytes: images and sounds are long and say nothing that could be compared.
+    const MAX_DESCRIBED: usize = 256 << 10;
+
+    /// The block as text that can be searched: all of it, but for the data of images and sounds.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let data = matches!(self.kind.as_ref(), "image" | "audio");
+        if data && self.raw.get().len() > Self::MAX_DESCRIBED {
+            return format!("[{} of {} bytes]", self.kind, self.raw.get().len());
+        }
+        self.raw.get().to_owned()
     }
 }
 

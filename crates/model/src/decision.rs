@@ -124,6 +124,8 @@ reasons! {
     24 DecisionUnavailable "decision_unavailable" Record ContactOwner "The call could not be decided, so it was not made.";
     /// A protocol method that is not let through.
     25 MethodNotAvailable "method_not_available" Tool None "This method is not available here.";
+    /// A value does not come from where the mandate takes it from.
+    26 SourceNotAllowed "source_not_allowed" Mandate NarrowCall "A value in this call does not come from where this task takes it from.";
 }
 
 impl fmt::Display for ReasonCode {

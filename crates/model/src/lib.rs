@@ -14,9 +14,11 @@ pub mod json;
 pub mod mandate;
 pub mod path;
 pub mod record;
+pub mod source;
 pub mod standing;
 pub mod time;
 pub mod tool;
+pub mod tracker;
 
 pub use actors::{Accountable, Agent, AgentStatus, Ceiling, Person, PersonStatus};
 pub use call::{Call, Definition, Evidence};
@@ -30,6 +32,10 @@ pub use id::{
 pub use json::Json;
 pub use mandate::{Asked, Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};
 pub use path::Path;
+pub use source::{Answer, Otherwise, Provenance, Selector, Source};
 pub use standing::{Standing, Subject};
 pub use time::{Clock, Randomness, Timestamp};
-pub use tool::{ArgumentRule, Effect, EffectSet, Failure, Kind, Manifest, Tool};
+pub use tool::{
+    ArgumentRule, Effect, EffectSet, Failure, FieldRule, Kind, Manifest, RecordKey, RecordType, TextForm, Tool, Writer,
+    WriterRule,
+};

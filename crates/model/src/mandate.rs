@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Path, PersonId, ServerName, TaskId, TemplateId,
+    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Path, PersonId, Provenance, ServerName, TaskId, TemplateId,
     Timestamp, ToolRef,
 };
 
@@ -74,6 +74,8 @@ pub struct Terms {
     pub purpose: String,
     /// The person's own words.
     pub request: Option<String>,
+    /// Spans of the request that others wrote.
+    pub quoted: Vec<String>,
     /// Typed values given at handover.
     pub slots: BTreeMap<String, Json>,
     /// When it ends.
@@ -191,6 +193,8 @@ pub struct Bounds {
     pub required: bool,
     /// Fits this text with holes.
     pub template: Option<TextTemplate>,
+    /// Where the value must come from.
+    pub provenance: Provenance,
 }
 
 /// A text with holes, `Dinner at {x}`, and the bounds of what fills them.

@@ -100,6 +100,12 @@ impl Path {
         Self(vec![Segment::Name(name.to_owned())])
     }
 
+    /// Whether the path is `@keys` and nothing else: the member names of the whole value.
+    #[must_use]
+    pub fn is_keys(&self) -> bool {
+        matches!(self.0.as_slice(), [Segment::Keys])
+    }
+
     /// Whether the path is the whole value.
     #[must_use]
     pub fn is_root(&self) -> bool {

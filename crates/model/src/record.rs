@@ -144,6 +144,42 @@ pub struct DecisionRecord {
     /// The engine's version.
     #[n(19)]
     pub engine: String,
+    /// Where the values of arguments were found.
+    #[n(20)]
+    pub sources: Vec<SourceRecord>,
+    /// Labels of what the task had touched.
+    #[n(21)]
+    pub task_labels: Vec<String>,
+    /// What trackers stood at that policies could look at.
+    #[n(22)]
+    pub tracked: Vec<TrackedRecord>,
+    /// How many events of the task's history were looked at.
+    #[n(23)]
+    pub events_seen: u64,
+}
+
+/// Where the values of one argument were found: names of the published vocabulary, no values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct SourceRecord {
+    /// The argument, `*` for places in lists.
+    #[n(0)]
+    pub argument: String,
+    /// The names, in order.
+    #[n(1)]
+    pub names: Vec<String>,
+}
+
+/// What one tracker stood at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct TrackedRecord {
+    /// Which.
+    #[n(0)]
+    pub tracker: String,
+    /// What it stood at.
+    #[n(1)]
+    pub stood_at: String,
 }
 
 /// One hop of a chain.
@@ -251,6 +287,9 @@ pub struct OutcomeRecord {
     /// Microseconds between release and answer.
     #[n(5)]
     pub micros: u64,
+    /// Labels that the result brought to its task.
+    #[n(6)]
+    pub labels: Vec<String>,
 }
 
 /// What became of a permitted call.
@@ -534,6 +573,7 @@ mod tests {
                 bytes: 9,
                 given_back: vec!["calls".into()],
                 micros: 12,
+                labels: vec!["untrusted".into()],
             }),
         )
     }

@@ -1,10 +1,13 @@
 //! What agents act through: tools, their effects, and the reviewed description of a tool server.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Json, Path, ServerName, ToolName};
+use crate::{Digest, Json, Path, Selector, ServerName, ToolName};
 
 /// What a tool does to the world.
 #[derive(
@@ -214,6 +217,96 @@ pub enum Failure {
     Atomic,
 }
 
+/// Who chooses a value that a result holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Writer {
+    /// Anyone.
+    Anyone,
+    /// People of the organization.
+    Organization,
+    /// The person acted for.
+    #[serde(rename = "self")]
+    Own,
+    /// The server itself.
+    System,
+}
+
+impl Writer {
+    /// The word used in files, policies and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Organization => "organization",
+            Self::Own => "self",
+            Self::System => "system",
+        }
+    }
+}
+
+/// A writer, or writers by a selector on the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriterRule {
+    /// Always the same.
+    Always(Writer),
+    /// The first whose selector holds.
+    Depends {
+        /// In the order written.
+        when: Vec<(Selector, Writer)>,
+        /// When none holds.
+        otherwise: Writer,
+    },
+}
+
+impl Default for WriterRule {
+    fn default() -> Self {
+        Self::Always(Writer::Anyone)
+    }
+}
+
+/// What is known of a place in a result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldRule {
+    /// What sort of value it is.
+    pub kind: Option<Kind>,
+    /// Who chooses it.
+    pub writer: WriterRule,
+    /// Labels that a task takes on by reading it.
+    pub labels: BTreeSet<String>,
+}
+
+/// What tells records of a type apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordKey {
+    /// A field.
+    Field(String),
+    /// The name under which it stands in a map.
+    Name,
+}
+
+/// A type of records that results hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordType {
+    /// What tells them apart; without it each is a record of its own.
+    pub key: Option<RecordKey>,
+    /// Labels that a task takes on by reading one.
+    pub labels: BTreeSet<String>,
+    /// Fields by path. What is not listed anyone may have written.
+    pub fields: BTreeMap<Path, FieldRule>,
+}
+
+/// How text in a result is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextForm {
+    /// As text.
+    #[default]
+    Plain,
+    /// As JSON; what does not parse may have been written by anyone.
+    Json,
+}
+
 /// The resource a call acts on, for policies: a type and the argument that holds its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceRule {
@@ -242,6 +335,12 @@ pub struct Tool {
     pub arguments: BTreeMap<Path, ArgumentRule>,
     /// What a failed call leaves behind.
     pub failure: Failure,
+    /// Which types of records the result holds, by path.
+    pub returns: Vec<(Path, String)>,
+    /// How text in the result is read.
+    pub text: TextForm,
+    /// What is known of places in the result that are no record, by path.
+    pub outputs: BTreeMap<Path, FieldRule>,
 }
 
 impl Tool {
@@ -257,6 +356,8 @@ impl Tool {
 pub struct Manifest {
     /// The server's name.
     pub server: ServerName,
+    /// The types of records that its results hold, by name.
+    pub records: BTreeMap<String, RecordType>,
     /// Its tools, by name. A tool that is not here cannot be called.
     pub tools: BTreeMap<ToolName, Tool>,
     /// The server's instructions as pinned; `None` withholds whatever it sends.

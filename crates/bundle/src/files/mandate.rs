@@ -9,7 +9,7 @@ use warrantor_model::{
 };
 
 use super::text::{
-    AskedText, DurationText, EarlierText, IdText, NameText, PathText, TimestampText, ToolRefText,
+    AskedText, DurationText, EarlierText, IdText, NameText, PathText, SourceText, TimestampText, ToolRefText,
 };
 use crate::values::{Exact, Nullable, OneOrMany, Value};
 
@@ -42,7 +42,7 @@ pub struct MandateFile {
     pub purpose: String,
     /// The person's own words.
     pub request: Option<String>,
-    /// Parts of the request that others wrote, such as a pasted mail. Not supported yet, so the list must be empty.
+    /// Parts of the request that others wrote, such as a pasted mail: each as it stands there. What is in them anyone may have written.
     #[serde(default)]
     pub quoted: Vec<String>,
     /// Values given at handover, by name.
@@ -179,11 +179,13 @@ pub struct BoundsEntry {
     pub required: bool,
     /// Reads like this text; a name in braces is a hole, whose bounds stand beside: `template: "Dinner at {place}"`, `place: { max_length: 40 }`.
     pub template: Option<String>,
-    /// Where the value must come from. Not supported yet.
+    /// Where the value must come from: it must occur in any of these.
+    #[schemars(with = "Option<Vec<SourceText>>", length(min = 1))]
     pub from: Option<Vec<String>>,
-    /// Where it must come from besides. Not supported yet.
+    /// And in any of these too.
+    #[schemars(with = "Option<Vec<SourceText>>", length(min = 1))]
     pub also_from: Option<Vec<String>>,
-    /// What to do with a value from elsewhere. Not supported yet.
+    /// What to do with a value that is in no listed source; by default `{ untrusted: deny, elsewhere: ask, computed: ask }`.
     pub otherwise: Option<Otherwise>,
 }
 

@@ -7,7 +7,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
 };
-use warrantor_model::{Digest, Effect, Failure, Kind, Path, ServerName, ToolName};
+use warrantor_model::{
+    Digest, Effect, Failure, Kind, Path, Selector, ServerName, TextForm, ToolName, Writer, WriterRule,
+};
 
 use super::text::{DigestText, NameText, PathText, ToolText};
 
@@ -123,53 +125,29 @@ pub struct FieldEntry {
     /// What sort of value it is.
     pub kind: Option<Kind>,
     /// Who chooses the value.
-    pub writer: Option<WriterRule>,
+    pub writer: Option<WriterEntry>,
     /// Labels that a task takes on when it reads the field.
     #[serde(default)]
     pub labels: Vec<String>,
 }
 
-/// Who chooses a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Writer {
-    /// The server itself.
-    System,
-    /// The person acted for.
-    #[serde(rename = "self")]
-    Own,
-    /// People of the organization.
-    Organization,
-    /// Anyone.
-    Anyone,
-}
-
 /// A writer, or writers by condition: `{ "[sender=$self]": self, else: anyone }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WriterRule {
-    /// Always the same.
-    Always(Writer),
-    /// By selector on the record, the first that holds; `else` otherwise.
-    Depends {
-        /// Selectors in brackets with their writers, in the order written.
-        when: Vec<(String, Writer)>,
-        /// The writer when none holds.
-        otherwise: Writer,
-    },
-}
+pub struct WriterEntry(pub WriterRule);
 
-impl<'de> Deserialize<'de> for WriterRule {
+impl<'de> Deserialize<'de> for WriterEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RuleVisitor;
         impl<'de> Visitor<'de> for RuleVisitor {
-            type Value = WriterRule;
+            type Value = WriterEntry;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a writer (system, self, organization, anyone), or writers by selector")
             }
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<WriterRule, E> {
-                Writer::deserialize(de::value::StrDeserializer::new(word)).map(WriterRule::Always)
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<WriterEntry, E> {
+                Writer::deserialize(de::value::StrDeserializer::new(word))
+                    .map(|writer| WriterEntry(WriterRule::Always(writer)))
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WriterRule, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WriterEntry, A::Error> {
                 let (mut when, mut otherwise) = (Vec::new(), None);
                 while let Some(condition) = map.next_key::<Condition>()? {
                     match condition {
@@ -180,7 +158,7 @@ impl<'de> Deserialize<'de> for WriterRule {
                 let otherwise = otherwise.ok_or_else(|| {
                     de::Error::custom("there is no writer for the other cases: add `else: anyone`")
                 })?;
-                Ok(WriterRule::Depends { when, otherwise })
+                Ok(WriterEntry(WriterRule::Depends { when, otherwise }))
             }
         }
         deserializer.deserialize_any(RuleVisitor)
@@ -189,23 +167,25 @@ impl<'de> Deserialize<'de> for WriterRule {
 
 enum Condition {
     Else,
-    Selector(String),
+    Selector(Selector),
 }
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            _ if text == "else" => Ok(Self::Else),
-            Some(inner) if inner.contains('=') => Ok(Self::Selector(text)),
-            _ => Err(de::Error::custom(format!(
-                "{text:?} is no condition: write a selector in brackets, such as [sender=$self], or else"
-            ))),
+        if text == "else" {
+            return Ok(Self::Else);
         }
+        if !text.starts_with('[') {
+            return Err(de::Error::custom(format!(
+                "{text:?} is no condition: write a selector in brackets, such as [sender=$self], or else"
+            )));
+        }
+        text.parse().map(Self::Selector).map_err(de::Error::custom)
     }
 }
 
-impl JsonSchema for WriterRule {
+impl JsonSchema for WriterEntry {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "WriterRule".into()
     }
@@ -301,15 +281,4 @@ pub enum EmptyValue {
     Absent,
     /// A value that acts.
     Acts,
-}
-
-/// How text in a result is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TextForm {
-    /// As text.
-    #[default]
-    Plain,
-    /// As JSON; what does not parse may have been written by anyone.
-    Json,
 }

@@ -44,4 +44,6 @@ texts! {
         "Who is asked: `person` for the mandate's person, or `group:NAME`.";
     EarlierText "EarlierCall" "^[^/(]+/[^(]+(\\(.*\\))?$"
         "An earlier call: `server/tool`, or `server/tool(argument=value, …)`.";
+    SourceText "Source" "^(request|self|person|computed|any|(slot|record|records|tool|call):.+)$"
+        "Where a value comes from: `request`, `slot:NAME`, `self`, `person`, `record:TYPE#path[field=value]`, `records:…`, `tool:server/tool(argument=value)#path[field=value]`, `call:server/tool#argument`, `computed`, `any`.";
 }

@@ -1,4 +1,4 @@
-//! `trackers.yaml`: counts and sums over windows of time, for policies. Not supported yet: an entry is refused.
+//! `trackers.yaml`: counts and sums over windows of time, for policies.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,13 @@ use super::text::{DurationText, ToolRefText};
 #[schemars(rename = "Trackers")]
 pub struct TrackersFile(pub BTreeMap<String, TrackerEntry>);
 
-/// One tracker: what is counted or added up, over which calls, in which window, for whom. Not supported yet.
+/// One tracker: what is counted or added up, over which calls, in which window, for whom. Policies read it as
+/// `context.tracked.NAME`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Tracker")]
 pub struct TrackerEntry {
-    /// The number to add up, such as `arguments.amount`. Exactly one of `sum` and `count` is given.
+    /// The numbers to add up: `arguments.` and a path, such as `arguments.amount`. Exactly one of `sum` and `count` is given.
     pub sum: Option<String>,
     /// Count calls.
     pub count: Option<bool>,
@@ -30,7 +31,7 @@ pub struct TrackerEntry {
     pub effects: Option<Vec<Effect>>,
     /// Calls that ended so.
     pub outcome: Option<TrackedOutcome>,
-    /// How far back.
+    /// How far back. What left the window less than a 24th of it ago may still be counted.
     #[schemars(with = "DurationText")]
     pub window: String,
     /// What has a count of its own.

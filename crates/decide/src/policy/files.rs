@@ -27,11 +27,12 @@ pub(super) struct Rule {
 }
 
 /// What policies may name.
-pub(super) struct Known<'a> {
-    pub(super) people: &'a BTreeMap<PersonId, Person>,
-    pub(super) agents: &'a BTreeMap<AgentId, Agent>,
-    pub(super) groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
-    pub(super) manifests: &'a BTreeMap<ServerName, Manifest>,
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) people: &'a BTreeMap<PersonId, Person>,
+    pub(crate) agents: &'a BTreeMap<AgentId, Agent>,
+    pub(crate) groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
+    pub(crate) manifests: &'a BTreeMap<ServerName, Manifest>,
 }
 
 impl Known<'_> {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warrantor_model::{Effect, Manifest, ServerName, ToolRef};
+use warrantor_model::{
+    Effect, Manifest, ServerName, ToolRef,
+    tracker::{Tracked, Tracker},
+};
 
 use super::{DELEGATE, entities::action_parents};
 use crate::{shape::quoted, snapshot::ToolFacts};
@@ -11,6 +14,7 @@ use crate::{shape::quoted, snapshot::ToolFacts};
 pub(super) fn schema_text(
     manifests: &BTreeMap<ServerName, Manifest>,
     tools: &BTreeMap<ToolRef, ToolFacts>,
+    trackers: &[Tracker],
 ) -> String {
     let types: BTreeSet<&str> = tools
         .values()
@@ -23,9 +27,11 @@ pub(super) fn schema_text(
          entity Agent { owners: Set<Person>, sponsors: Set<Person>, purpose: String };\n\
          entity Server;\n\
          type Mandate = { id: String, instance: String, root: String, purpose: String, kind: String, depth: Long };\n\
-         type Task = { id: String, calls: Long, effects: Set<String> };\n\
+         type Task = { id: String, calls: Long, effects: Set<String>, labels: Set<String> };\n\
          type Environment = { time: datetime, enforcement_point: String };\n",
     );
+    let tracked: Vec<String> = trackers.iter().map(tracked_attribute).collect();
+    text.push_str(&format!("type Tracked = {{ {} }};\n", tracked.join(", ")));
     for name in &types {
         text.push_str(&format!("entity {name};\n"));
     }
@@ -45,17 +51,33 @@ pub(super) fn schema_text(
         };
         text.push_str(&format!(
             "action {} in [{}] appliesTo {{ principal: [Agent, Person], resource: [{resource}], context: {{ \
-             arguments: {}, mandate: Mandate, person: Person, task: Task, environment: Environment }} }};\n",
+             arguments: {}, sources: {{ {} }}, mandate: Mandate, person: Person, task: Task, tracked: Tracked, \
+             environment: Environment }} }};\n",
             quoted(&tool.to_string()),
             parents.join(", "),
             facts.shape.cedar_record(),
+            sources(facts),
         ));
     }
     let resources: Vec<&str> = types.into_iter().chain(std::iter::once("Server")).collect();
     text.push_str(&format!(
         "action \"{DELEGATE}\" appliesTo {{ principal: [Person], resource: [{}], context: {{ tool: String, effects: Set<String>, \
-         agent: Agent, mandate: Mandate, person: Person, task: Task, environment: Environment }} }};\n",
+         agent: Agent, mandate: Mandate, person: Person, task: Task, tracked: Tracked, environment: Environment }} }};\n",
         resources.join(", ")
     ));
     text
+}
+
+/// One set of source names for each argument at the top; empty where the call has no such argument.
+fn sources(facts: &ToolFacts) -> String {
+    let names = facts.shape.names();
+    names.iter().map(|name| format!("{}: Set<String>", quoted(name))).collect::<Vec<_>>().join(", ")
+}
+
+fn tracked_attribute(tracker: &Tracker) -> String {
+    let sort = match tracker.what {
+        Tracked::Count => "Long",
+        Tracked::Sum(_) => "decimal",
+    };
+    format!("{}: {sort}", quoted(&tracker.name))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use warrantor_decide::{Parts, PolicySource};
 use warrantor_model::{
     Accountable, Agent, AgentStatus, ArgumentRule, Ceiling, Digest, Failure, Kind, Manifest, Person,
-    PersonStatus, ServerName, Tool, tool::ResourceRule,
+    PersonStatus, ServerName, TextForm, Tool, tool::ResourceRule,
 };
 
 use super::{effects, json};
@@ -29,6 +29,7 @@ pub fn parts() -> Parts {
             text: "@id(\"all\")\npermit(principal, action, resource);\n".into(),
         }],
         observe: BTreeSet::new(),
+        trackers: Vec::new(),
     }
 }
 
@@ -66,6 +67,7 @@ pub fn servers(names: &[&str]) -> BTreeSet<ServerName> {
 pub fn manifest(server: &str, tools: Vec<Tool>) -> Manifest {
     Manifest {
         server: server.parse().unwrap(),
+        records: BTreeMap::new(),
         tools: tools.into_iter().map(|tool| (tool.name.clone(), tool)).collect(),
         instructions: None,
         launch: None,
@@ -83,6 +85,9 @@ pub fn tool(name: &str, does: &[&str], properties: &str) -> Tool {
         resource: None,
         arguments: BTreeMap::new(),
         failure: Failure::Unknown,
+        returns: Vec::new(),
+        text: TextForm::Plain,
+        outputs: BTreeMap::new(),
     }
 }
 

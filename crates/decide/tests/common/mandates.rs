@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use warrantor_model::{
-    Asked, Bounds, Decimal, Grant, Json, Limits, MandateKind, Match, Path, Terms,
+    Answer, Asked, Bounds, Decimal, Grant, Json, Limits, MandateKind, Match, Otherwise, Path, Source, Terms,
     mandate::{Earlier, Lifetime, TextTemplate},
 };
 
@@ -28,7 +28,12 @@ fn path(text: &str) -> Path {
 }
 
 pub fn terms(value: &Json) -> Terms {
-    known(value, &["id", "kind", "person", "agent", "sponsor", "purpose", "depth", "limits", "grants"]);
+    known(
+        value,
+        &[
+            "id", "kind", "person", "agent", "sponsor", "purpose", "depth", "limits", "grants", "request", "slots", "quoted",
+        ],
+    );
     let word = |name: &str, default: &'static str| value.get(name).map_or(default, text).to_owned();
     let person = word("person", "alice");
     Terms {
@@ -43,8 +48,9 @@ pub fn terms(value: &Json) -> Terms {
         person: person.parse().unwrap(),
         agent: word("agent", "bot").parse().unwrap(),
         purpose: word("purpose", "an invented task"),
-        request: None,
-        slots: Default::default(),
+        request: value.get("request").map(|words| text(words).to_owned()),
+        quoted: items(value.get("quoted")).iter().map(|span| text(span).to_owned()).collect(),
+        slots: members(value.get("slots")).iter().cloned().collect(),
         lifetime: Lifetime::For(Duration::from_secs(7200)),
         depth: value.get("depth").map_or(0, |d| u32::try_from(number(d)).unwrap()),
         limits: limits(value.get("limits")),
@@ -119,6 +125,9 @@ pub fn bounds(value: &Json) -> Bounds {
             "absent" => bounds.absent = true,
             "ignore_case" => bounds.ignore_case = true,
             "required" => bounds.required = true,
+            "from" => bounds.provenance.from = Some(sources(value)),
+            "also_from" => bounds.provenance.also_from = Some(sources(value)),
+            "otherwise" => bounds.provenance.otherwise = Some(otherwise(value)),
             "template" => {}
             hole if template.is_some() => drop(holes.insert(hole.to_owned(), self::bounds(value))),
             other => panic!("{other} is no bound"),
@@ -131,5 +140,30 @@ pub fn bounds(value: &Json) -> Bounds {
 fn known(value: &Json, names: &[&str]) {
     for (name, _) in value.as_object().unwrap() {
         assert!(names.contains(&name.as_str()), "{name} is no member here");
+    }
+}
+
+fn sources(value: &Json) -> Vec<Source> {
+    items(Some(value)).iter().map(|source| text(source).parse().unwrap()).collect()
+}
+
+fn otherwise(value: &Json) -> Otherwise {
+    let word = |value: &Json| match text(value) {
+        "pass" => Answer::Pass,
+        "ask" => Answer::Ask,
+        "deny" => Answer::Deny,
+        other => panic!("{other} is no answer"),
+    };
+    match value {
+        Json::Object(_) => {
+            let case = |name: &str, default| value.get(name).map_or(default, word);
+            let default = Otherwise::default();
+            Otherwise {
+                untrusted: case("untrusted", default.untrusted),
+                elsewhere: case("elsewhere", default.elsewhere),
+                computed: case("computed", default.computed),
+            }
+        }
+        all => Otherwise { untrusted: word(all), elsewhere: word(all), computed: word(all) },
     }
 }

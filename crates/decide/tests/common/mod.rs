@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use warrantor_decide::{Charge, Decision, Draft, Facts, Fault, Hop, Parts, Snapshot, TaskState, decide};
+use warrantor_decide::{
+    Charge, Decision, Draft, Facts, Fault, History, Hop, Output, Parts, Snapshot, TaskState, decide,
+};
 use warrantor_model::{
     Call, Decimal, Definition, Digest, Effect, EffectSet, Evidence, Json, Mandate, ReasonCode, Standing,
     Subject, Terms, Timestamp,
@@ -47,6 +49,18 @@ pub struct World {
     pub members: BTreeSet<String>,
     pub calls: u64,
     pub effects: EffectSet,
+    /// What the task has seen and done.
+    pub history: Vec<Happened>,
+    pub labels: BTreeSet<String>,
+}
+
+/// One event of a history.
+#[derive(Clone)]
+pub enum Happened {
+    /// A call, and whether it passed.
+    Call { id: String, tool: String, arguments: String, passed: bool },
+    /// What came back.
+    Result { id: String, tool: String, output: Output },
 }
 
 impl World {
@@ -63,6 +77,8 @@ impl World {
             members: BTreeSet::new(),
             calls: 0,
             effects: EffectSet::EMPTY,
+            history: Vec::new(),
+            labels: BTreeSet::new(),
         };
         world.hop(&format!(r#"{{"id":"root","grants":{grants}}}"#));
         world
@@ -149,7 +165,7 @@ impl World {
                 }
             })
             .collect();
-        let wanted = snapshot.wanted(&chain, &self.call);
+        let wanted = snapshot.wanted(&chain, &self.call, self.now);
         let counters = wanted
             .counters
             .into_iter()
@@ -159,7 +175,50 @@ impl World {
             })
             .collect();
         let members = wanted.members.into_iter().filter(|member| self.members.contains(member)).collect();
-        TaskState { chain, calls: self.calls, effects: self.effects, counters, members }
+        let history = Arc::new(self.history_on(snapshot));
+        let labels = self.labels.clone();
+        TaskState { chain, calls: self.calls, effects: self.effects, counters, members, history, labels, tracked_at: self.now }
+    }
+
+    fn history_on(&self, snapshot: &Snapshot) -> History {
+        let person = self.chain.first().and_then(|terms| snapshot.person(&terms.person));
+        self.history.iter().fold(History::default(), |history, happened| {
+            history.with(match happened {
+                Happened::Call { id, tool, arguments, passed } => {
+                    snapshot.call_event(id, &tool.parse().unwrap(), &json(arguments), *passed)
+                }
+                Happened::Result { id, tool, output } => {
+                    snapshot.result_event(id, &tool.parse().unwrap(), output, person)
+                }
+            })
+        })
+    }
+
+    /// A call that passed, and its structured answer.
+    pub fn saw(self, tool: &str, arguments: &str, structured: &str) -> Self {
+        let output = Output { structured: Some(json(structured)), ..Output::default() };
+        self.called(tool, arguments, true).answered(tool, output)
+    }
+
+    /// A call that passed, and its answer as text.
+    pub fn read(self, tool: &str, arguments: &str, text: &str) -> Self {
+        let output = Output { texts: vec![text.into()], ..Output::default() };
+        self.called(tool, arguments, true).answered(tool, output)
+    }
+
+    pub fn called(self, tool: &str, arguments: &str, passed: bool) -> Self {
+        self.with(|w| {
+            let id = format!("d{}", w.history.len());
+            w.history.push(Happened::Call { id, tool: tool.into(), arguments: arguments.into(), passed });
+        })
+    }
+
+    /// An answer to the last call.
+    pub fn answered(self, tool: &str, output: Output) -> Self {
+        self.with(|w| {
+            let id = format!("d{}", w.history.len() - 1);
+            w.history.push(Happened::Result { id, tool: tool.into(), output });
+        })
     }
 
     pub fn decide(&self) -> Decision {

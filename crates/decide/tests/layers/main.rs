@@ -21,4 +21,6 @@ mod listing;
 mod mandates;
 mod policies;
 mod secrecy;
+mod sources;
 mod tools;
+mod trackers;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use warrantor_decide::{Charge, Decision, Facts, Hop, Presence, Snapshot, TaskState, decide, listed};
-use warrantor_model::{Decimal, EffectSet, Json, MandateKind, Standing, Terms};
+use warrantor_model::{Decimal, Json, MandateKind, Standing, Terms};
 
 use crate::{
     common::{self, at, call, explain, outcome},
@@ -29,17 +29,17 @@ impl Kept {
         let mut presented = call(&format!("lab/{}", step.tool), "{}");
         presented.arguments = step.arguments.clone();
         presented.mandate = chain.last().unwrap().mandate.id.clone();
-        let wanted = snapshot.wanted(chain, &presented);
+        let now = at(common::NOON);
+        let wanted = snapshot.wanted(chain, &presented, now);
         let task = TaskState {
-            chain: chain.to_vec(),
             calls: self.calls,
-            effects: EffectSet::EMPTY,
             counters: wanted
                 .counters
                 .into_iter()
                 .map(|key| (key.clone(), self.counters.get(&key).copied().unwrap_or_default()))
                 .collect(),
             members: wanted.members.intersection(&self.members).cloned().collect(),
+            ..TaskState::begun(chain.to_vec(), now)
         };
         decide(snapshot, &task, &facts(), &presented, at(common::NOON))
     }
@@ -291,7 +291,7 @@ proptest! {
         let chain = specs::chain(&snapshot, &hops);
         let step = &spec.steps[0];
         let presented = call(&format!("lab/{}", step.tool), "{}");
-        let task = TaskState { chain: chain.clone(), calls: 0, effects: EffectSet::EMPTY, counters: BTreeMap::new(), members: BTreeSet::new() };
+        let task = TaskState::begun(chain.clone(), at(common::NOON));
         let presence = Presence { server: "lab".parse().unwrap(), evidence: presented.evidence };
         let shown = listed(&snapshot, &task, &facts(), &presence, at(common::NOON));
         for step in spec.steps.iter().filter(|step| !shown.iter().any(|tool| tool.as_str() == step.tool)) {
@@ -347,7 +347,7 @@ proptest! {
             let mut task = world.task(snapshot);
             task.chain[0].mandate.terms = std::sync::Arc::clone(compiled.terms());
             task.chain[0].terms = std::sync::Arc::new(compiled);
-            let wanted = snapshot.wanted(&task.chain, &world.call);
+            let wanted = snapshot.wanted(&task.chain, &world.call, world.now);
             task.counters = wanted.counters.into_iter().map(|key| (key, Decimal::ZERO)).collect();
             let decision = decide(snapshot, &task, &world.facts, &world.call, world.now);
             if arguments.as_object().is_none() {

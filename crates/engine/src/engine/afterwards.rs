@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use warrantor_decide::Charge;
+use warrantor_decide::{Charge, Output};
 use warrantor_model::{
-    Failure, Finding, PersonId, ReasonCode, Refusal, Subject,
+    Failure, Finding, ReasonCode, Refusal, Subject,
     record::{Event, Outcome, OutcomeRecord, Record},
 };
 use warrantor_store::{Commit, Insert, Key, Store};
@@ -13,6 +13,7 @@ use super::{Engine, Refused};
 use crate::{
     charges,
     gap::abandoned,
+    history::{StoredEvent, Written},
     permit::{Permit, Receipt, Release},
 };
 
@@ -64,19 +65,61 @@ impl<S: Store> Engine<S> {
         refused
     }
 
-    /// Records what became of a released call. Charges are given back when no byte was sent, or when the tool reported a failure that its manifest
-    /// calls atomic.
-    pub async fn outcome(&self, receipt: &Receipt, outcome: Outcome, result: &[u8], took: Duration) {
+    /// Records what became of a released call of which nothing is shown. Charges are given back when no byte was sent.
+    pub async fn outcome(&self, receipt: &Receipt, outcome: Outcome, took: Duration) {
+        self.record_outcome(receipt, outcome, &[], None, took).await;
+    }
+
+    /// Takes in a result before it is shown: records what became of the call, joins the labels that the result brings, and makes it a part of the
+    /// task's history. Charges are given back when the tool reported a failure that its manifest calls atomic.
+    ///
+    /// # Errors
+    /// [`Withheld`] when it could not be taken in. It must not be shown then: what the agent has seen and the history does not know would pass for the
+    /// agent's own.
+    pub async fn take_in(
+        &self,
+        receipt: &Receipt,
+        outcome: Outcome,
+        result: &[u8],
+        output: &Output,
+        took: Duration,
+    ) -> Result<(), Withheld> {
+        let event = StoredEvent::result(receipt.decision.as_str(), &receipt.tool, output);
+        let written = match &receipt.owner {
+            Some(owner) => {
+                let deadline = self.0.parts.settings.commit_deadline;
+                let written = tokio::time::timeout(deadline, self.written_for(&receipt.task, owner, &event)).await;
+                match written {
+                    Ok(Ok(written)) => Some(written),
+                    Ok(Err(_)) | Err(_) => None,
+                }
+            }
+            None => None,
+        };
+        let known = written.is_some();
+        let recorded = self.record_outcome(receipt, outcome, result, written, took).await;
+        if known && recorded { Ok(()) } else { Err(Withheld) }
+    }
+
+    /// Whether everything is durable.
+    async fn record_outcome(
+        &self,
+        receipt: &Receipt,
+        outcome: Outcome,
+        result: &[u8],
+        written: Option<Written>,
+        took: Duration,
+    ) -> bool {
         let gives_back =
             outcome == Outcome::NotSent || (outcome == Outcome::Failed && receipt.failure == Failure::Atomic);
         let charges: &[Charge] = if gives_back { &receipt.charges } else { &[] };
-        let owner = receipt.owner.as_deref().and_then(|owner| PersonId::new(owner).ok());
         let patience = self.0.parts.settings.commit_deadline;
         let body = match result {
             [] => None,
-            result => self.seal_if_possible(owner.as_ref(), result, patience).await,
+            result => self.seal_if_possible(receipt.owner.as_ref(), result, patience).await,
         };
         let now = self.0.parts.clock.now();
+        let labels = written.as_ref().map(|written| written.event.labels()).unwrap_or_default();
         let event = Event::Outcome(OutcomeRecord {
             decision: receipt.decision.to_string(),
             outcome,
@@ -84,22 +127,43 @@ impl<S: Store> Engine<S> {
             bytes: u64::try_from(result.len()).unwrap_or(u64::MAX),
             given_back: charges::names(charges),
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            labels: labels.into_iter().collect(),
         });
         let mut commit = Commit::new(Record::new(format!("{}.outcome", receipt.decision), now, event));
         commit.linked_to = Some(receipt.decision.to_string());
         commit.body = body;
         charges::give_back(charges, &mut commit);
+        charges::count(&receipt.tracking, outcome, &mut commit);
         if outcome == Outcome::Succeeded {
             commit.inserts.extend(receipt.markers.iter().filter_map(|marker| {
                 Some(Insert { member: Key::new(marker.clone()).ok()?, must_be_new: false, counted: None })
             }));
         }
-        self.record_or_keep(commit, self.0.parts.settings.commit_deadline).await;
+        let gone = match &written {
+            Some(written) => match self.add_event(&mut commit, &receipt.task, written) {
+                Ok(gone) => gone,
+                Err(_) => return false,
+            },
+            None => Vec::new(),
+        };
+        let committed = self.record_or_keep(commit, patience).await;
+        match (written, committed) {
+            (Some(written), Some(committed)) => {
+                self.happened(&receipt.task, committed.revision, written, &gone);
+                true
+            }
+            (_, committed) => committed.is_some(),
+        }
     }
 
     /// [`Engine::outcome`] in the background; [`Engine::settle`] waits for it.
-    pub fn outcome_later(&self, receipt: Receipt, outcome: Outcome, result: Vec<u8>, took: Duration) {
+    pub fn outcome_later(&self, receipt: Receipt, outcome: Outcome, took: Duration) {
         let engine = self.clone();
-        self.spawn(async move { engine.outcome(&receipt, outcome, &result, took).await });
+        self.spawn(async move { engine.outcome(&receipt, outcome, took).await });
     }
 }
+
+/// A result could not be taken into its task's history, and so must not be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the result could not be recorded")]
+pub struct Withheld;

@@ -1,6 +1,6 @@
 //! A bundle's files into what decides.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot};
 use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker};
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Loaded {
     /// What decides.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The mandates of the bundle: templates until a person hands one over.
     pub templates: BTreeMap<TemplateId, MandateTemplate>,
     /// The settings of the deployment.
@@ -100,7 +100,7 @@ fn finish(files: Files, report: Report) -> Result<Loaded, Report> {
             let revision = loader.files.revision();
             loader.report.sort();
             Ok(Loaded {
-                snapshot,
+                snapshot: Arc::new(snapshot),
                 templates,
                 config,
                 revision,
@@ -395,6 +395,23 @@ fn definitions(
             let message = format!("there is no file {path}");
             doc.error(report, &["definitions"], message, "save the server's `tools/list` answer there");
             None
+        }
+    }
+}
+
+impl Loaded {
+    /// A mandate that is written out beside the bundle, checked against it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn written_out(&self, document: &Json) -> Result<MandateTemplate, Report> {
+        let terms = terms::terms_from_document(document)?;
+        let mut report = Report::default();
+        match link::compile(&self.snapshot, terms.clone(), &Places::default(), &mut report) {
+            Some(compiled) if report.is_passed() => {
+                Ok(MandateTemplate { file: "a mandate written out".to_owned(), document: document.clone(), terms, compiled })
+            }
+            _ => Err(report),
         }
     }
 }

@@ -52,6 +52,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  warrantor schema mandate\n  warrantor schema manifest > manifest.schema.json"
     )]
     Schema(SchemaArgs),
+    /// Decide recorded traces call by call, as `run` would, without any server; or compare two bundles on them.
+    #[command(
+        after_help = "Examples:\n  warrantor replay --bundle ./bundle day.jsonl\n  warrantor replay --bundle ./bundle --against ./tomorrow day.jsonl\n  warrantor run --trace day.jsonl … writes such traces; `-` reads standard input.\n\nWith -o json: one line a call, then a summary. Exit code 0 when every line was replayed, 1 when two bundles differ,\n2 when a trace or an argument is malformed."
+    )]
+    Replay(ReplayArgs),
     /// Draft manifests of tool servers.
     #[command(subcommand)]
     Manifest(ManifestCommand),
@@ -136,6 +141,34 @@ pub(crate) struct RunArgs {
     /// The server's command and its arguments.
     #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
     pub(crate) command: Vec<String>,
+}
+
+/// How asks are answered in a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Approve {
+    /// Every one with yes: its call counts as made.
+    All,
+    /// None.
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
+    /// Another bundle: print only calls whose decision or reasons differ between the two.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) against: Option<PathBuf>,
+    /// How asks are answered.
+    #[arg(long, value_enum, default_value_t = Approve::None)]
+    pub(crate) approve: Approve,
+    /// Let results of calls that did not pass enter the history all the same, as they did where nothing enforced.
+    #[arg(long)]
+    pub(crate) assume_executed: bool,
+    /// Traces in JSON Lines; `-` is standard input.
+    #[arg(required = true, num_args = 1.., value_name = "TRACE")]
+    pub(crate) traces: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

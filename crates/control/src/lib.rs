@@ -8,6 +8,7 @@ pub mod explain;
 pub mod handover;
 pub mod keeper;
 pub mod keys;
+pub mod replay;
 pub mod standing;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};

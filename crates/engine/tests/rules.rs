@@ -329,7 +329,7 @@ async fn a_pass_whose_arguments_cannot_be_sealed_is_refused() {
     let handed = world.hand_over("pay").await;
     let parts = |seal| EngineParts {
         store: Arc::clone(&world.store),
-        snapshot: Arc::new(files.load().snapshot),
+        snapshot: files.load().snapshot,
         stop: Arc::clone(&world.stop),
         seal,
         clock: Arc::clone(&world.clock) as _,

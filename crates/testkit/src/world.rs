@@ -89,7 +89,7 @@ impl<S: Store> World<S> {
         };
         Engine::new(EngineParts {
             store: Arc::clone(&self.store),
-            snapshot: Arc::new(files.load().snapshot),
+            snapshot: files.load().snapshot,
             stop: Arc::clone(&self.stop),
             seal: Self::seal(),
             clock: Arc::clone(&self.clock) as _,

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod mandate;
 mod manifest;
+mod replay;
 mod run;
 mod stop;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Init(args) => bundle::init(&args, *out),
         Command::Check(args) => bundle::check(&args, *out),
         Command::Schema(args) => bundle::schema(&args, *out),
+        Command::Replay(args) => replay::replay(&args, *out),
         Command::Manifest(command) => manifest::run(command, *out),
         Command::Mandate(command) => mandate::run(command, *out),
         Command::Revoke(args) => stop::revoke(&args, *out),

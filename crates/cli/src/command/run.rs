@@ -81,7 +81,7 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     tracing::info!(mandate = %handed.mandate, task = %handed.task, until = %handed.expires_at, new = handed.new, "mandate");
     let engine = Engine::new(EngineParts {
         store: Arc::clone(&deployment.store),
-        snapshot: Arc::new(bundle.snapshot),
+        snapshot: bundle.snapshot,
         stop: Arc::clone(&deployment.stop),
         seal: deployment.keys.seal()?,
         clock: Arc::clone(&deployment.clock) as _,

@@ -194,14 +194,6 @@ impl<S: Store> Desk<'_, S> {
         self.hand_over_chain(self.template(template)?).await
     }
 
-    /// Hands over a mandate that is written out rather than a file of the bundle's.
-    ///
-    /// # Errors
-    /// [`HandoverError`].
-    pub async fn hand_over_written(&self, template: &MandateTemplate) -> Result<Handed, HandoverError> {
-        self.hand_over_chain(template).await
-    }
-
     /// Notes the bundle as one that decides here, and keeps its files.
     ///
     /// # Errors
@@ -255,7 +247,7 @@ impl<S: Store> Desk<'_, S> {
 
     /// Hands over a template, and first what it narrows where that has no live instance.
     async fn hand_over_chain(&self, template: &MandateTemplate) -> Result<Handed, HandoverError> {
-        let mut line: Vec<&MandateTemplate> = vec![template];
+        let mut line = vec![template];
         while let Some(parent) = line.last().and_then(|last| last.terms.parent.as_ref()) {
             if line.len() >= MAX_HOPS {
                 return Err(HandoverError::Circle { template: template.terms.template.clone() });

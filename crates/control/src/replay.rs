@@ -1,35 +1,29 @@
 //! Replay: a trace decided call by call, as `run` would have decided it.
 //!
-//! The same engine decides on a store in memory; nothing is sent anywhere. A task without a time has a store of its own and one fixed
-//! instant; tasks with times share one store, whose clock stands where the trace says.
+//! The same core decides, on what calls before would have left in a store: limits, trackers, labels, history, what was handed out. Nothing is recorded and
+//! nothing is sent. A task without a time stands alone, at one fixed instant; tasks with times share what they leave, and the clock stands where
+//! the trace says.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use serde::Serialize;
 use thiserror::Error;
 use warrantor_bundle::{
-    Loaded, Report,
+    Loaded, MandateTemplate, Report,
     files::trace::{TraceCall, TraceLine, TraceResult, TraceTask},
     trace_line,
 };
-use warrantor_decide::Output;
-use warrantor_engine::{
-    Answer, Engine, EngineParts, Presented, Receipt, Settings, StopFile, Withheld, bodies::SealKey,
+use warrantor_decide::{
+    Charge, Decision, Facts, History, Hop, Output, Tally, TaskState, Tracking, decide,
 };
+use warrantor_engine::mandates::MAX_HOPS;
 use warrantor_model::{
-    Clock, DecisionId, Definition, Digest, Evidence, IdError, Json, MandateId, Randomness, TemplateId, Timestamp, ToolRef,
-    record::{DecisionRecord, Event, Outcome, Record, RecordError, Verdict},
-    time::NoRandomness,
+    Call, Definition, Digest, EffectSet, Evidence, Failure, Finding, IdError, Json, Mandate, MandateId, Standing,
+    TaskId, TemplateId, Timestamp, ToolRef, record::Verdict, tracker::TrackedOutcome,
 };
-use warrantor_store::{MemoryStore, ReadError, Store};
-
-use crate::handover::{Desk, HandoverError};
 
 /// The instant of tasks that have none: 2026-01-01T00:00:00Z.
 const NO_TIME: i64 = 1_767_225_600_000_000;
@@ -75,27 +69,23 @@ pub enum ReplayError {
         /// Which.
         id: String,
     },
-    /// The task could not be handed over.
-    #[error(transparent)]
-    Handover(#[from] HandoverError),
+    /// The bundle has no such mandate.
+    #[error("the bundle has no mandate {template}; it has: {known}")]
+    Unknown {
+        /// Which.
+        template: TemplateId,
+        /// Those it has.
+        known: String,
+    },
+    /// A chain of parents that is too long, or a circle.
+    #[error("the mandates above {template} form a circle or more than {MAX_HOPS} hops")]
+    Circle {
+        /// Which.
+        template: TemplateId,
+    },
     /// A name is none.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// The store in memory.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A record does not read. Our fault.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A result could not be taken in. Our fault.
-    #[error(transparent)]
-    Withheld(#[from] Withheld),
-    /// A decision that has no record. Our fault.
-    #[error("the decision {id} was not recorded")]
-    Unrecorded {
-        /// Which.
-        id: DecisionId,
-    },
 }
 
 /// One decided call.
@@ -128,195 +118,235 @@ impl Replayed {
     }
 }
 
-/// Where a trace's clock stands.
-#[derive(Debug)]
-struct SetClock(AtomicI64);
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// Bytes that are different each time and the same in every replay. Nothing that is kept is sealed with them.
+/// What calls leave behind for later ones.
 #[derive(Debug, Default)]
-struct Repeatable(AtomicU64);
-
-impl Randomness for Repeatable {
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
-        for chunk in buffer.chunks_mut(32) {
-            let nth = self.0.fetch_add(1, Ordering::Relaxed);
-            for (to, from) in chunk.iter_mut().zip(Digest::of(&nth.to_be_bytes()).as_bytes()) {
-                *to = *from;
-            }
-        }
-        Ok(())
-    }
+struct Kept {
+    tally: Tally,
+    /// The time of the last event: a clock that stands before it is not trusted.
+    last: Option<Timestamp>,
 }
 
 /// Replays traces on one bundle.
 pub struct Replayer<'a> {
     bundle: &'a Loaded,
-    stop: Arc<StopFile>,
     settings: ReplaySettings,
-    stopwatch: &'a (dyn Fn() -> u64 + Sync),
-    /// Tasks that have times.
-    shared: Option<Arc<World>>,
+    stopwatch: &'a dyn Fn() -> u64,
+    /// What tasks with times share.
+    shared: Kept,
+    /// What the present task has for itself, when it has no time.
+    alone: Kept,
     task: Option<Task>,
-}
-
-/// A store, a clock, and the engine on them.
-struct World {
-    store: Arc<MemoryStore>,
-    clock: Arc<SetClock>,
-    randomness: Arc<Repeatable>,
-    engine: Engine<MemoryStore>,
+    /// How many names were given out.
+    named: u64,
 }
 
 /// The task that the trace is in.
 struct Task {
     id: String,
-    world: Arc<World>,
-    mandate: MandateId,
+    chain: Vec<Hop>,
+    /// Whether it shares what it leaves.
+    timed: bool,
     begun: Timestamp,
+    now: Timestamp,
+    calls: u64,
+    effects: EffectSet,
+    labels: BTreeSet<String>,
+    history: Arc<History>,
     /// Calls by their id: what is owed for those that passed, what is known of those that did not.
-    calls: BTreeMap<String, Made>,
+    made: BTreeMap<String, Made>,
 }
 
 enum Made {
-    Passed(Box<Receipt>),
-    NotPassed { decision: DecisionId, tool: ToolRef, arguments: Box<Json>, assumed: bool },
+    Passed(Box<Owed>),
+    NotPassed { event: String, tool: ToolRef, arguments: Box<Json>, assumed: bool },
     Answered,
 }
 
+/// What the outcome of a passed call decides.
+struct Owed {
+    event: String,
+    tool: ToolRef,
+    charges: Vec<Charge>,
+    markers: BTreeSet<String>,
+    tracking: Vec<Tracking>,
+}
+
 impl<'a> Replayer<'a> {
-    /// A replayer. `stop` is an empty stop file; `stopwatch` gives microseconds from some beginning.
+    /// A replayer. `stopwatch` gives microseconds from some beginning.
     #[must_use]
-    pub fn new(
-        bundle: &'a Loaded,
-        stop: Arc<StopFile>,
-        settings: ReplaySettings,
-        stopwatch: &'a (dyn Fn() -> u64 + Sync),
-    ) -> Self {
-        Self { bundle, stop, settings, stopwatch, shared: None, task: None }
+    pub fn new(bundle: &'a Loaded, settings: ReplaySettings, stopwatch: &'a dyn Fn() -> u64) -> Self {
+        let (shared, alone) = (Kept::default(), Kept::default());
+        Self { bundle, settings, stopwatch, shared, alone, task: None, named: 0 }
     }
 
     /// Replays one line; a call gives its decision.
     ///
     /// # Errors
     /// [`ReplayError`]; the trace cannot be gone on with then.
-    pub async fn line(&mut self, line: &str) -> Result<Option<Replayed>, ReplayError> {
+    pub fn line(&mut self, line: &str) -> Result<Option<Replayed>, ReplayError> {
         match trace_line(line).map_err(ReplayError::Line)? {
-            TraceLine::Task(task) => self.begin(task).await.map(|()| None),
-            TraceLine::Call(call) => self.call(call).await.map(Some),
-            TraceLine::Result(result) => self.result(result).await.map(|()| None),
+            TraceLine::Task(task) => self.begin(task).map(|()| None),
+            TraceLine::Call(call) => self.call(call).map(Some),
+            TraceLine::Result(result) => self.result(result).map(|()| None),
         }
     }
 
-    fn world(&self) -> World {
-        let clock = Arc::new(SetClock(AtomicI64::new(NO_TIME)));
-        let randomness = Arc::new(Repeatable::default());
-        let store = Arc::new(MemoryStore::new());
-        let engine = Engine::new(EngineParts {
-            store: Arc::clone(&store),
-            snapshot: Arc::clone(&self.bundle.snapshot),
-            stop: Arc::clone(&self.stop),
-            seal: seal(),
-            clock: Arc::clone(&clock) as _,
-            randomness: Arc::clone(&randomness) as _,
-            settings: Settings::named("run"),
-        });
-        World { store, clock, randomness, engine }
+    fn name(&mut self, prefix: &str) -> String {
+        self.named = self.named.saturating_add(1);
+        format!("{prefix}{}", self.named)
     }
 
-    async fn begin(&mut self, task: TraceTask) -> Result<(), ReplayError> {
-        let world = match task.at.0 {
-            None => Arc::new(self.world()),
-            Some(at) => {
-                let shared = self.shared.take().unwrap_or_else(|| Arc::new(self.world()));
-                shared.clock.0.store(at.as_micros(), Ordering::Relaxed);
-                self.shared = Some(Arc::clone(&shared));
-                shared
+    fn begin(&mut self, task: TraceTask) -> Result<(), ReplayError> {
+        let begun = task.at.0.unwrap_or(Timestamp::from_micros(NO_TIME));
+        let chain = match &task.mandate.0 {
+            Json::String(template) => {
+                let template = TemplateId::new(template.clone())?;
+                self.chain(self.template(&template)?, begun)?
             }
-        };
-        let (seal, begun) = (seal(), world.clock.now());
-        let desk = Desk {
-            store: Arc::clone(&world.store),
-            stop: &self.stop,
-            bundle: self.bundle,
-            seal: &seal,
-            clock: &*world.clock,
-            randomness: &*world.randomness,
-            evidence: "replay".to_owned(),
-        };
-        let handed = match &task.mandate.0 {
-            Json::String(template) => desk.hand_over(&TemplateId::new(template.clone())?).await?,
             document => {
                 let at_fault = |report| ReplayError::Mandate { task: task.id.clone(), report };
-                desk.hand_over_written(&self.bundle.written_out(document).map_err(at_fault)?).await?
+                let template = self.bundle.written_out(document).map_err(at_fault)?;
+                self.chain(&template, begun)?
             }
         };
-        self.task =
-            Some(Task { id: task.id, world, mandate: handed.mandate, begun, calls: BTreeMap::new() });
+        self.alone = Kept::default();
+        self.task = Some(Task {
+            id: task.id,
+            chain,
+            timed: task.at.0.is_some(),
+            begun,
+            now: begun,
+            calls: 0,
+            effects: EffectSet::EMPTY,
+            labels: BTreeSet::new(),
+            history: Arc::default(),
+            made: BTreeMap::new(),
+        });
         Ok(())
     }
 
-    async fn call(&mut self, call: TraceCall) -> Result<Replayed, ReplayError> {
-        let settings = self.settings;
+    fn template(&self, template: &TemplateId) -> Result<&'a MandateTemplate, ReplayError> {
+        let bundle: &'a Loaded = self.bundle;
+        bundle.templates.get(template).ok_or_else(|| ReplayError::Unknown {
+            template: template.clone(),
+            known: bundle.templates.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// The chain that a handover of the template would make.
+    fn chain(&mut self, template: &MandateTemplate, at: Timestamp) -> Result<Vec<Hop>, ReplayError> {
+        let mut line = vec![template];
+        while let Some(parent) = line.last().and_then(|last| last.terms.parent.as_ref()) {
+            if line.len() >= MAX_HOPS {
+                return Err(ReplayError::Circle { template: template.terms.template.clone() });
+            }
+            line.push(self.template(parent)?);
+        }
+        let task = TaskId::new(self.name("t"))?;
+        let mut chain: Vec<Hop> = Vec::new();
+        while let Some(next) = line.pop() {
+            let above = chain.last().map(|hop| &hop.mandate);
+            let own_end = next.terms.lifetime.end(at);
+            let mandate = Mandate {
+                parent: above.map(|above| above.id.clone()),
+                expires_at: above.map_or(own_end, |above| own_end.min(above.expires_at)),
+                id: MandateId::new(self.name("m"))?,
+                task: task.clone(),
+                terms: Arc::clone(next.compiled.terms()),
+                handed_over_at: at,
+            };
+            let terms_digest = Digest::of(next.document.canonical().as_bytes());
+            chain.push(Hop { mandate, terms: Arc::new(next.compiled.clone()), terms_digest });
+        }
+        Ok(chain)
+    }
+
+    fn call(&mut self, call: TraceCall) -> Result<Replayed, ReplayError> {
+        let event = self.name("call-");
+        let snapshot = &*self.bundle.snapshot;
         let task = self.task.as_mut().ok_or(ReplayError::NoTask { what: "a call" })?;
-        if task.calls.contains_key(&call.id) {
+        let kept = if task.timed { &mut self.shared } else { &mut self.alone };
+        if task.made.contains_key(&call.id) {
             return Err(ReplayError::SameId { id: call.id });
         }
-        task.world.clock.0.store(call.at.0.unwrap_or(task.begun).as_micros(), Ordering::Relaxed);
-        let presented = Presented {
-            method: "tools/call".to_owned(),
-            mandate: task.mandate.clone(),
-            server: call.tool.server.clone(),
-            tool: call.tool.tool.to_string(),
-            arguments: call.arguments.0.canonical().into_bytes(),
+        task.now = call.at.0.unwrap_or(task.begun);
+        let Some(last) = task.chain.last() else { return Err(ReplayError::NoTask { what: "a call" }) };
+        let presented = Call {
+            mandate: last.mandate.id.clone(),
+            tool: call.tool.clone(),
+            arguments: call.arguments.0,
             evidence: Evidence::LocalUser { uid: 0, name: Some("replay".to_owned()) },
             definition: Definition::AsPinned,
+            enforcement_point: "run".to_owned(),
         };
-        let engine = &task.world.engine;
         let began = (self.stopwatch)();
-        let answer = engine.authorize(&presented).await;
-        let micros = (self.stopwatch)().saturating_sub(began);
-        let (decision, made) = match answer {
-            Answer::Permitted(permit) => {
-                let decision = permit.decision().clone();
-                match engine.release(permit) {
-                    Ok(release) => (decision, Made::Passed(Box::new(release.spend()))),
-                    Err(refused) => (refused.decision.clone(), not_passed(refused.decision, &call, false)),
-                }
-            }
-            Answer::Asked(decision, _) => (decision.clone(), not_passed(decision, &call, settings.approve_all)),
-            Answer::Refused(refused) => (refused.decision.clone(), not_passed(refused.decision, &call, false)),
+        let (counters, members) = kept.tally.read(&snapshot.wanted(&task.chain, &presented, task.now));
+        let state = TaskState {
+            calls: task.calls,
+            effects: task.effects,
+            counters,
+            members,
+            history: Arc::clone(&task.history),
+            labels: task.labels.clone(),
+            ..TaskState::begun(std::mem::take(&mut task.chain), task.now)
         };
-        let record = record(&task.world.store, &decision).await?;
-        task.calls.insert(call.id.clone(), made);
+        let last_record_at = kept.last.unwrap_or(task.now);
+        let facts = Facts { standing: Standing::default(), last_record_at };
+        let decision = decide(snapshot, &state, &facts, &presented, task.now);
+        let micros = (self.stopwatch)().saturating_sub(began);
+        task.chain = state.chain;
+        kept.last = Some(last_record_at.max(task.now));
+        let (verdict, findings, made) = match &decision {
+            Decision::Pass(draft) => {
+                kept.tally.charge(draft.charges());
+                draft.echoes().iter().for_each(|member| kept.tally.insert(member.clone()));
+                task.calls = task.calls.saturating_add(1);
+                task.effects = task.effects.union(draft.grounds().effects);
+                let owed = Owed {
+                    event: event.clone(),
+                    tool: call.tool.clone(),
+                    charges: draft.charges().to_vec(),
+                    markers: draft.markers().clone(),
+                    tracking: draft.tracking().to_vec(),
+                };
+                (Verdict::Pass, &[] as &[Finding], Made::Passed(Box::new(owed)))
+            }
+            Decision::Ask(question, _) => {
+                let made = not_passed(&event, &presented, self.settings.approve_all);
+                (Verdict::Ask, question.findings.as_slice(), made)
+            }
+            Decision::Deny(refusal, _) => {
+                (Verdict::Deny, refusal.findings(), not_passed(&event, &presented, false))
+            }
+        };
+        task.happened(snapshot.call_event(&event, &call.tool, &presented.arguments, verdict == Verdict::Pass));
+        task.made.insert(call.id.clone(), made);
         let mut reasons: Vec<String> = Vec::new();
-        for reason in record.reasons.iter().filter(|reason| !reason.observed) {
-            let code = reason.code.as_str();
+        for code in findings.iter().map(|finding| finding.code.as_str()) {
             if !reasons.iter().any(|known| known == code) {
                 reasons.push(code.to_owned());
             }
         }
+        let sources = decision.grounds().sources.iter();
         Ok(Replayed {
             task: task.id.clone(),
             id: call.id,
             tool: call.tool.to_string(),
-            decision: record.verdict,
+            decision: verdict,
             reasons,
-            sources: record.sources.into_iter().map(|source| (source.argument, source.names)).collect(),
+            sources: sources.map(|(at, names)| (at.clone(), names.iter().cloned().collect())).collect(),
             label: call.label.and_then(|label| serde_json::to_value(label).ok()),
             micros,
         })
     }
 
-    async fn result(&mut self, result: TraceResult) -> Result<(), ReplayError> {
+    fn result(&mut self, result: TraceResult) -> Result<(), ReplayError> {
+        let snapshot = &*self.bundle.snapshot;
         let task = self.task.as_mut().ok_or(ReplayError::NoTask { what: "a result" })?;
-        task.world.clock.0.store(result.at.0.unwrap_or(task.begun).as_micros(), Ordering::Relaxed);
-        let made = match task.calls.get_mut(&result.id) {
+        let kept = if task.timed { &mut self.shared } else { &mut self.alone };
+        let at = result.at.0.unwrap_or(task.begun);
+        kept.last = Some(kept.last.map_or(at, |last| last.max(at)));
+        let made = match task.made.get_mut(&result.id) {
             None | Some(Made::Answered) => return Err(ReplayError::NoCall { id: result.id }),
             Some(made) => std::mem::replace(made, Made::Answered),
         };
@@ -326,33 +356,54 @@ impl<'a> Replayer<'a> {
             others: Vec::new(),
             error: result.error,
         };
-        let outcome = if result.error { Outcome::Failed } else { Outcome::Succeeded };
-        match made {
-            Made::Passed(receipt) => {
-                task.world.engine.take_in(&receipt, outcome, b"", &output, std::time::Duration::ZERO).await?;
+        let (event, tool) = match made {
+            Made::Passed(owed) => {
+                owed.end(result.error, snapshot.tool(&owed.tool).map(|tool| tool.failure), &mut kept.tally);
+                (owed.event, owed.tool)
             }
-            Made::NotPassed { decision, tool, arguments, assumed } if assumed || self.settings.assume_executed => {
-                task.world.engine.assume_made(&decision, &task.mandate, &tool, &arguments, &output).await?;
+            Made::NotPassed { event, tool, arguments, assumed } if assumed || self.settings.assume_executed => {
+                // As if it had been made all the same: its arguments are now those of a call that was.
+                let event = format!("{event}-made");
+                task.happened(snapshot.call_event(&event, &tool, &arguments, true));
+                (event, tool)
             }
-            Made::NotPassed { .. } | Made::Answered => {}
-        }
+            Made::NotPassed { .. } | Made::Answered => return Ok(()),
+        };
+        let person = task.chain.first().and_then(|root| snapshot.person(&root.mandate.terms.person));
+        let answered = snapshot.result_event(&event, &tool, &output, person);
+        task.labels.extend(answered.labels());
+        task.happened(answered);
         Ok(())
     }
 }
 
-fn seal() -> SealKey {
-    SealKey::new([7; 32])
+impl Task {
+    fn happened(&mut self, event: warrantor_decide::Event) {
+        Arc::make_mut(&mut self.history).push(event);
+    }
 }
 
-fn not_passed(decision: DecisionId, call: &TraceCall, assumed: bool) -> Made {
-    Made::NotPassed { decision, tool: call.tool.clone(), arguments: Box::new(call.arguments.0.clone()), assumed }
+impl Owed {
+    /// What the outcome gives back, marks and counts, as the engine does.
+    fn end(&self, error: bool, failure: Option<Failure>, tally: &mut Tally) {
+        if error && failure == Some(Failure::Atomic) {
+            tally.give_back(&self.charges);
+        }
+        if !error {
+            self.markers.iter().for_each(|marker| tally.insert(marker.clone()));
+        }
+        let ended = if error { TrackedOutcome::Error } else { TrackedOutcome::Success };
+        for tracking in self.tracking.iter().filter(|tracking| tracking.outcome == ended) {
+            tally.charge(std::slice::from_ref(&tracking.charge));
+        }
+    }
 }
 
-async fn record(store: &MemoryStore, decision: &DecisionId) -> Result<DecisionRecord, ReplayError> {
-    let unrecorded = || ReplayError::Unrecorded { id: decision.clone() };
-    let stored = store.find(decision.as_str()).await?.ok_or_else(unrecorded)?;
-    match Record::from_bytes(&stored.bytes)?.event {
-        Event::Decision(record) => Ok(*record),
-        _ => Err(unrecorded()),
+fn not_passed(event: &str, call: &Call, assumed: bool) -> Made {
+    Made::NotPassed {
+        event: event.to_owned(),
+        tool: call.tool.clone(),
+        arguments: Box::new(call.arguments.clone()),
+        assumed,
     }
 }

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
@@ -13,12 +12,10 @@ use serde::Serialize;
 use serde_json::json;
 use warrantor_bundle::load;
 use warrantor_control::replay::{Replayed, Replayer, ReplayError, ReplaySettings};
-use warrantor_engine::StopFile;
 use warrantor_model::record::Verdict;
 
 use crate::{
     args::{Approve, ReplayArgs},
-    command::block_on,
     output::{Exit, Output, Usage},
 };
 
@@ -31,40 +28,33 @@ const PROGRESS: u64 = 5000;
 pub(crate) fn replay(args: &ReplayArgs, out: Output) -> anyhow::Result<Exit> {
     let bundle = load(&args.bundle)?;
     let other = args.against.as_deref().map(load).transpose()?;
-    let directory = tempfile::tempdir()?;
-    let stop = Arc::new(StopFile::open(&directory.path().join("stop"))?);
     let settings =
         ReplaySettings { approve_all: args.approve == Approve::All, assume_executed: args.assume_executed };
     let began = Instant::now();
     let stopwatch = move || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    block_on(async {
-        let mut told = Told { out, writer: BufWriter::new(std::io::stdout()), counts: Counts::default() };
-        for trace in &args.traces {
-            // Each file is a trace of its own.
-            let new = |bundle| Replayer::new(bundle, Arc::clone(&stop), settings, &stopwatch);
-            let (mut one, mut two) = (new(&bundle), other.as_ref().map(new));
-            let mut lines = Lines::open(trace)?;
-            while let Some(line) = lines.next()? {
-                if line.trim().is_empty() {
-                    continue;
-                }
-                let at_fault = |cause: ReplayError| at_fault(trace, lines.read, cause);
-                let before = one.line(&line).await.map_err(at_fault)?;
-                let after = match &mut two {
-                    Some(two) => two.line(&line).await.map_err(at_fault)?,
-                    None => None,
-                };
-                if let Some(before) = before {
-                    told.call(&before, after.as_ref(), other.is_some())?;
-                }
-                if lines.read.is_multiple_of(PROGRESS) && std::io::stderr().is_terminal() {
-                    out.note(&format!("{}: {} lines", trace.display(), lines.read));
-                }
+    let new = |bundle| Replayer::new(bundle, settings, &stopwatch);
+    let mut told = Told { out, writer: BufWriter::new(std::io::stdout()), counts: Counts::default() };
+    for trace in &args.traces {
+        // Each file is a trace of its own.
+        let (mut one, mut two) = (new(&bundle), other.as_ref().map(new));
+        let mut lines = Lines::open(trace)?;
+        while let Some(line) = lines.next()? {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let at_fault = |cause: ReplayError| at_fault(trace, lines.read, cause);
+            let before = one.line(&line).map_err(at_fault)?;
+            let after = two.as_mut().map(|two| two.line(&line)).transpose().map_err(at_fault)?.flatten();
+            if let Some(before) = before {
+                told.call(&before, after.as_ref(), other.is_some())?;
+            }
+            if lines.read.is_multiple_of(PROGRESS) && std::io::stderr().is_terminal() {
+                out.note(&format!("{}: {} lines", trace.display(), lines.read));
             }
         }
-        told.counts.micros = stopwatch();
-        told.finish(other.is_some())
-    })
+    }
+    told.counts.micros = stopwatch();
+    told.finish(other.is_some())
 }
 
 /// What stops a replay: usage where the trace is at fault.
@@ -75,13 +65,7 @@ fn at_fault(trace: &Path, line: u64, cause: ReplayError) -> anyhow::Error {
             let text: Vec<String> = report.diagnostics().iter().map(|one| one.message.clone()).collect();
             Usage(format!("{place}: {}", text.join("; "))).into()
         }
-        cause @ (ReplayError::Mandate { .. }
-        | ReplayError::NoTask { .. }
-        | ReplayError::NoCall { .. }
-        | ReplayError::SameId { .. }
-        | ReplayError::Id(_)
-        | ReplayError::Handover(_)) => Usage(format!("{place}: {cause}")).into(),
-        cause => anyhow::Error::new(cause).context(place),
+        cause => Usage(format!("{place}: {cause}")).into(),
     }
 }
 

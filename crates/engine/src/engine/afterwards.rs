@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warrantor_decide::{Charge, Output};
 use warrantor_model::{
-    DecisionId, Failure, Finding, Json, MandateId, ReasonCode, Refusal, Subject, ToolRef,
+    Failure, Finding, ReasonCode, Refusal, Subject,
     record::{Event, Outcome, OutcomeRecord, Record},
 };
 use warrantor_store::{Commit, Insert, Key, Store};
@@ -99,44 +99,6 @@ impl<S: Store> Engine<S> {
         let known = written.is_some();
         let recorded = self.record_outcome(receipt, outcome, result, written, took).await;
         if known && recorded { Ok(()) } else { Err(Withheld) }
-    }
-
-    /// For replays: takes in the result of a call that did not pass, as if it had been made all the same. Gives no permit and charges nothing.
-    ///
-    /// # Errors
-    /// [`Withheld`] when it could not be taken in.
-    pub async fn assume_made(
-        &self,
-        decision: &DecisionId,
-        mandate: &MandateId,
-        tool: &ToolRef,
-        arguments: &Json,
-        output: &Output,
-    ) -> Result<(), Withheld> {
-        let chain = self.chain(mandate).await.map_err(|_| Withheld)?;
-        let root = chain.first().ok_or(Withheld)?;
-        let (task, person) = (&root.mandate.task, &root.mandate.terms.person);
-        let made = StoredEvent::call(&format!("{decision}.made"), tool, arguments, true);
-        let answered = StoredEvent::result(&format!("{decision}.made"), tool, output);
-        for (nth, event) in [made, answered].iter().enumerate() {
-            let written = self.written_for(task, person, event).await.map_err(|_| Withheld)?;
-            let outcome = OutcomeRecord {
-                decision: decision.to_string(),
-                outcome: Outcome::Unknown,
-                body: None,
-                bytes: 0,
-                given_back: Vec::new(),
-                micros: 0,
-                labels: written.event.labels().into_iter().collect(),
-            };
-            let id = format!("{decision}.made.{nth}");
-            let mut commit = Commit::new(Record::new(id, self.0.parts.clock.now(), Event::Outcome(outcome)));
-            let gone = self.add_event(&mut commit, task, &written).map_err(|_| Withheld)?;
-            let deadline = self.0.parts.settings.commit_deadline;
-            let committed = self.record_or_keep(commit, deadline).await.ok_or(Withheld)?;
-            self.happened(task, committed.revision, written, &gone);
-        }
-        Ok(())
     }
 
     /// Whether everything is durable.

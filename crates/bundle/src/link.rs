@@ -57,7 +57,7 @@ pub(crate) fn compile(
 }
 
 impl Places {
-    fn tell_all(&self, faults: &[Fault], report: &mut Report) {
+    pub(crate) fn tell_all(&self, faults: &[Fault], report: &mut Report) {
         for fault in faults {
             self.tell(fault, report);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot};
+use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot, wider_lines};
 use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker};
 
 use crate::{
@@ -413,5 +413,46 @@ impl Loaded {
             }
             _ => Err(report),
         }
+    }
+
+    /// A mandate in a file beside the bundle that narrows one of the bundle's, checked against the bundle and against what it narrows.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and every line in which it is wider than what it narrows.
+    pub fn delegated(&self, file: &str, bytes: &[u8]) -> Result<MandateTemplate, Report> {
+        let mut report = Report::default();
+        let template = self.read_beside(file, bytes, &mut report);
+        match template {
+            Some(template) if report.is_passed() => Ok(template),
+            _ => {
+                report.sort();
+                Err(report)
+            }
+        }
+    }
+
+    fn read_beside(&self, file: &str, bytes: &[u8], report: &mut Report) -> Option<MandateTemplate> {
+        let mut doc = Doc::parse(file, bytes, Format::of(file).unwrap_or(Format::Yaml), report)?;
+        let document = doc.tree.to_json();
+        let terms = terms::read_terms(&mut doc, report)?;
+        let mut places = Places::default();
+        let above = terms.parent.as_ref().and_then(|parent| self.templates.get(parent));
+        let Some(above) = above else {
+            let known: Vec<&str> = self.templates.keys().map(TemplateId::as_str).collect();
+            let message = "the mandate narrows none of the bundle's";
+            doc.error(report, &["parent"], message, format!("write `parent: …`, one of: {}", known.join(", ")));
+            return None;
+        };
+        places.mandates.insert(terms.template.clone(), doc);
+        let compiled = link::compile(&self.snapshot, terms.clone(), &places, report)?;
+        places.tell_all(&wider_lines(&self.snapshot, &above.compiled, &compiled), report);
+        Some(MandateTemplate { file: file.to_owned(), document, terms, compiled })
+    }
+
+    /// Every line in which a mandate of the bundle is wider than what it narrows. It could not pass more by them, but it reads as if.
+    #[must_use]
+    pub fn wider_lines(&self, template: &MandateTemplate) -> Option<Report> {
+        let bytes = self.archive.iter().find(|(path, _)| *path == template.file).map(|(_, bytes)| bytes)?;
+        self.delegated(&template.file, bytes).err()
     }
 }

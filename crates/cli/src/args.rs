@@ -130,12 +130,15 @@ pub(crate) struct RunArgs {
     /// The server as the bundle names it.
     #[arg(long, value_name = "NAME")]
     pub(crate) server: ServerName,
-    /// The mandate of the bundle that calls are made under.
+    /// The mandate of the bundle that calls are made under, or an instance that was handed over or delegated.
     #[arg(long, value_name = "ID")]
     pub(crate) mandate: TemplateId,
     /// Go on with this task; by default the live one, or the first.
     #[arg(long, value_name = "ID")]
     pub(crate) task: Option<TaskId>,
+    /// Append the session to this file as a trace, to be replayed on another bundle. It holds arguments and results in the clear.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
     /// The server's command and its arguments.
@@ -227,6 +230,16 @@ pub(crate) enum MandateCommand {
     /// Hand a mandate of the bundle over anew: a recorded act with fresh budgets and a fresh expiry.
     #[command(after_help = "Examples:\n  warrantor mandate handover tidy-notes --bundle ./bundle")]
     Handover(HandoverArgs),
+    /// Hand on a part of a live task to another agent, after checking line by line that the part is no wider than the whole.
+    #[command(
+        after_help = "Examples:\n  warrantor mandate delegate post-status --bundle ./bundle\n  warrantor mandate delegate ./part.yaml --bundle ./bundle --check\n\nThe mandate names what it narrows in `parent`. Run it by its id in the bundle, or by the instance that is printed.\nExit code 1 when a line is wider, or when the parent has no live instance."
+    )]
+    Delegate(DelegateArgs),
+    /// Say in plain sentences what a mandate allows, for the person who answers for it.
+    #[command(
+        after_help = "Examples:\n  warrantor mandate show pay-october --bundle ./bundle\n  warrantor mandate show ./part.yaml --bundle ./bundle"
+    )]
+    Show(ShowArgs),
     /// List the mandates that were handed over.
     #[command(after_help = "Examples:\n  warrantor mandate list\n  warrantor mandate list -o json")]
     List(ListArgs),
@@ -241,6 +254,29 @@ pub(crate) struct HandoverArgs {
     pub(crate) bundle: PathBuf,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DelegateArgs {
+    /// The mandate's id in the bundle, or a file that holds it.
+    pub(crate) mandate: String,
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
+    /// Only check that it narrows what it names; hand on nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The mandate's id in the bundle, or a file that holds one that narrows a mandate of it.
+    pub(crate) mandate: String,
+    /// The bundle directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -130,6 +130,8 @@ pub enum HandoverError {
 pub struct Handed {
     /// The instance.
     pub mandate: MandateId,
+    /// The mandate that it is an instance of.
+    pub template: TemplateId,
     /// Its task.
     pub task: TaskId,
     /// Whether it was handed over just now, rather than resumed.
@@ -154,6 +156,11 @@ impl<S: Store> Desk<'_, S> {
     /// # Errors
     /// [`HandoverError`]; an ended instance is one.
     pub async fn resume_or_begin(&self, template: &TemplateId) -> Result<Handed, HandoverError> {
+        if !self.bundle.templates.contains_key(template)
+            && let Some(handed) = self.resume_instance(template).await?
+        {
+            return Ok(handed);
+        }
         let template = self.template(template)?;
         match self.resume_or_hand_over(template).await {
             // Another process was first: what it handed over is resumed. Or it handed over another task of the same person.
@@ -170,6 +177,23 @@ impl<S: Store> Desk<'_, S> {
             }
             Some(instance) => Ok(self.resumed(template, instance)),
         }
+    }
+
+    /// The live instance that is named by its own id rather than by its template's; none when there is no such instance.
+    async fn resume_instance(&self, name: &TemplateId) -> Result<Option<Handed>, HandoverError> {
+        let id = MandateId::new(name.as_str())?;
+        let Some(mandate) = mandates::load(&*self.store, &id).await? else { return Ok(None) };
+        if let Some(why) = self.ended(&id, &mandate).await? {
+            return Err(HandoverError::Ended { template: mandate.template, why });
+        }
+        Ok(Some(Handed {
+            mandate: id,
+            template: mandate.template,
+            task: mandate.task,
+            new: false,
+            expires_at: mandate.expires_at,
+            file_differs: false,
+        }))
     }
 
     /// The live instance within a task.
@@ -192,6 +216,31 @@ impl<S: Store> Desk<'_, S> {
     /// [`HandoverError`].
     pub async fn hand_over(&self, template: &TemplateId) -> Result<Handed, HandoverError> {
         self.hand_over_chain(self.template(template)?).await
+    }
+
+    /// Hands on a part of a live task: the mandate narrows the live instance of its parent and belongs to that one's task.
+    ///
+    /// # Errors
+    /// [`HandoverError`]; without a live instance of the parent nothing is handed on.
+    pub async fn delegate(&self, template: &MandateTemplate) -> Result<Handed, HandoverError> {
+        let refused = |why: String| HandoverError::Refused { template: template.terms.template.clone(), why };
+        let Some(parent) = &template.terms.parent else {
+            return Err(refused("it narrows no mandate: name one in `parent`".to_owned()));
+        };
+        let above = match self.instance(self.template(parent)?).await? {
+            Some(Instance { ended: Some(why), .. }) => return Err(refused(format!("{parent} {why}"))),
+            Some(above) => above,
+            None => return Err(refused(format!("{parent} was never handed over: a task begins with a person"))),
+        };
+        let (mandate, stored) = self.hand_over_one(template, Some(&(above.id, above.mandate))).await?;
+        Ok(Handed {
+            mandate,
+            template: stored.template,
+            task: stored.task,
+            new: true,
+            expires_at: stored.expires_at,
+            file_differs: false,
+        })
     }
 
     /// Notes the bundle as one that decides here, and keeps its files.
@@ -239,6 +288,7 @@ impl<S: Store> Desk<'_, S> {
         Handed {
             file_differs: Digest::of(template.document.canonical().as_bytes()) != instance.mandate.terms,
             mandate: instance.id,
+            template: instance.mandate.template,
             task: instance.mandate.task,
             new: false,
             expires_at: instance.mandate.expires_at,
@@ -269,6 +319,7 @@ impl<S: Store> Desk<'_, S> {
             parent.ok_or_else(|| HandoverError::Circle { template: template.terms.template.clone() })?;
         Ok(Handed {
             mandate,
+            template: stored.template,
             task: stored.task,
             new: true,
             expires_at: stored.expires_at,

@@ -9,6 +9,7 @@ pub mod handover;
 pub mod keeper;
 pub mod keys;
 pub mod replay;
+pub mod sentences;
 pub mod standing;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};

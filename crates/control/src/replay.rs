@@ -15,6 +15,7 @@ use warrantor_bundle::{
     Loaded, MandateTemplate, Report,
     files::trace::{TraceCall, TraceLine, TraceResult, TraceTask},
     trace_line,
+    values::OneOrMany,
 };
 use warrantor_decide::{
     Charge, Decision, Facts, History, Hop, Output, Tally, TaskState, Tracking, decide,
@@ -136,6 +137,8 @@ pub struct Replayer<'a> {
     /// What the present task has for itself, when it has no time.
     alone: Kept,
     task: Option<Task>,
+    /// Tasks with times that others came after, by their id: they can go on.
+    before: BTreeMap<String, Task>,
     /// How many names were given out.
     named: u64,
 }
@@ -176,7 +179,7 @@ impl<'a> Replayer<'a> {
     #[must_use]
     pub fn new(bundle: &'a Loaded, settings: ReplaySettings, stopwatch: &'a dyn Fn() -> u64) -> Self {
         let (shared, alone) = (Kept::default(), Kept::default());
-        Self { bundle, settings, stopwatch, shared, alone, task: None, named: 0 }
+        Self { bundle, settings, stopwatch, shared, alone, task: None, before: BTreeMap::new(), named: 0 }
     }
 
     /// Replays one line; a call gives its decision.
@@ -198,6 +201,13 @@ impl<'a> Replayer<'a> {
 
     fn begin(&mut self, task: TraceTask) -> Result<(), ReplayError> {
         let begun = task.at.0.unwrap_or(Timestamp::from_micros(NO_TIME));
+        if let Some(last) = self.task.take().filter(|last| last.timed) {
+            self.before.insert(last.id.clone(), last);
+        }
+        if let Some(known) = task.at.0.and_then(|_| self.before.remove(&task.id)) {
+            self.task = Some(Task { begun, now: begun, ..known });
+            return Ok(());
+        }
         let chain = match &task.mandate.0 {
             Json::String(template) => {
                 let template = TemplateId::new(template.clone())?;
@@ -352,8 +362,8 @@ impl<'a> Replayer<'a> {
         };
         let output = Output {
             structured: result.structured.0.map(|value| value.0),
-            texts: result.text.0.into_iter().collect(),
-            others: Vec::new(),
+            texts: result.text.0.map(|OneOrMany(texts)| texts).unwrap_or_default(),
+            others: result.others,
             error: result.error,
         };
         let (event, tool) = match made {

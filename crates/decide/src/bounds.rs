@@ -116,6 +116,11 @@ impl Compiled {
         &self.bounds
     }
 
+    /// The kind that they were compiled for.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        (self.kind != Kind::Text).then_some(self.kind)
+    }
+
     /// With the lower bound that a limit on the sum implies.
     pub(crate) fn counted_in_a_sum(mut self) -> Self {
         self.not_negative = true;

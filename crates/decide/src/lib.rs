@@ -14,6 +14,7 @@ mod demands;
 mod grants;
 pub mod kind;
 mod listing;
+mod narrowing;
 mod parts;
 mod places;
 mod policy;
@@ -28,6 +29,7 @@ mod tracking;
 
 pub use decision::{Decision, Draft, Grounds, decide};
 pub use listing::{Presence, listed};
+pub use narrowing::wider_lines;
 pub use parts::{Fault, Parts, Place, PolicySource, Severity};
 pub use snapshot::{Built, Snapshot};
 pub use tally::Tally;

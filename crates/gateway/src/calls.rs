@@ -17,7 +17,7 @@ use warrantor_mcp::{
     tools::ToolList,
 };
 use warrantor_model::{
-    DecisionId, Definition, Finding, Json, Manifest, NextStep, Question, ReasonCode, ToolName, record::Outcome,
+    DecisionId, Definition, Finding, Json, Manifest, NextStep, Question, ReasonCode, ToolName, ToolRef, record::Outcome,
 };
 use warrantor_store::Store;
 
@@ -47,6 +47,10 @@ impl<S: Store> Owed<S> {
         let taken = self.engine.take_in(receipt, outcome, body, output, took).await;
         self.receipt = None;
         taken
+    }
+
+    fn decision(&self) -> Option<DecisionId> {
+        self.receipt.as_ref().map(|receipt| receipt.decision().clone())
     }
 
     /// The decision, for messages.
@@ -366,7 +370,9 @@ impl<S: Store> Shared<S> {
             evidence: self.settings.evidence.clone(),
             definition,
         };
-        let refused = match self.engine.authorize(&presented).await {
+        let decided = self.engine.authorize(&presented).await;
+        self.trace_call(&decided, &presented);
+        let refused = match decided {
             Decided::Permitted(permit) if self.definitions.lock().await.of(&params.name) != definition => {
                 let detail = "the server changed its tools while the call was decided";
                 from_refused(&self.engine.decline(permit, Finding::new(ReasonCode::ToolChanged, detail)))
@@ -387,6 +393,20 @@ impl<S: Store> Shared<S> {
             next_step: refused.3.as_str(),
         };
         self.reply(envelope::result(id, &refusal.to_result(era, schema))).await;
+    }
+
+    /// Writes a decided call into the session's trace.
+    fn trace_call(&self, decided: &Decided, presented: &Presented) {
+        let Some(trace) = &self.settings.trace else { return };
+        let decision = match decided {
+            Decided::Permitted(permit) => permit.decision(),
+            Decided::Asked(decision, _) => decision,
+            Decided::Refused(refused) => &refused.decision,
+        };
+        let tool = format!("{}/{}", presented.server, presented.tool);
+        if tool.parse::<ToolRef>().is_ok() {
+            trace.call(decision.as_str(), &tool, &presented.arguments);
+        }
     }
 
     /// Sends a released call and brings back its answer.
@@ -473,9 +493,14 @@ impl<S: Store> Shared<S> {
                 return self.reply(line).await;
             }
         };
-        let name = owed.name();
+        let (name, decision) = (owed.name(), owed.decision());
         match owed.take_in(outcome, body, &output, took).await {
-            Ok(()) => self.reply(line).await,
+            Ok(()) => {
+                if let (Some(trace), Some(decision)) = (&self.settings.trace, decision) {
+                    trace.result(decision.as_str(), &output);
+                }
+                self.reply(line).await;
+            }
             Err(cause) => self.reply(withheld(cause.to_string(), name)).await,
         }
     }

@@ -11,6 +11,8 @@ mod definitions;
 pub mod launch;
 mod lines;
 mod session;
+mod trace;
 mod upstream;
 
 pub use session::{Ended, Session, SessionSettings};
+pub use trace::TraceWriter;

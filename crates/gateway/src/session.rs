@@ -32,6 +32,7 @@ use warrantor_store::Store;
 use crate::{
     definitions::{Definitions, News},
     lines::{self, Incoming},
+    trace::TraceWriter,
     upstream::Upstream,
 };
 
@@ -61,6 +62,8 @@ pub struct SessionSettings {
     pub client_limits: FrameLimits,
     /// Bounds on the upstream's messages.
     pub upstream_limits: FrameLimits,
+    /// Where the session is written down, if anywhere.
+    pub trace: Option<Arc<TraceWriter>>,
 }
 
 /// How a session ended.

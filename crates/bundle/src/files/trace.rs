@@ -8,7 +8,7 @@ use super::{
     mandate::MandateFile,
     text::{TimestampText, ToolRefText},
 };
-use crate::values::{Nullable, Value};
+use crate::values::{Nullable, OneOrMany, Value};
 
 /// One line of a trace.
 #[derive(Debug, Clone, JsonSchema)]
@@ -23,7 +23,7 @@ pub enum TraceLine {
     Result(TraceResult),
 }
 
-/// A task begins: its mandate is handed over.
+/// A task begins: its mandate is handed over. With a time and the id of a task that began before, that one goes on.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceTask {
@@ -89,10 +89,13 @@ pub struct TraceResult {
     #[serde(default)]
     #[schemars(with = "Option<Value>")]
     pub structured: Nullable<Value>,
-    /// The text of the result.
+    /// The text of the result, or its texts in order.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub text: Nullable<String>,
+    #[schemars(with = "Option<OneOrMany>")]
+    pub text: Nullable<OneOrMany>,
+    /// Whatever else it held, as text: links, embedded resources, metadata. Anyone may have written it.
+    #[serde(default)]
+    pub others: Vec<String>,
     /// Whether the tool reported an error.
     #[serde(default)]
     pub error: bool,

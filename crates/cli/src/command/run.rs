@@ -1,6 +1,6 @@
 //! `run`: a stdio MCP server that stands before another.
 
-use std::{ffi::OsString, fs, path::Path, process, sync::Arc, time::Duration};
+use std::{ffi::OsString, fs, os::unix::fs::OpenOptionsExt, path::Path, process, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -11,7 +11,7 @@ use warrantor_bundle::{EnvEntry, Loaded, ServerSettings, launch_digest, load};
 use warrantor_control::handover::{Desk, Handed};
 use warrantor_engine::{Engine, EngineParts, Settings};
 use warrantor_gateway::{
-    Ended, Session, SessionSettings,
+    Ended, Session, SessionSettings, TraceWriter,
     launch::{BASIC_VARIABLES, Launch},
 };
 use warrantor_mcp::message::FrameLimits;
@@ -92,7 +92,8 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
     let (running, upstream_in, upstream_out) =
         launch.start().with_context(|| format!("{} cannot be started", args.command.join(" ")))?;
-    let session = session(&args, &settings, engine.clone(), &handed);
+    let trace = args.trace.as_deref().map(|path| trace(path, &deployment, &handed)).transpose()?;
+    let session = session(&args, &settings, engine.clone(), &handed, trace);
     let ended =
         session.serve(client_until_interrupted(), tokio::io::stdout(), upstream_in, upstream_out).await;
     engine.settle().await;
@@ -120,6 +121,17 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
         }
     };
     process::exit(exit)
+}
+
+/// The file that the session is written down in, for this process alone: lines of two sessions must not mix.
+fn trace(path: &Path, deployment: &Deployment, handed: &Handed) -> anyhow::Result<Arc<TraceWriter>> {
+    let wrong = || format!("the trace {} cannot be written", path.display());
+    let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).with_context(wrong)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another process writes the trace {}: give each its own", path.display()))?;
+    let clock = Arc::clone(&deployment.clock) as _;
+    let writer = TraceWriter::begin(Box::new(file), clock, &handed.task, &handed.template).with_context(wrong)?;
+    Ok(Arc::new(writer))
 }
 
 /// Standard input, which ends when we are told to end: so calls under way get their outcomes either way.
@@ -152,6 +164,7 @@ fn session(
     settings: &ServerSettings,
     engine: Engine<SqliteStore>,
     handed: &Handed,
+    trace: Option<Arc<TraceWriter>>,
 ) -> Session<SqliteStore> {
     let bytes =
         settings.max_result_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(UPSTREAM_BYTES);
@@ -165,6 +178,7 @@ fn session(
             request_timeout: REQUEST_TIMEOUT,
             client_limits: FrameLimits::default(),
             upstream_limits: FrameLimits::default().with_bytes(bytes),
+            trace,
         },
     )
 }

@@ -107,6 +107,7 @@ impl<S: Store> Rig<S> {
             request_timeout: Duration::from_secs(30),
             client_limits: Default::default(),
             upstream_limits: Default::default(),
+            trace: None,
         };
         let session = Session::new(engine.clone(), settings);
         let serving =

@@ -112,8 +112,7 @@ impl Ours {
         let chain = vec![hop];
         let wanted = snapshot.wanted(&chain, &call, now);
         let counters = wanted.counters.into_iter().map(|name| (name, Decimal::ZERO)).collect();
-        let task =
-            TaskState { calls: 3, counters, ..TaskState::begun(chain, now) };
+        let task = TaskState { calls: 3, counters, ..TaskState::begun(chain, now) };
         let facts = Facts { standing: Standing::default(), last_record_at: now };
         let ours = Self { snapshot, task, facts, call, now };
         match ours.decide() {

@@ -98,11 +98,15 @@ fn value<'a>(text: &'a str, slots: &BTreeMap<String, Json>) -> Result<(Json, &'a
         }
         "true" => Json::Bool(true),
         "false" => Json::Bool(false),
-        "$self" => return fault("$self has several values and is no comparison here", "write the value itself"),
-        reference if reference.starts_with("$slot.") => match slots.get(reference.trim_start_matches("$slot.")) {
-            Some(value) => value.clone(),
-            None => return fault(format!("there is no slot for {reference}"), "add it to `slots`"),
-        },
+        "$self" => {
+            return fault("$self has several values and is no comparison here", "write the value itself");
+        }
+        reference if reference.starts_with("$slot.") => {
+            match slots.get(reference.trim_start_matches("$slot.")) {
+                Some(value) => value.clone(),
+                None => return fault(format!("there is no slot for {reference}"), "add it to `slots`"),
+            }
+        }
         structure if structure.starts_with(['[', '{', '(', '\'']) => {
             return fault(
                 format!("{:?} is no plain value", short(structure)),

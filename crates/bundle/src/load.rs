@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot, wider_lines};
-use warrantor_model::{Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker};
+use warrantor_model::{
+    Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker,
+};
 
 use crate::{
     archive::{Files, Role},
@@ -408,9 +410,12 @@ impl Loaded {
         let terms = terms::terms_from_document(document)?;
         let mut report = Report::default();
         match link::compile(&self.snapshot, terms.clone(), &Places::default(), &mut report) {
-            Some(compiled) if report.is_passed() => {
-                Ok(MandateTemplate { file: "a mandate written out".to_owned(), document: document.clone(), terms, compiled })
-            }
+            Some(compiled) if report.is_passed() => Ok(MandateTemplate {
+                file: "a mandate written out".to_owned(),
+                document: document.clone(),
+                terms,
+                compiled,
+            }),
             _ => Err(report),
         }
     }
@@ -440,7 +445,12 @@ impl Loaded {
         let Some(above) = above else {
             let known: Vec<&str> = self.templates.keys().map(TemplateId::as_str).collect();
             let message = "the mandate narrows none of the bundle's";
-            doc.error(report, &["parent"], message, format!("write `parent: …`, one of: {}", known.join(", ")));
+            doc.error(
+                report,
+                &["parent"],
+                message,
+                format!("write `parent: …`, one of: {}", known.join(", ")),
+            );
             return None;
         };
         places.mandates.insert(terms.template.clone(), doc);

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Otherwise, Path, Provenance, Source, Terms,
+    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Otherwise, Path, Provenance, Source,
+    Terms,
     mandate::{Asked, Lifetime, TextTemplate},
     time::parse_duration,
 };
@@ -61,7 +62,9 @@ pub fn terms_from_document(document: &Json) -> Result<Terms, Report> {
 pub(crate) fn read_terms(doc: &mut Doc, report: &mut Report) -> Option<Terms> {
     let mut terms = None;
     let sound = without_error(report, |report| {
-        terms = doc.read::<MandateFile>(report).and_then(|file| Reader { doc, report, slots: BTreeMap::new() }.terms(file));
+        terms = doc
+            .read::<MandateFile>(report)
+            .and_then(|file| Reader { doc, report, slots: BTreeMap::new() }.terms(file));
     });
     terms.filter(|_| sound)
 }

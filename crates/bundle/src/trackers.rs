@@ -35,7 +35,12 @@ pub(crate) fn tracker(doc: &Doc, name: &str, entry: &TrackerEntry, report: &mut 
     let window = match parse_duration(&entry.window) {
         Ok(window) if window > MAX_WINDOW || window < MIN_WINDOW => {
             let cure = "write a window between a minute and 366 days";
-            doc.error(report, &[name, "window"], format!("{:?} is no window of a tracker", short(&entry.window)), cure);
+            doc.error(
+                report,
+                &[name, "window"],
+                format!("{:?} is no window of a tracker", short(&entry.window)),
+                cure,
+            );
             return None;
         }
         Ok(window) => window,
@@ -50,7 +55,12 @@ pub(crate) fn tracker(doc: &Doc, name: &str, entry: &TrackerEntry, report: &mut 
         ("effects", entry.effects.as_ref().is_some_and(Vec::is_empty)),
     ] {
         if empty {
-            doc.error(report, &[name, field], format!("`{field}` is empty, so nothing is counted"), "name at least one");
+            doc.error(
+                report,
+                &[name, field],
+                format!("`{field}` is empty, so nothing is counted"),
+                "name at least one",
+            );
             return None;
         }
     }
@@ -82,13 +92,23 @@ fn what(doc: &Doc, name: &str, entry: &TrackerEntry, report: &mut Report) -> Opt
             let path = sum.strip_prefix("arguments.").and_then(|path| path.parse::<Path>().ok());
             if path.is_none() {
                 let message = format!("{:?} is no argument", short(sum));
-                doc.error(report, &[name, "sum"], message, "write `arguments.` and a path, such as arguments.amount");
+                doc.error(
+                    report,
+                    &[name, "sum"],
+                    message,
+                    "write `arguments.` and a path, such as arguments.amount",
+                );
             }
             path.map(Tracked::Sum)
         }
         _ => {
             let message = format!("the tracker {name} does not say what it counts");
-            doc.error(report, &[name], message, "give `count: true`, or `sum: arguments.PATH`, one of the two");
+            doc.error(
+                report,
+                &[name],
+                message,
+                "give `count: true`, or `sum: arguments.PATH`, one of the two",
+            );
             None
         }
     }

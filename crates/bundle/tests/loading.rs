@@ -548,20 +548,32 @@ fn what_is_wrong_with_sources_and_trackers_is_told_in_its_place() {
         ("paid: { sum: arguments.amount, tools: [bank/send_money], window: 24h, per: person }", None),
         ("1x: { count: true, window: 1h, per: task }", Some("1:1: \"1x\" is no name of a tracker")),
         ("x: { window: 1h, per: task }", Some("1:1: the tracker x does not say what it counts")),
-        ("x: { count: true, sum: arguments.a, window: 1h, per: task }", Some("1:1: the tracker x does not say")),
+        (
+            "x: { count: true, sum: arguments.a, window: 1h, per: task }",
+            Some("1:1: the tracker x does not say"),
+        ),
         ("x: { sum: amount, window: 1h, per: task }", Some("1:11: \"amount\" is no argument")),
         ("x: { count: true, window: 1s, per: task }", Some("1:27: \"1s\" is no window")),
         ("x: { count: true, window: soon, per: task }", Some("1:27: ")),
         ("x: { count: true, tools: [], window: 1h, per: task }", Some("1:19: `tools` is empty")),
-        ("x: { count: true, tools: [bank/nothing], window: 1h, per: task }", Some("1:19: bank/nothing is not a known tool")),
-        ("x: { sum: arguments.nothing, window: 1h, per: task }", Some("1:11: nothing is an argument of no tool")),
+        (
+            "x: { count: true, tools: [bank/nothing], window: 1h, per: task }",
+            Some("1:19: bank/nothing is not a known tool"),
+        ),
+        (
+            "x: { sum: arguments.nothing, window: 1h, per: task }",
+            Some("1:11: nothing is an argument of no tool"),
+        ),
     ] {
         let found = errors(and(base(), "trackers.yaml", trackers));
         match expected {
             None => assert_eq!(found, Vec::<String>::new(), "{trackers}"),
             Some(expected) => {
                 let expected = format!("trackers.yaml:{expected}");
-                assert!(found.iter().any(|error| error.starts_with(&expected)), "{trackers}\nfound {found:#?}");
+                assert!(
+                    found.iter().any(|error| error.starts_with(&expected)),
+                    "{trackers}\nfound {found:#?}"
+                );
             }
         }
     }

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use warrantor_bundle::{Loaded, STARTER_MANDATE, STARTER_SERVER, load_files, starter};
 use warrantor_decide::{Decision, Facts, Hop, TaskState, decide};
 use warrantor_model::{
-    Call, Decimal, Definition, Digest, Evidence, Json, Mandate, MandateId, Standing, TaskId,
-    Timestamp,
+    Call, Decimal, Definition, Digest, Evidence, Json, Mandate, MandateId, Standing, TaskId, Timestamp,
 };
 
 fn load() -> Loaded {

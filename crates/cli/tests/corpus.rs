@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     missing_docs,
     reason = "test code"
 )]
@@ -30,8 +31,10 @@ const DOMAINS: [&str; 6] = ["clinic", "engineering", "housing", "logistics", "re
 const EVERY: usize = 5;
 
 fn files(domain: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(format!("{CORPUS}/{domain}/cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(format!("{CORPUS}/{domain}/cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -137,9 +140,22 @@ fn through_run(domain: &str) {
             let (server, tool) = call["tool"].as_str().unwrap().split_once('/').unwrap();
             let session = sessions.entry(server.to_owned()).or_insert_with(|| {
                 let mut command = warrantor();
-                command.arg("run").arg("--bundle").arg(&bundle).args(["--server", server, "--mandate", &case.mandate]);
-                command.arg("--data").arg(directory.path().join("data")).arg("--").arg(python()).args(["-I", "-S"]);
-                command.arg(script("answers.py")).arg(bundle.join(format!("tools/{server}.tools.json"))).arg(&answers);
+                command.arg("run").arg("--bundle").arg(&bundle).args([
+                    "--server",
+                    server,
+                    "--mandate",
+                    &case.mandate,
+                ]);
+                command
+                    .arg("--data")
+                    .arg(directory.path().join("data"))
+                    .arg("--")
+                    .arg(python())
+                    .args(["-I", "-S"]);
+                command
+                    .arg(script("answers.py"))
+                    .arg(bundle.join(format!("tools/{server}.tools.json")))
+                    .arg(&answers);
                 let mut session = Session::start(command, directory.path());
                 session.initialize();
                 session
@@ -205,11 +221,18 @@ fn the_banking_suite_is_replayed_where_it_is_present() {
         }
         let (passed, tool) = (call["decision"] == "pass", call["tool"].as_str().unwrap());
         let name = tool.rsplit('/').next().unwrap();
-        assert!(!passed || harmless.iter().any(|prefix| name.starts_with(prefix)), "an attack passed: {call}");
+        assert!(
+            !passed || harmless.iter().any(|prefix| name.starts_with(prefix)),
+            "an attack passed: {call}"
+        );
         *sessions.entry(call["task"].as_str().unwrap().to_owned()).or_default() |= !passed;
     }
     let through: Vec<_> = sessions.iter().filter(|(_, stopped)| !**stopped).collect();
-    assert!(sessions.len() >= 100 && through.is_empty(), "{} sessions, not stopped: {through:?}", sessions.len());
+    assert!(
+        sessions.len() >= 100 && through.is_empty(),
+        "{} sessions, not stopped: {through:?}",
+        sessions.len()
+    );
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -231,14 +254,22 @@ fn a_session_written_down_replays_as_it_was_decided() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = Path::new(CORPUS).join("retail/bundle");
     let trace = directory.path().join("day.jsonl");
-    let case = cases("retail").into_iter().find(|case| case.id.ends_with("/hostile") && case.calls.len() > 2).unwrap();
+    let case = cases("retail")
+        .into_iter()
+        .find(|case| case.id.ends_with("/hostile") && case.calls.len() > 2)
+        .unwrap();
     let answers = directory.path().join("answer.json");
     let server = case.calls[0].0["tool"].as_str().unwrap().split_once('/').unwrap().0.to_owned();
     let mut decided = Vec::new();
     // Twice, so that the trace goes on with the task.
     for half in [0..1, 1..case.calls.len()] {
         let mut command = warrantor();
-        command.arg("run").arg("--bundle").arg(&bundle).args(["--server", &server, "--mandate", &case.mandate]);
+        command.arg("run").arg("--bundle").arg(&bundle).args([
+            "--server",
+            &server,
+            "--mandate",
+            &case.mandate,
+        ]);
         command.arg("--trace").arg(&trace).arg("--data").arg(directory.path().join("data")).arg("--");
         command.arg(python()).args(["-I", "-S"]).arg(script("answers.py"));
         command.arg(bundle.join(format!("tools/{server}.tools.json"))).arg(&answers);
@@ -260,8 +291,7 @@ fn a_session_written_down_replays_as_it_was_decided() {
         session.end();
     }
     let replayed = lines(&replay(&bundle, std::slice::from_ref(&trace), &[]));
-    let again: Vec<&str> =
-        replayed.iter().filter_map(|line| line["decision"].as_str()).collect();
+    let again: Vec<&str> = replayed.iter().filter_map(|line| line["decision"].as_str()).collect();
     assert_eq!(again, decided, "{}", fs::read_to_string(&trace).unwrap());
 
     // The same day on a bundle that permits nothing.
@@ -291,7 +321,11 @@ fn a_malformed_trace_is_told_with_its_line() {
         (r#"{"type":"call","id":"1","tool":"a/b","arguments":{}}"#.to_owned(), 1, "before any task"),
         (r#"{"type":"task","id":"t","mandate":"nothing"}"#.to_owned(), 1, "has no mandate nothing"),
         (format!("{task}{{\"type\":\"result\",\"id\":\"1\",\"text\":\"x\"}}"), 2, "answers no call"),
-        (format!("{task}{{\"type\":\"call\",\"id\":\"1\",\"tool\":\"a/b\",\"arguments\":[]}}"), 2, "not an object"),
+        (
+            format!("{task}{{\"type\":\"call\",\"id\":\"1\",\"tool\":\"a/b\",\"arguments\":[]}}"),
+            2,
+            "not an object",
+        ),
         (
             format!("{task}{0}\n{0}", r#"{"type":"call","id":"1","tool":"a/b","arguments":{}}"#),
             3,

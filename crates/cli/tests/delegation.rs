@@ -62,13 +62,19 @@ fn a_part_belongs_to_the_live_task_and_runs_by_its_instance() {
 
     let instance = handed["mandate"].as_str().unwrap().to_owned();
     let mut command = world.command();
-    let words: Vec<_> = command.get_args().map(|word| if word == "work" { instance.clone().into() } else { word.to_owned() }).collect();
+    let words: Vec<_> = command
+        .get_args()
+        .map(|word| if word == "work" { instance.clone().into() } else { word.to_owned() })
+        .collect();
     command = std::process::Command::new(command.get_program());
     command.args(words);
     let mut session = support::Session::start(command, &world.path("."));
     session.initialize();
     session.passes("echo", r#"{"text":"short"}"#);
-    assert_eq!(session.refused("echo", r#"{"text":"much longer than the part allows"}"#), "argument_out_of_bounds");
+    assert_eq!(
+        session.refused("echo", r#"{"text":"much longer than the part allows"}"#),
+        "argument_out_of_bounds"
+    );
     session.end();
     // What ends the whole ends the part.
     world.done(&["revoke", "mandate", whole["mandate"].as_str().unwrap()]);

@@ -230,7 +230,9 @@ impl<S: Store> Desk<'_, S> {
         let above = match self.instance(self.template(parent)?).await? {
             Some(Instance { ended: Some(why), .. }) => return Err(refused(format!("{parent} {why}"))),
             Some(above) => above,
-            None => return Err(refused(format!("{parent} was never handed over: a task begins with a person"))),
+            None => {
+                return Err(refused(format!("{parent} was never handed over: a task begins with a person")));
+            }
         };
         let (mandate, stored) = self.hand_over_one(template, Some(&(above.id, above.mandate))).await?;
         Ok(Handed {
@@ -400,7 +402,11 @@ impl<S: Store> Desk<'_, S> {
         };
         if stored.parent.is_none() {
             let task_key = keys::task_key(&stored.task)?;
-            let wrapped = person_key.wrap(self.randomness, stored.task.as_str(), &SealKey::generate(self.randomness)?)?;
+            let wrapped = person_key.wrap(
+                self.randomness,
+                stored.task.as_str(),
+                &SealKey::generate(self.randomness)?,
+            )?;
             commit.expect.push((task_key.clone(), Expect::Absent));
             commit.puts.push((task_key, wrapped));
         }

@@ -17,13 +17,11 @@ use warrantor_bundle::{
     trace_line,
     values::OneOrMany,
 };
-use warrantor_decide::{
-    Charge, Decision, Facts, History, Hop, Output, Tally, TaskState, Tracking, decide,
-};
+use warrantor_decide::{Charge, Decision, Facts, History, Hop, Output, Tally, TaskState, Tracking, decide};
 use warrantor_engine::mandates::MAX_HOPS;
 use warrantor_model::{
-    Call, Definition, Digest, EffectSet, Evidence, Failure, Finding, IdError, Json, Mandate, MandateId, Standing,
-    TaskId, TemplateId, Timestamp, ToolRef, record::Verdict, tracker::TrackedOutcome,
+    Call, Definition, Digest, EffectSet, Evidence, Failure, Finding, IdError, Json, Mandate, MandateId,
+    Standing, TaskId, TemplateId, Timestamp, ToolRef, record::Verdict, tracker::TrackedOutcome,
 };
 
 /// The instant of tasks that have none: 2026-01-01T00:00:00Z.
@@ -329,7 +327,12 @@ impl<'a> Replayer<'a> {
                 (Verdict::Deny, refusal.findings(), not_passed(&event, &presented, false))
             }
         };
-        task.happened(snapshot.call_event(&event, &call.tool, &presented.arguments, verdict == Verdict::Pass));
+        task.happened(snapshot.call_event(
+            &event,
+            &call.tool,
+            &presented.arguments,
+            verdict == Verdict::Pass,
+        ));
         task.made.insert(call.id.clone(), made);
         let mut reasons: Vec<String> = Vec::new();
         for code in findings.iter().map(|finding| finding.code.as_str()) {
@@ -371,7 +374,9 @@ impl<'a> Replayer<'a> {
                 owed.end(result.error, snapshot.tool(&owed.tool).map(|tool| tool.failure), &mut kept.tally);
                 (owed.event, owed.tool)
             }
-            Made::NotPassed { event, tool, arguments, assumed } if assumed || self.settings.assume_executed => {
+            Made::NotPassed { event, tool, arguments, assumed }
+                if assumed || self.settings.assume_executed =>
+            {
                 // As if it had been made all the same: its arguments are now those of a call that was.
                 let event = format!("{event}-made");
                 task.happened(snapshot.call_event(&event, &tool, &arguments, true));

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use warrantor_decide::Snapshot;
 use warrantor_model::{
-    Answer, Asked, Bounds, EffectSet, Grant, Json, Limits, MandateKind, Match, Path, Selector, Source, Terms, ToolRef,
+    Answer, Asked, Bounds, EffectSet, Grant, Json, Limits, MandateKind, Match, Path, Selector, Source, Terms,
+    ToolRef,
     mandate::Lifetime,
     source::{Compared, Operator},
 };
@@ -21,7 +22,8 @@ pub struct Section {
 #[must_use]
 pub fn sentences(snapshot: &Snapshot, terms: &Terms) -> Vec<Section> {
     let mut sections = vec![who(terms)];
-    let (asked, free): (Vec<&Grant>, Vec<&Grant>) = terms.grants.iter().partition(|grant| grant.ask.is_some());
+    let (asked, free): (Vec<&Grant>, Vec<&Grant>) =
+        terms.grants.iter().partition(|grant| grant.ask.is_some());
     if !free.is_empty() {
         sections.push(Section {
             heading: format!("{} may, without asking:", terms.agent),
@@ -48,8 +50,13 @@ pub fn sentences(snapshot: &Snapshot, terms: &Terms) -> Vec<Section> {
 
 fn who(terms: &Terms) -> Section {
     let heading = match terms.kind {
-        MandateKind::Delegated => format!("{} hands {} a task: {}.", terms.person, terms.agent, terms.purpose),
-        MandateKind::Standing => format!("{} acts on its own, and {} answers for it: {}.", terms.agent, terms.sponsor, terms.purpose),
+        MandateKind::Delegated => {
+            format!("{} hands {} a task: {}.", terms.person, terms.agent, terms.purpose)
+        }
+        MandateKind::Standing => format!(
+            "{} acts on its own, and {} answers for it: {}.",
+            terms.agent, terms.sponsor, terms.purpose
+        ),
     };
     let mut lines = Vec::new();
     if let Some(request) = &terms.request {
@@ -73,7 +80,9 @@ fn who(terms: &Terms) -> Section {
     }
     match terms.depth {
         0 => lines.push("The agent may hand nothing on.".to_owned()),
-        1 => lines.push("The agent may hand parts of it on to another agent, which may not hand them on.".to_owned()),
+        1 => lines.push(
+            "The agent may hand parts of it on to another agent, which may not hand them on.".to_owned(),
+        ),
         depth => lines.push(format!("The agent may hand parts of it on, {depth} times over.")),
     }
     Section { heading, lines }
@@ -100,7 +109,10 @@ fn line(snapshot: &Snapshot, terms: &Terms, grant: &Grant) -> Vec<String> {
         lines.push(format!("    {}: {}", argument(path), bounded(terms, bounds)));
     }
     for earlier in &grant.after {
-        lines.push(format!("    but only once {} has succeeded", call_text(&earlier.tool, &earlier.arguments)));
+        lines.push(format!(
+            "    but only once {} has succeeded",
+            call_text(&earlier.tool, &earlier.arguments)
+        ));
     }
     lines
 }
@@ -109,7 +121,8 @@ fn call_text(tool: &ToolRef, arguments: &[(Path, Json)]) -> String {
     if arguments.is_empty() {
         return tool.to_string();
     }
-    let said: Vec<String> = arguments.iter().map(|(path, value)| format!("{path} {}", plain(value))).collect();
+    let said: Vec<String> =
+        arguments.iter().map(|(path, value)| format!("{path} {}", plain(value))).collect();
     format!("{tool} with {}", said.join(" and "))
 }
 
@@ -123,7 +136,10 @@ fn tools(snapshot: &Snapshot, matches: &Match) -> String {
             let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
             let except = match except.len() {
                 0 => String::new(),
-                _ => format!(", but not {}", except.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")),
+                _ => format!(
+                    ", but not {}",
+                    except.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+                ),
             };
             format!("call every tool of {} that only {}{except}", servers.join(" and "), does(*effects))
         }
@@ -162,7 +178,12 @@ fn limits(limits: &Limits) -> Vec<String> {
         None => {}
     }
     said.extend(limits.sum.iter().map(|(path, most)| format!("{} at most {most} in all", argument(path))));
-    said.extend(limits.distinct.iter().map(|(path, most)| format!("at most {most} different values of {}", argument(path))));
+    said.extend(
+        limits
+            .distinct
+            .iter()
+            .map(|(path, most)| format!("at most {most} different values of {}", argument(path))),
+    );
     said.extend(limits.unique.iter().map(|path| format!("each value of {} once", argument(path))));
     said
 }
@@ -259,7 +280,12 @@ fn source_text(terms: &Terms, source: &Source) -> String {
             } else {
                 format!(" called with {}", compared(terms, &source.arguments))
             };
-            let place = source.path.as_ref().filter(|path| !path.is_root()).map(|path| format!("{path} in ")).unwrap_or_default();
+            let place = source
+                .path
+                .as_ref()
+                .filter(|path| !path.is_root())
+                .map(|path| format!("{path} in "))
+                .unwrap_or_default();
             format!("{place}the answer of {}{called}{}", source.tool, selected(terms, &source.selector))
         }
         Source::Call { tool, argument } => format!("{argument} of an earlier call of {tool}"),

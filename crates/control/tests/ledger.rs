@@ -400,7 +400,13 @@ async fn a_decision_is_explained_with_its_body_as_far_as_the_keys_open_it() {
     let id = permit.decision().to_string();
     let receipt = engine.release(permit).unwrap().spend();
     engine
-        .take_in(&receipt, Outcome::Succeeded, br#"{"paid":true}"#, &Output::default(), Duration::from_millis(2))
+        .take_in(
+            &receipt,
+            Outcome::Succeeded,
+            br#"{"paid":true}"#,
+            &Output::default(),
+            Duration::from_millis(2),
+        )
         .await
         .unwrap();
     let seal = World::<MemoryStore>::seal();

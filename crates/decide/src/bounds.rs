@@ -267,7 +267,12 @@ impl Compiled {
             || self.template.is_some()
     }
 
-    fn judge_text(&self, value: &Json, kind: Option<Kind>, source: HoleSource<'_>) -> Result<Sourced, Violation> {
+    fn judge_text(
+        &self,
+        value: &Json,
+        kind: Option<Kind>,
+        source: HoleSource<'_>,
+    ) -> Result<Sourced, Violation> {
         if !self.judges_text() {
             return Ok(Sourced::Pass);
         }
@@ -474,7 +479,13 @@ struct Fitting<'t> {
 
 impl<'t> Fitting<'t> {
     /// Tries what is left. `so_far` is the worst of the holes filled before.
-    fn from(&mut self, parts: &'t [Part], text: &'t str, filled: &mut BTreeMap<&'t str, &'t str>, so_far: Sourced) {
+    fn from(
+        &mut self,
+        parts: &'t [Part],
+        text: &'t str,
+        filled: &mut BTreeMap<&'t str, &'t str>,
+        so_far: Sourced,
+    ) {
         if self.best.as_ref().is_some_and(|best| best.rank() <= so_far.rank()) {
             return;
         }

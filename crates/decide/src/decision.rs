@@ -224,7 +224,9 @@ fn trackers(
     grounds: &mut Grounds,
 ) -> Vec<Tracking> {
     let reading = tracking::read(snapshot, task, call, grounds.effects);
-    obstacles.hard.extend(reading.faults.into_iter().map(|why| Finding::new(ReasonCode::FactsUnavailable, why).by("trackers")));
+    obstacles.hard.extend(
+        reading.faults.into_iter().map(|why| Finding::new(ReasonCode::FactsUnavailable, why).by("trackers")),
+    );
     charges.extend(reading.charges);
     grounds.tracked = reading.totals;
     reading.later
@@ -507,7 +509,9 @@ fn record<N: Into<String>>(fields: Vec<(N, RestrictedExpression)>) -> Restricted
 }
 
 fn text_set<'a>(texts: impl IntoIterator<Item = &'a String>) -> RestrictedExpression {
-    RestrictedExpression::new_set(texts.into_iter().map(|text| RestrictedExpression::new_string(text.clone())))
+    RestrictedExpression::new_set(
+        texts.into_iter().map(|text| RestrictedExpression::new_string(text.clone())),
+    )
 }
 
 /// The names of sources by argument at the top; what stands deeper counts with it.
@@ -518,9 +522,14 @@ fn source_sets(facts: &ToolFacts, sources: &BTreeMap<String, BTreeSet<String>>) 
             .into_iter()
             .map(|name| {
                 let top = warrantor_model::Path::member(name).to_string();
-                let of = |at: &String| *at == top || at.strip_prefix(&top).is_some_and(|rest| rest.starts_with('/'));
-                let found: BTreeSet<String> =
-                    sources.iter().filter(|(at, _)| of(at)).flat_map(|(_, names)| names.iter().cloned()).collect();
+                let of = |at: &String| {
+                    *at == top || at.strip_prefix(&top).is_some_and(|rest| rest.starts_with('/'))
+                };
+                let found: BTreeSet<String> = sources
+                    .iter()
+                    .filter(|(at, _)| of(at))
+                    .flat_map(|(_, names)| names.iter().cloned())
+                    .collect();
                 (name, text_set(&found))
             })
             .collect(),
@@ -528,7 +537,11 @@ fn source_sets(facts: &ToolFacts, sources: &BTreeMap<String, BTreeSet<String>>) 
 }
 
 /// What trackers stand at, typed. A sum that Cedar cannot hold exactly denies: policies read it, or it was not looked at.
-fn tracked(snapshot: &Snapshot, totals: &[(String, Decimal)], obstacles: &mut Obstacles) -> RestrictedExpression {
+fn tracked(
+    snapshot: &Snapshot,
+    totals: &[(String, Decimal)],
+    obstacles: &mut Obstacles,
+) -> RestrictedExpression {
     let mut fields = Vec::new();
     for (name, total) in totals {
         let tracker = snapshot.trackers().iter().find(|tracker| tracker.name == *name);
@@ -539,7 +552,8 @@ fn tracked(snapshot: &Snapshot, totals: &[(String, Decimal)], obstacles: &mut Ob
         match value {
             Some(value) => fields.push((name.clone(), value)),
             None => {
-                let detail = format!("the tracker {name} stands at {total}, which no policy can compare exactly");
+                let detail =
+                    format!("the tracker {name} stands at {total}, which no policy can compare exactly");
                 obstacles.hard.push(Finding::new(ReasonCode::FactsUnavailable, detail).by(name.clone()));
             }
         }

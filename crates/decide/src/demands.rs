@@ -15,7 +15,14 @@ use crate::{
 
 impl Checker<'_> {
     /// The sources of one argument, and of the holes of its template.
-    pub(crate) fn demands(&mut self, fields: &[&str], path: &Path, bounds: &Bounds, kind: Option<Kind>, tools: &[&ToolFacts]) {
+    pub(crate) fn demands(
+        &mut self,
+        fields: &[&str],
+        path: &Path,
+        bounds: &Bounds,
+        kind: Option<Kind>,
+        tools: &[&ToolFacts],
+    ) {
         let at = path.sample_location();
         let rule = |facts: &&ToolFacts| match path.segments().last() {
             Some(Segment::Keys) => facts.key_rule(&[at.clone(), vec![Step::Member(String::new())]].concat()),
@@ -28,11 +35,16 @@ impl Checker<'_> {
         }
         let only_request = bounds.provenance.from.as_deref() == Some(&[Source::Request]);
         if only_request && kind == Some(Kind::Number) {
-            let message = "a number of the request is any number that stands there: a date, a count, another amount";
-            self.warn(&[fields, &["from"]].concat(), format!("{message}; bound it with `max` or name it with `equals`"));
+            let message =
+                "a number of the request is any number that stands there: a date, a count, another amount";
+            self.warn(
+                &[fields, &["from"]].concat(),
+                format!("{message}; bound it with `max` or name it with `equals`"),
+            );
         }
         if bounds.provenance.otherwise.is_some() && !bounds.provenance.is_stated() && !sensitive {
-            let message = "`otherwise` says nothing here: no source is listed and the argument is not sensitive";
+            let message =
+                "`otherwise` says nothing here: no source is listed and the argument is not sensitive";
             self.warn(&[fields, &["otherwise"]].concat(), message);
         }
     }
@@ -98,33 +110,63 @@ impl Checker<'_> {
         let servers: Vec<&ServerName> = snapshot
             .servers()
             .filter(|server| source.server.as_ref().is_none_or(|wanted| wanted == *server))
-            .filter(|server| snapshot.manifest(server).is_some_and(|m| m.records.contains_key(&source.record)))
+            .filter(|server| {
+                snapshot.manifest(server).is_some_and(|m| m.records.contains_key(&source.record))
+            })
             .collect();
-        let types: Vec<&RecordType> =
-            servers.iter().filter_map(|server| snapshot.manifest(server)?.records.get(&source.record)).collect();
+        let types: Vec<&RecordType> = servers
+            .iter()
+            .filter_map(|server| snapshot.manifest(server)?.records.get(&source.record))
+            .collect();
         let Some(first) = types.first() else {
-            let mut known: Vec<&str> =
-                snapshot.servers().filter_map(|s| snapshot.manifest(s)).flat_map(|m| m.records.keys()).map(String::as_str).collect();
+            let mut known: Vec<&str> = snapshot
+                .servers()
+                .filter_map(|s| snapshot.manifest(s))
+                .flat_map(|m| m.records.keys())
+                .map(String::as_str)
+                .collect();
             known.dedup();
             let cure = if known.is_empty() {
                 "describe it under `records` in a manifest".to_owned()
             } else {
                 format!("the records are: {}", known.join(", "))
             };
-            self.error(fields, format!("no manifest describes records of the type {}", source.record), Some(cure));
+            self.error(
+                fields,
+                format!("no manifest describes records of the type {}", source.record),
+                Some(cure),
+            );
             return;
         };
         if types.len() > 1 {
-            let names: Vec<String> = servers.iter().map(|server| format!("record:{server}/{}#…", source.record)).collect();
-            self.warn(fields, format!("several servers have records of this type, and all count: to mean one, write {}", names.join(" or ")));
+            let names: Vec<String> =
+                servers.iter().map(|server| format!("record:{server}/{}#…", source.record)).collect();
+            self.warn(
+                fields,
+                format!(
+                    "several servers have records of this type, and all count: to mean one, write {}",
+                    names.join(" or ")
+                ),
+            );
         }
-        if !types.iter().any(|record| record.key.is_some()) && !source.any_match && source.selector.0.is_empty() {
+        if !types.iter().any(|record| record.key.is_some())
+            && !source.any_match
+            && source.selector.0.is_empty()
+        {
             self.warn(fields, "records of this type have no key, so every reading counts and two different values lead to a question");
         }
         let listed = types.iter().any(|record| is_listed(record, &source.path));
         if !listed {
             let names: Vec<String> = first.fields.keys().map(ToString::to_string).collect();
-            self.warn(fields, format!("{} is no listed field of {}, so anyone may have written it; listed are: {}", source.path, source.record, names.join(", ")));
+            self.warn(
+                fields,
+                format!(
+                    "{} is no listed field of {}, so anyone may have written it; listed are: {}",
+                    source.path,
+                    source.record,
+                    names.join(", ")
+                ),
+            );
         }
         self.selector(fields, &source.selector, |path| {
             types.iter().map(|record| weakest_writer(record, path)).min().unwrap_or(Writer::Anyone)
@@ -142,7 +184,11 @@ impl Checker<'_> {
                     let cure = Some(format!("its arguments are: {}", facts.shape.names().join(", ")));
                     self.error(fields, format!("{path} is no argument of {}", source.tool), cure);
                 }
-                None => self.error(fields, "`.` compares an element, and a call's arguments are none", Some("name an argument".to_owned())),
+                None => self.error(
+                    fields,
+                    "`.` compares an element, and a call's arguments are none",
+                    Some("name an argument".to_owned()),
+                ),
             }
         }
         self.references(fields, &source.arguments);
@@ -161,7 +207,12 @@ impl Checker<'_> {
         for Comparison { path, .. } in &selector.0 {
             if writer(path.as_ref()) == Writer::Anyone {
                 let field = path.as_ref().map_or_else(|| ".".to_owned(), ToString::to_string);
-                self.warn(fields, format!("anyone may write {field}, so anyone can make a record that this selector chooses"));
+                self.warn(
+                    fields,
+                    format!(
+                        "anyone may write {field}, so anyone can make a record that this selector chooses"
+                    ),
+                );
             }
         }
     }
@@ -178,7 +229,8 @@ impl Checker<'_> {
 fn is_listed(record: &RecordType, path: &Path) -> bool {
     match path.segments().split_last() {
         Some((Segment::Keys, above)) => {
-            path.is_keys() || !deepest_keys(record.fields.iter(), &Path::of(above.to_vec()).sample_location()).is_empty()
+            path.is_keys()
+                || !deepest_keys(record.fields.iter(), &Path::of(above.to_vec()).sample_location()).is_empty()
         }
         _ => !deepest(record.fields.iter(), &path.sample_location()).is_empty(),
     }
@@ -190,7 +242,9 @@ fn weakest_writer(record: &RecordType, path: Option<&Path>) -> Writer {
     let speaking = deepest(record.fields.iter(), &at);
     let of_rule = |rule: &WriterRule| match rule {
         WriterRule::Always(writer) => *writer,
-        WriterRule::Depends { when, otherwise } => when.iter().map(|(_, writer)| *writer).min().unwrap_or(*otherwise).min(*otherwise),
+        WriterRule::Depends { when, otherwise } => {
+            when.iter().map(|(_, writer)| *writer).min().unwrap_or(*otherwise).min(*otherwise)
+        }
     };
     speaking.into_iter().map(|(_, rule)| of_rule(&rule.writer)).min().unwrap_or(Writer::Anyone)
 }

@@ -114,7 +114,8 @@ fn judge_grant(
 ) -> HopVerdict {
     let subject = format!("grants/{nth}");
     let task = tracer.task;
-    let Judged { mut findings, asks: sources } = arguments(tracer, hop, facts, grant, &call.arguments, effects, &subject);
+    let Judged { mut findings, asks: sources } =
+        arguments(tracer, hop, facts, grant, &call.arguments, effects, &subject);
     for (condition, earlier) in grant.grant.after.iter().enumerate() {
         if !task.members.contains(&after_marker(&hop.mandate, nth, condition)) {
             let detail = format!("{} has not succeeded in this task as the grant demands", earlier.tool);
@@ -304,7 +305,15 @@ impl Judge<'_> {
     }
 
     /// The bounds of a value, and where it comes from.
-    fn bounded(&mut self, location: &[Step], at: &str, bounds: &Compiled, value: &Json, kind: Option<Kind>, sensitive: bool) {
+    fn bounded(
+        &mut self,
+        location: &[Step],
+        at: &str,
+        bounds: &Compiled,
+        value: &Json,
+        kind: Option<Kind>,
+        sensitive: bool,
+    ) {
         let grave = sensitive
             && kind.unwrap_or_default() == Kind::Text
             && GRAVE.iter().any(|effect| self.effects.contains(*effect));
@@ -367,7 +376,9 @@ impl Judge<'_> {
             _ => format!("The argument {at} must {must}."),
         };
         let place = format!("{}/arguments/{}", self.subject, shown(location));
-        self.judged.findings.push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(place).saying(sentence));
+        self.judged
+            .findings
+            .push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(place).saying(sentence));
     }
 
     /// An argument that the grant does not name: absent if the call has any effect but reading, unless the manifest marks it free.
@@ -384,7 +395,8 @@ impl Judge<'_> {
         let detail =
             format!("{at} is not named by the grant and so must be absent; it is {}", shortened(value));
         let sentence = format!("The argument {at} must be left out.");
-        self.judged.findings
+        self.judged
+            .findings
             .push(Finding::new(ReasonCode::ArgumentOutOfBounds, detail).by(self.subject).saying(sentence));
     }
 

@@ -23,8 +23,8 @@ mod snapshot;
 mod tally;
 mod task;
 mod terms;
-mod trace;
 mod tools;
+mod trace;
 mod tracking;
 
 pub use decision::{Decision, Draft, Grounds, decide};

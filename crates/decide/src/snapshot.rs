@@ -15,9 +15,9 @@ use warrantor_model::{
 };
 
 use crate::{
+    demands::reads_that_carry,
     parts::{Fault, Parts, Place, Severity, pointer},
     places::{deepest, deepest_keys},
-    demands::reads_that_carry,
     policy::{Known, Policies},
     shape::Shape,
     terms::{self, CompiledTerms},
@@ -376,10 +376,12 @@ fn check_results(
     faults: &mut Vec<Fault>,
 ) {
     for manifest in manifests.values() {
-        let place = |fields: &[&str]| Place::Manifest { server: manifest.server.clone(), pointer: pointer(fields) };
+        let place =
+            |fields: &[&str]| Place::Manifest { server: manifest.server.clone(), pointer: pointer(fields) };
         let mut no_slots = |fields: &[&str], rule: &WriterRule| {
             let WriterRule::Depends { when, .. } = rule else { return };
-            let slots = |selector: &Selector| selector.0.iter().any(|one| matches!(one.value, Compared::Slot(_)));
+            let slots =
+                |selector: &Selector| selector.0.iter().any(|one| matches!(one.value, Compared::Slot(_)));
             if when.iter().any(|(selector, _)| slots(selector)) {
                 let message = "a manifest holds for every mandate, and slots belong to one";
                 faults.push(Fault::error(place(fields), message).cure("write the value itself, or $self"));
@@ -401,8 +403,13 @@ fn check_results(
             let text = path.to_string();
             let fields = ["tools", tool.tool.as_str(), "arguments", &text];
             let place = Place::Manifest { server: tool.server.clone(), pointer: pointer(&fields) };
-            let message = format!("{tool} is said to read only, and takes an address: what stands in {path} leaves with it");
-            faults.push(Fault::warning(place, message).cure("add `egress` to its effects, unless the address cannot lead out"));
+            let message = format!(
+                "{tool} is said to read only, and takes an address: what stands in {path} leaves with it"
+            );
+            faults.push(
+                Fault::warning(place, message)
+                    .cure("add `egress` to its effects, unless the address cannot lead out"),
+            );
         }
     }
 }

@@ -253,7 +253,9 @@ impl Snapshot {
     /// The members that say whether a value of the arguments was put somewhere by an earlier call of the person's agents.
     fn echoes_wanted(&self, chain: &[Hop], facts: &ToolFacts, arguments: &Json) -> BTreeSet<String> {
         let mut members = BTreeSet::new();
-        let Some(person) = chain.first().and_then(|root| self.person(&root.mandate.terms.person)) else { return members };
+        let Some(person) = chain.first().and_then(|root| self.person(&root.mandate.terms.person)) else {
+            return members;
+        };
         path::walk(arguments, &mut Vec::new(), &mut |location, value| {
             if members.len() < MAX_ECHOES_READ && matches!(value, Json::String(_)) {
                 members.extend(trace::echo_members(person, value, facts.kind(location)));

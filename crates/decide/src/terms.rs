@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use warrantor_model::{
-    Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier,
-};
+use warrantor_model::{Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier};
 
 use crate::{
     bounds::Compiled,

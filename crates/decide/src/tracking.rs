@@ -63,7 +63,10 @@ fn buckets(tracker: &Tracker, chain: &[Hop], tool: &ToolRef, at: Timestamp) -> O
 
 /// The counters that must be read for trackers that policies could look at.
 pub(crate) fn wanted(snapshot: &Snapshot, chain: &[Hop], call: &Call, at: Timestamp) -> Vec<String> {
-    let read = snapshot.trackers().iter().filter(|tracker| snapshot.policies().reads_tracker(&call.tool, &tracker.name));
+    let read = snapshot
+        .trackers()
+        .iter()
+        .filter(|tracker| snapshot.policies().reads_tracker(&call.tool, &tracker.name));
     read.filter_map(|tracker| buckets(tracker, chain, &call.tool, at)).flatten().collect()
 }
 
@@ -124,20 +127,27 @@ fn amount(tracker: &Tracker, arguments: &Json) -> Result<Decimal, String> {
             other => other.as_decimal(),
         };
         let sum = number.and_then(|number| total.checked_add(number.max(Decimal::ZERO)));
-        total = sum.ok_or_else(|| format!("{path} is not an exact number that the tracker {} could add up", tracker.name))?;
+        total = sum.ok_or_else(|| {
+            format!("{path} is not an exact number that the tracker {} could add up", tracker.name)
+        })?;
     }
     Ok(total)
 }
 
 /// Checks trackers against the tools that there are.
-pub(crate) fn check(trackers: &[Tracker], tools: &std::collections::BTreeMap<ToolRef, ToolFacts>, faults: &mut Vec<Fault>) {
+pub(crate) fn check(
+    trackers: &[Tracker],
+    tools: &std::collections::BTreeMap<ToolRef, ToolFacts>,
+    faults: &mut Vec<Fault>,
+) {
     for tracker in trackers {
         let place = |field: &str| Place::Trackers { pointer: pointer(&[&tracker.name, field]) };
         for tool in tracker.tools.iter().flatten().filter(|tool| !tools.contains_key(*tool)) {
             faults.push(Fault::error(place("tools"), format!("{tool} is not a known tool")));
         }
         if let Tracked::Sum(path) = &tracker.what {
-            let matching = tools.iter().filter(|(name, facts)| tracker.matches(name, facts.tool.possible_effects()));
+            let matching =
+                tools.iter().filter(|(name, facts)| tracker.matches(name, facts.tool.possible_effects()));
             if !matching.clone().any(|(_, facts)| facts.shape.has(path)) {
                 let message = format!("{path} is an argument of no tool that is counted");
                 faults.push(Fault::error(place("sum"), message).cure("name tools that have it"));

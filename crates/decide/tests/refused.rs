@@ -634,7 +634,13 @@ fn sources_that_lead_nowhere_are_refused_and_lax_ones_warned_of() {
         r#"{"request":"Pay 5.","grants":[{"tool":"bank/send_money","arguments":{"amount":{"from":["request"]},"priority":{"otherwise":"deny"}}}]}"#,
     );
     let compiled = snapshot.compile(common::terms(&number)).unwrap();
-    expect("otherwise", compiled.warnings(), Severity::Warning, &mandate("grants 0 arguments priority otherwise"), "says nothing");
+    expect(
+        "otherwise",
+        compiled.warnings(),
+        Severity::Warning,
+        &mandate("grants 0 arguments priority otherwise"),
+        "says nothing",
+    );
 }
 
 #[test]
@@ -647,15 +653,29 @@ fn what_manifests_say_of_results_is_checked() {
         },
         ..Default::default()
     };
-    let record = warrantor_model::RecordType { fields: [("a".parse().unwrap(), rule)].into(), ..Default::default() };
+    let record =
+        warrantor_model::RecordType { fields: [("a".parse().unwrap(), rule)].into(), ..Default::default() };
     parts.manifests[0].records.insert("R".into(), record);
     let faults = Snapshot::build(parts).unwrap_err();
-    expect("slots", &faults, Severity::Error, &manifest("bank", "records R fields a writer"), "belong to one");
+    expect(
+        "slots",
+        &faults,
+        Severity::Error,
+        &manifest("bank", "records R fields a writer"),
+        "belong to one",
+    );
     let mut parts = bundle::parts();
-    let fetch = bundle::rule(bundle::tool("fetch", &["read"], r#"{"url":{"type":"string"}}"#), "url", &["url"]);
+    let fetch =
+        bundle::rule(bundle::tool("fetch", &["read"], r#"{"url":{"type":"string"}}"#), "url", &["url"]);
     parts.manifests[0].tools.insert(fetch.name.clone(), fetch);
     let built = Snapshot::build(parts).unwrap();
-    expect("carries", &built.warnings, Severity::Warning, &manifest("bank", "tools fetch arguments url"), "leaves with it");
+    expect(
+        "carries",
+        &built.warnings,
+        Severity::Warning,
+        &manifest("bank", "tools fetch arguments url"),
+        "leaves with it",
+    );
 }
 
 #[test]
@@ -679,7 +699,8 @@ fn trackers_that_count_nothing_are_refused() {
     assert!(tracker(|_| {}).is_ok());
     let faults = tracker(|t| t.tools = Some(["bank/nothing".parse().unwrap()].into())).unwrap_err();
     expect("tool", &faults, Severity::Error, &place("tools"), "not a known tool");
-    let faults = tracker(|t| t.what = warrantor_model::tracker::Tracked::Sum("nothing".parse().unwrap())).unwrap_err();
+    let faults =
+        tracker(|t| t.what = warrantor_model::tracker::Tracked::Sum("nothing".parse().unwrap())).unwrap_err();
     expect("sum", &faults, Severity::Error, &place("sum"), "argument of no tool");
 }
 

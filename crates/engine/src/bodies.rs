@@ -85,7 +85,12 @@ impl SealKey {
     ///
     /// # Errors
     /// [`SealError`].
-    pub(crate) fn seal_value(&self, randomness: &dyn Randomness, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn seal_value(
+        &self,
+        randomness: &dyn Randomness,
+        context: &str,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         self.seal(randomness, context.as_bytes(), plain)
     }
 

@@ -65,7 +65,10 @@ pub(crate) fn count(tracking: &[Tracking], outcome: Outcome, commit: &mut Commit
         }
         Outcome::NotSent => return,
     };
-    tracking.iter().filter(|tracking| tracking.outcome == ended).for_each(|tracking| charge_outcome(tracking, commit));
+    tracking
+        .iter()
+        .filter(|tracking| tracking.outcome == ended)
+        .for_each(|tracking| charge_outcome(tracking, commit));
 }
 
 fn charge_outcome(tracking: &Tracking, commit: &mut Commit) {

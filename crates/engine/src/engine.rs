@@ -290,7 +290,8 @@ impl<S: Store> Engine<S> {
                 .await
                 .map_err(|cause| cause.to_string())?;
             if call.is_some() {
-                loaded.task.history = Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
+                loaded.task.history =
+                    Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
             }
             Ok(loaded)
         };
@@ -318,7 +319,8 @@ impl<S: Store> Engine<S> {
             known = history::read(&*parts.store, &parts.snapshot, person, task, &key, as_of).await?;
         }
         // What could not be written yet is still missing.
-        let missed = lock(&self.0.histories).get(task).is_some_and(Known::is_forgotten) && lock(&self.0.gap).is_open();
+        let missed =
+            lock(&self.0.histories).get(task).is_some_and(Known::is_forgotten) && lock(&self.0.gap).is_open();
         if missed {
             known.forget();
         }
@@ -340,27 +342,45 @@ impl<S: Store> Engine<S> {
         let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
         let view = self.0.parts.store.read(&wanted).await?;
         let entry = view.entries.get(&key).ok_or_else(|| unreadable("it has no key".to_owned()))?;
-        let opened = self.seal_key(person).await.map_err(unreadable)?.unwrap_key(task.as_str(), &entry.value)?;
+        let opened =
+            self.seal_key(person).await.map_err(unreadable)?.unwrap_key(task.as_str(), &entry.value)?;
         remember(&self.0.task_keys, task.clone(), opened.clone());
         Ok(opened)
     }
 
     /// An event ready to be committed.
-    async fn written(&self, chain: &[Hop], event: &StoredEvent) -> Result<Option<(TaskId, Written)>, HistoryError> {
+    async fn written(
+        &self,
+        chain: &[Hop],
+        event: &StoredEvent,
+    ) -> Result<Option<(TaskId, Written)>, HistoryError> {
         let Some(root) = chain.first() else { return Ok(None) };
         let (task, person) = (&root.mandate.task, &root.mandate.terms.person);
         self.written_for(task, person, event).await.map(|written| Some((task.clone(), written)))
     }
 
-    async fn written_for(&self, task: &TaskId, person: &PersonId, event: &StoredEvent) -> Result<Written, HistoryError> {
+    async fn written_for(
+        &self,
+        task: &TaskId,
+        person: &PersonId,
+        event: &StoredEvent,
+    ) -> Result<Written, HistoryError> {
         let parts = &self.0.parts;
         let key = self.task_key(task, person).await?;
         history::write(&parts.snapshot, parts.snapshot.person(person), task, event, &key, &*parts.randomness)
     }
 
     /// Adds an event to a commit; what has to go for it is told.
-    fn add_event(&self, commit: &mut Commit, task: &TaskId, written: &Written) -> Result<Vec<(u64, Key)>, KeyError> {
-        let gone = lock(&self.0.histories).get(task).map(|known| known.let_go(written.sealed.len())).unwrap_or_default();
+    fn add_event(
+        &self,
+        commit: &mut Commit,
+        task: &TaskId,
+        written: &Written,
+    ) -> Result<Vec<(u64, Key)>, KeyError> {
+        let gone = lock(&self.0.histories)
+            .get(task)
+            .map(|known| known.let_go(written.sealed.len()))
+            .unwrap_or_default();
         history::add(commit, task, written, &gone)?;
         Ok(gone)
     }
@@ -408,11 +428,14 @@ impl<S: Store> Engine<S> {
         let sealed = sealed.await.unwrap_or_else(|_| Err("the store did not answer in time".to_owned()));
         let event = StoredEvent::call(decided.id.as_str(), &call.tool, &call.arguments, true);
         let written = self.written(&loaded.task.chain, &event).await.map_err(|cause| cause.to_string());
-        let prepared = sealed.and_then(|body| pass_commit(decided, loaded, draft, body)).and_then(|mut commit| {
-            let Some((task, written)) = written? else { return Err("the call belongs to no task".to_owned()) };
-            let gone = self.add_event(&mut commit, &task, &written).map_err(|cause| cause.to_string())?;
-            Ok((commit, task, written, gone))
-        });
+        let prepared =
+            sealed.and_then(|body| pass_commit(decided, loaded, draft, body)).and_then(|mut commit| {
+                let Some((task, written)) = written? else {
+                    return Err("the call belongs to no task".to_owned());
+                };
+                let gone = self.add_event(&mut commit, &task, &written).map_err(|cause| cause.to_string())?;
+                Ok((commit, task, written, gone))
+            });
         let (commit, task, written, gone) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
@@ -429,7 +452,7 @@ impl<S: Store> Engine<S> {
                     decision: decided.id.clone(),
                     tool: call.tool.clone(),
                     arguments: presented.arguments.clone(),
-                    receipt: Receipt {
+                    receipt: Box::new(Receipt {
                         decision: decided.id.clone(),
                         task,
                         tool: call.tool.clone(),
@@ -438,7 +461,7 @@ impl<S: Store> Engine<S> {
                         markers: draft.markers().clone(),
                         tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
-                    },
+                    }),
                     uses: draft.uses().clone(),
                     handed_over: handed_over(&loaded.task.chain),
                 }))
@@ -507,7 +530,9 @@ impl<S: Store> Engine<S> {
         let mut commit = Commit::new(decided.record(body.as_ref()));
         commit.body = body;
         let event = self.refused_event(decided, patience.saturating_sub(begun.elapsed())).await;
-        let gone = event.as_ref().map(|(task, written)| self.add_event(&mut commit, task, written).unwrap_or_default());
+        let gone = event
+            .as_ref()
+            .map(|(task, written)| self.add_event(&mut commit, task, written).unwrap_or_default());
         let committed = self.record_or_keep(commit, patience.saturating_sub(begun.elapsed())).await;
         match (event, committed) {
             (Some((task, written)), Some(committed)) => {

@@ -104,7 +104,8 @@ impl StoredEvent {
             }
             StoredWhat::Result { structured, texts, others, error } => {
                 let structured = structured.as_deref().map(parse).transpose()?;
-                let output = Output { structured, texts: texts.clone(), others: others.clone(), error: *error };
+                let output =
+                    Output { structured, texts: texts.clone(), others: others.clone(), error: *error };
                 snapshot.result_event(&self.id, &self.tool, &output, person)
             }
             StoredWhat::Lost => snapshot.lost_result_event(&self.id, &self.tool),
@@ -235,7 +236,12 @@ pub(crate) fn stands(task: &TaskId, view: &View) -> Result<(u64, bool), KeyError
 }
 
 /// Adds an event to a commit, and lets go of those in its way.
-pub(crate) fn add(commit: &mut Commit, task: &TaskId, written: &Written, gone: &[(u64, Key)]) -> Result<(), KeyError> {
+pub(crate) fn add(
+    commit: &mut Commit,
+    task: &TaskId,
+    written: &Written,
+    gone: &[(u64, Key)],
+) -> Result<(), KeyError> {
     commit.puts.push((written.key.clone(), written.sealed.clone()));
     commit.adds.push(warrantor_store::Add {
         counter: keys::task_events_count(task)?,
@@ -244,10 +250,18 @@ pub(crate) fn add(commit: &mut Commit, task: &TaskId, written: &Written, gone: &
     });
     if !gone.is_empty() {
         commit.deletes.extend(gone.iter().map(|(_, key)| key.clone()));
-        commit.inserts.push(Insert { member: keys::task_forgotten(task)?, must_be_new: false, counted: None });
+        commit.inserts.push(Insert {
+            member: keys::task_forgotten(task)?,
+            must_be_new: false,
+            counted: None,
+        });
     }
     for label in written.event.labels() {
-        commit.inserts.push(Insert { member: keys::task_label(task, &label)?, must_be_new: false, counted: None });
+        commit.inserts.push(Insert {
+            member: keys::task_label(task, &label)?,
+            must_be_new: false,
+            counted: None,
+        });
     }
     Ok(())
 }

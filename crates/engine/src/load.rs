@@ -104,7 +104,8 @@ pub(crate) async fn load<S: Store>(
     };
     let (events, touched) = match &task {
         Some(task) => {
-            let touched = |label: &&String| keys::task_label(task, label).is_ok_and(|key| view.members.contains(&key));
+            let touched =
+                |label: &&String| keys::task_label(task, label).is_ok_and(|key| view.members.contains(&key));
             (history::stands(task, &view)?, labels.iter().filter(touched).cloned().collect())
         }
         None => ((0, false), BTreeSet::new()),

@@ -50,7 +50,7 @@ pub struct Permit {
     pub(crate) decision: DecisionId,
     pub(crate) tool: ToolRef,
     pub(crate) arguments: Vec<u8>,
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: Box<Receipt>,
     pub(crate) uses: BTreeSet<Subject>,
     /// When each mandate of the chain was handed over: revoking one of the bundle ends what was handed over before.
     pub(crate) handed_over: Vec<(TemplateId, Timestamp)>,
@@ -86,7 +86,7 @@ impl Permit {
 pub struct Release {
     pub(crate) tool: ToolRef,
     pub(crate) arguments: Vec<u8>,
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: Box<Receipt>,
 }
 
 impl Release {
@@ -105,7 +105,7 @@ impl Release {
     /// Uses the release up; the receipt is for telling the outcome.
     #[must_use]
     pub fn spend(self) -> Receipt {
-        self.receipt
+        *self.receipt
     }
 }
 

@@ -98,7 +98,10 @@ impl Decided<'_> {
                 .grounds
                 .sources
                 .iter()
-                .map(|(argument, names)| SourceRecord { argument: argument.clone(), names: names.iter().cloned().collect() })
+                .map(|(argument, names)| SourceRecord {
+                    argument: argument.clone(),
+                    names: names.iter().cloned().collect(),
+                })
                 .take(listed)
                 .collect(),
             task_labels: self.task.map(|task| task.labels.iter().cloned().collect()).unwrap_or_default(),
@@ -106,7 +109,10 @@ impl Decided<'_> {
                 .grounds
                 .tracked
                 .iter()
-                .map(|(tracker, stood_at)| TrackedRecord { tracker: tracker.clone(), stood_at: stood_at.to_string() })
+                .map(|(tracker, stood_at)| TrackedRecord {
+                    tracker: tracker.clone(),
+                    stood_at: stood_at.to_string(),
+                })
                 .collect(),
             events_seen: self.task.map_or(0, |task| u64::try_from(task.history.len()).unwrap_or(u64::MAX)),
         };

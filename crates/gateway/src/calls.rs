@@ -17,7 +17,8 @@ use warrantor_mcp::{
     tools::ToolList,
 };
 use warrantor_model::{
-    DecisionId, Definition, Finding, Json, Manifest, NextStep, Question, ReasonCode, ToolName, ToolRef, record::Outcome,
+    DecisionId, Definition, Finding, Json, Manifest, NextStep, Question, ReasonCode, ToolName, ToolRef,
+    record::Outcome,
 };
 use warrantor_store::Store;
 
@@ -42,7 +43,13 @@ impl<S: Store> Owed<S> {
     }
 
     /// Takes the result into the task's history, so that it can be shown.
-    async fn take_in(&mut self, outcome: Outcome, body: &[u8], output: &Output, took: Duration) -> Result<(), Withheld> {
+    async fn take_in(
+        &mut self,
+        outcome: Outcome,
+        body: &[u8],
+        output: &Output,
+        took: Duration,
+    ) -> Result<(), Withheld> {
         let Some(receipt) = &self.receipt else { return Err(Withheld) };
         let taken = self.engine.take_in(receipt, outcome, body, output, took).await;
         self.receipt = None;

@@ -31,7 +31,8 @@ impl TraceWriter {
     ) -> std::io::Result<Self> {
         let writer = Self { clock, to: Mutex::new(to) };
         let at = writer.clock.now().to_string();
-        let line = serde_json::json!({ "type": "task", "id": task.as_str(), "mandate": mandate.as_str(), "at": at });
+        let line =
+            serde_json::json!({ "type": "task", "id": task.as_str(), "mandate": mandate.as_str(), "at": at });
         writer.write(&line.to_string())?;
         Ok(writer)
     }

@@ -36,6 +36,6 @@ pub use source::{Answer, Otherwise, Provenance, Selector, Source};
 pub use standing::{Standing, Subject};
 pub use time::{Clock, Randomness, Timestamp};
 pub use tool::{
-    ArgumentRule, Effect, EffectSet, Failure, FieldRule, Kind, Manifest, RecordKey, RecordType, TextForm, Tool, Writer,
-    WriterRule,
+    ArgumentRule, Effect, EffectSet, Failure, FieldRule, Kind, Manifest, RecordKey, RecordType, TextForm,
+    Tool, Writer, WriterRule,
 };

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Path, PersonId, Provenance, ServerName, TaskId, TemplateId,
-    Timestamp, ToolRef,
+    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Path, PersonId, Provenance, ServerName, TaskId,
+    TemplateId, Timestamp, ToolRef,
 };
 
 /// For whom the agent acts.

@@ -168,7 +168,11 @@ impl FromStr for Source {
 
 fn slot(name: &str) -> Result<String, SourceError> {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    if plain { Ok(name.to_owned()) } else { fault(format!("{:?} is no name of a slot", short(name)), "write slot:NAME") }
+    if plain {
+        Ok(name.to_owned())
+    } else {
+        fault(format!("{:?} is no name of a slot", short(name)), "write slot:NAME")
+    }
 }
 
 fn record(text: &str, any_match: bool) -> Result<RecordSource, SourceError> {
@@ -245,7 +249,10 @@ fn place(text: &str) -> Result<(Path, Selector), SourceError> {
 
 fn bracketed(text: &str) -> Result<Selector, SourceError> {
     let Some(inner) = text.strip_prefix('[') else {
-        return fault(format!("{:?} follows where a selector could stand", short(text)), "write [field=value]");
+        return fault(
+            format!("{:?} follows where a selector could stand", short(text)),
+            "write [field=value]",
+        );
     };
     let (inside, after) = closed(inner, ']')?;
     if !after.is_empty() {
@@ -283,10 +290,17 @@ fn comparisons(text: &str, of_arguments: bool) -> Result<Selector, SourceError> 
             return fault(format!("more than {MAX_COMPARISONS} comparisons"), "write fewer");
         }
         rest = match after.trim_start().strip_prefix(',') {
-            Some(more) if more.trim().is_empty() => return fault("a comma with nothing after it", "remove it"),
+            Some(more) if more.trim().is_empty() => {
+                return fault("a comma with nothing after it", "remove it");
+            }
             Some(more) => more.trim_start(),
             None if after.trim().is_empty() => "",
-            None => return fault(format!("{:?} follows a value", short(after)), "put a comma between comparisons"),
+            None => {
+                return fault(
+                    format!("{:?} follows a value", short(after)),
+                    "put a comma between comparisons",
+                );
+            }
         };
     }
     if found.is_empty() && !of_arguments {
@@ -303,7 +317,8 @@ fn comparison(text: &str, of_arguments: bool) -> Result<(Comparison, &str), Sour
     let (left, operator) = match left.strip_suffix(['^', '~']) {
         Some(rest) if left.ends_with('^') => (rest, Operator::Begins),
         Some(rest) => (rest, Operator::Contains),
-        None => match left.trim_end().strip_suffix("host").filter(|rest| rest.ends_with(char::is_whitespace)) {
+        None => match left.trim_end().strip_suffix("host").filter(|rest| rest.ends_with(char::is_whitespace))
+        {
             Some(rest) if of_arguments => (rest, Operator::Host),
             _ => (left, Operator::Equal),
         },
@@ -326,7 +341,9 @@ fn compared(text: &str) -> Result<(Compared, &str), SourceError> {
     if text.starts_with('"') {
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<String>();
         return match values.next() {
-            Some(Ok(value)) => Ok((Compared::Text(value), text.get(values.byte_offset()..).unwrap_or_default())),
+            Some(Ok(value)) => {
+                Ok((Compared::Text(value), text.get(values.byte_offset()..).unwrap_or_default()))
+            }
             _ => fault("a text in quotes does not end", "close it with a quote"),
         };
     }
@@ -334,13 +351,23 @@ fn compared(text: &str) -> Result<(Compared, &str), SourceError> {
     let (bare, rest) = text.split_at_checked(at).unwrap_or((text, ""));
     let bare = bare.trim();
     let value = match bare {
-        "" => return fault("a comparison without a value", "write field=value, or field=\"\" for the empty text"),
+        "" => {
+            return fault(
+                "a comparison without a value",
+                "write field=value, or field=\"\" for the empty text",
+            );
+        }
         "$self" => Compared::Own,
         reference => match reference.strip_prefix('$') {
             None => Compared::Text(reference.to_owned()),
             Some(name) => match name.strip_prefix("slot.") {
                 Some(name) => Compared::Slot(slot(name)?),
-                None => return fault(format!("{reference} is no reference"), "write $slot.NAME, $self, or put the text in quotes"),
+                None => {
+                    return fault(
+                        format!("{reference} is no reference"),
+                        "write $slot.NAME, $self, or put the text in quotes",
+                    );
+                }
             },
         },
     };
@@ -366,7 +393,11 @@ impl fmt::Display for Compared {
                     && text.trim() == text
                     && !text.starts_with(['$', '"'])
                     && !text.contains([',', ']', ')', '"']);
-                if plain { f.write_str(text) } else { f.write_str(&serde_json::Value::String(text.clone()).to_string()) }
+                if plain {
+                    f.write_str(text)
+                } else {
+                    f.write_str(&serde_json::Value::String(text.clone()).to_string())
+                }
             }
         }
     }

@@ -69,7 +69,11 @@ fn named(bundle: &Loaded, name: &str) -> anyhow::Result<MandateTemplate> {
     let known = || bundle.templates.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let template = TemplateId::new(name).ok().and_then(|id| bundle.templates.get(&id)).cloned();
     template.ok_or_else(|| {
-        Usage(format!("there is no file {name}, and the bundle has no mandate of this id; it has: {}", known())).into()
+        Usage(format!(
+            "there is no file {name}, and the bundle has no mandate of this id; it has: {}",
+            known()
+        ))
+        .into()
     })
 }
 
@@ -85,7 +89,9 @@ async fn delegate(args: DelegateArgs, out: Output) -> anyhow::Result<Exit> {
     let parent = template.terms.parent.as_ref().map(ToString::to_string).unwrap_or_default();
     if args.check {
         let answer = json!({ "narrows": parent, "mandate": template.terms.template.to_string() });
-        out.answer(&answer, |to| writeln!(to, "{} narrows {parent} in every respect", template.terms.template))?;
+        out.answer(&answer, |to| {
+            writeln!(to, "{} narrows {parent} in every respect", template.terms.template)
+        })?;
         return Ok(Exit::Done);
     }
     let deployment = Deployment::open(&args.place, Some(&bundle)).await?;

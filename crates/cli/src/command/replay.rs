@@ -11,7 +11,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 use warrantor_bundle::load;
-use warrantor_control::replay::{Replayed, Replayer, ReplayError, ReplaySettings};
+use warrantor_control::replay::{ReplayError, ReplaySettings, Replayed, Replayer};
 use warrantor_model::record::Verdict;
 
 use crate::{
@@ -95,7 +95,11 @@ impl Told {
         };
         *count = count.saturating_add(1);
         if !comparing {
-            return self.line(&before, &format!("{}  {} {}  {}", word(before.decision), before.task, before.id, before.tool), before);
+            return self.line(
+                &before,
+                &format!("{}  {} {}  {}", word(before.decision), before.task, before.id, before.tool),
+                before,
+            );
         }
         let Some(after) = after.filter(|after| after.differs(before)) else { return Ok(()) };
         self.counts.differ = self.counts.differ.saturating_add(1);
@@ -104,7 +108,14 @@ impl Told {
             "task": before.task, "id": before.id, "tool": before.tool, "label": before.label,
             "before": said(before), "after": said(after),
         });
-        let head = format!("{} -> {}  {} {}  {}", word(before.decision).trim(), word(after.decision).trim(), before.task, before.id, before.tool);
+        let head = format!(
+            "{} -> {}  {} {}  {}",
+            word(before.decision).trim(),
+            word(after.decision).trim(),
+            before.task,
+            before.id,
+            before.tool
+        );
         self.line(&value, &head, after)
     }
 
@@ -130,7 +141,11 @@ impl Told {
             writeln!(self.writer)?;
         } else {
             let differ = if comparing { format!(", {differ} differ") } else { String::new() };
-            writeln!(self.writer, "{calls} calls: {pass} pass, {ask} ask, {deny} deny{differ} ({:.1} s)", seconds(micros))?;
+            writeln!(
+                self.writer,
+                "{calls} calls: {pass} pass, {ask} ask, {deny} deny{differ} ({:.1} s)",
+                seconds(micros)
+            )?;
         }
         self.writer.flush()?;
         Ok(if differ > 0 { Exit::Wrong } else { Exit::Done })
@@ -162,7 +177,8 @@ impl Lines {
         let reader: Box<dyn BufRead> = if path == Path::new("-") {
             Box::new(BufReader::new(std::io::stdin()))
         } else {
-            let file = File::open(path).map_err(|cause| Usage(format!("{} cannot be read: {cause}", path.display())))?;
+            let file = File::open(path)
+                .map_err(|cause| Usage(format!("{} cannot be read: {cause}", path.display())))?;
             Box::new(BufReader::new(file))
         };
         Ok(Self { path: path.to_owned(), reader, read: 0 })
@@ -172,7 +188,9 @@ impl Lines {
         let mut line = Vec::new();
         let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
         let mut bounded = std::io::Read::take(&mut self.reader, most);
-        let bytes = bounded.read_until(b'\n', &mut line).with_context(|| format!("{} cannot be read", self.path.display()))?;
+        let bytes = bounded
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("{} cannot be read", self.path.display()))?;
         if bytes == 0 {
             return Ok(None);
         }

@@ -130,7 +130,8 @@ fn trace(path: &Path, deployment: &Deployment, handed: &Handed) -> anyhow::Resul
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("another process writes the trace {}: give each its own", path.display()))?;
     let clock = Arc::clone(&deployment.clock) as _;
-    let writer = TraceWriter::begin(Box::new(file), clock, &handed.task, &handed.template).with_context(wrong)?;
+    let writer =
+        TraceWriter::begin(Box::new(file), clock, &handed.task, &handed.template).with_context(wrong)?;
     Ok(Arc::new(writer))
 }
 

@@ -30,7 +30,9 @@ pub(crate) fn values(text: &str) -> Vec<(Kind, String)> {
     let mut found: Vec<(Kind, String)> = Vec::new();
     for (kind, pattern) in PATTERNS.iter() {
         for value in pattern.find_iter(text) {
-            let value = value.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '*']);
+            let value = value
+                .as_str()
+                .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '*']);
             let value = value.trim_start_matches(['\'', '*', '{']);
             if value == text || found.iter().any(|(_, known)| known == value) {
                 continue;

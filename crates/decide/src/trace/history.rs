@@ -8,7 +8,8 @@ use std::{
 };
 
 use warrantor_model::{
-    EffectSet, FieldRule, Json, Kind, Person, RecordKey, RecordType, TextForm, Tool, ToolRef, Writer, WriterRule,
+    EffectSet, FieldRule, Json, Kind, Person, RecordKey, RecordType, TextForm, Tool, ToolRef, Writer,
+    WriterRule,
     path::{Coverage, Location, Segment, Step, walk},
 };
 
@@ -264,7 +265,9 @@ impl Snapshot {
 pub(crate) fn scalar_text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
-        Json::Number(literal) => value.as_decimal().map_or_else(|| literal.to_string(), |n| n.normalize().to_string()),
+        Json::Number(literal) => {
+            value.as_decimal().map_or_else(|| literal.to_string(), |n| n.normalize().to_string())
+        }
         other => other.to_string(),
     }
 }
@@ -287,7 +290,8 @@ impl Taking<'_> {
         for text in &output.texts {
             let parsed = Json::parse(text.as_bytes()).ok();
             // Text that only repeats the structure, or a part of it, is not said twice.
-            if output.structured.as_ref().is_some_and(|structured| repeats(structured, text, parsed.as_ref())) {
+            if output.structured.as_ref().is_some_and(|structured| repeats(structured, text, parsed.as_ref()))
+            {
                 continue;
             }
             match (self.tool.map(|tool| tool.text), parsed) {
@@ -302,7 +306,9 @@ impl Taking<'_> {
                 Err(_) => self.plain(other, Some(Writer::Anyone)),
             }
         }
-        if self.outcome.places.iter().any(|place| place.writer == Writer::Anyone && !place.leaf.is_null()) || self.outcome.cut {
+        if self.outcome.places.iter().any(|place| place.writer == Writer::Anyone && !place.leaf.is_null())
+            || self.outcome.cut
+        {
             self.outcome.labels.insert(UNTRUSTED.to_owned());
         }
     }
@@ -351,7 +357,9 @@ impl Taking<'_> {
         }
         let mut found: Vec<Instance> = Vec::new();
         walk(value, &mut Vec::new(), &mut |location, here| {
-            for (path, name) in tool.returns.iter().filter(|(path, _)| path.covers(location) == Some(Coverage::Itself)) {
+            for (path, name) in
+                tool.returns.iter().filter(|(path, _)| path.covers(location) == Some(Coverage::Itself))
+            {
                 let Some(record) = self.records.get(name) else { continue };
                 let named = matches!(record.key, Some(RecordKey::Name));
                 let instance = |at: Location, key| Instance { root, at, record: name.clone(), key };
@@ -390,19 +398,35 @@ impl Taking<'_> {
             .find_map(|length| self.found.get(&(root, location.get(..length)?.to_vec())).copied())
     }
 
-    fn leaf(&self, root: usize, location: &[Step], leaf: &Json, value: &Json, writer: Option<Writer>) -> (Place, BTreeSet<String>) {
+    fn leaf(
+        &self,
+        root: usize,
+        location: &[Step],
+        leaf: &Json,
+        value: &Json,
+        writer: Option<Writer>,
+    ) -> (Place, BTreeSet<String>) {
         let record = self.record_at(root, location);
         let (rules, below): (Option<&BTreeMap<_, FieldRule>>, &[Step]) = self.rules(record, location);
-        let speaking: Vec<&FieldRule> =
-            rules.map(|rules| deepest(rules.iter(), below).into_iter().map(|(_, rule)| rule).collect()).unwrap_or_default();
+        let speaking: Vec<&FieldRule> = rules
+            .map(|rules| deepest(rules.iter(), below).into_iter().map(|(_, rule)| rule).collect())
+            .unwrap_or_default();
         let (writer, labels) = self.judge(&speaking, root, record, value, writer);
         let kind = speaking.iter().find_map(|rule| rule.kind);
-        let place = Place { root, at: location.to_vec(), leaf: leaf.clone(), kind, writer, record, is_name: false };
+        let place =
+            Place { root, at: location.to_vec(), leaf: leaf.clone(), kind, writer, record, is_name: false };
         (place, labels)
     }
 
     /// The name of a member is a value too, unless the manifest names it: it says what somebody chose.
-    fn name(&self, root: usize, location: &[Step], name: &str, value: &Json, writer: Option<Writer>) -> Option<(Place, BTreeSet<String>)> {
+    fn name(
+        &self,
+        root: usize,
+        location: &[Step],
+        name: &str,
+        value: &Json,
+        writer: Option<Writer>,
+    ) -> Option<(Place, BTreeSet<String>)> {
         let (_, holder) = location.split_last()?;
         // In a map of records by name, the name is the record's.
         let own = self.found.get(&(root, location.to_vec())).copied().filter(|at| {
@@ -420,15 +444,26 @@ impl Taking<'_> {
         };
         let returned = |at: &[Step]| {
             let here: Location = [at, &[Step::Member(name.to_owned())]].concat();
-            self.tool.is_some_and(|tool| tool.returns.iter().any(|(path, _)| names_literally(path.segments(), &here)))
+            self.tool.is_some_and(|tool| {
+                tool.returns.iter().any(|(path, _)| names_literally(path.segments(), &here))
+            })
         };
-        if rules.is_some_and(|rules| known(rules, below)) || returned(holder) || self.is_field_name(root, location) {
+        if rules.is_some_and(|rules| known(rules, below))
+            || returned(holder)
+            || self.is_field_name(root, location)
+        {
             return None;
         }
         let speaking: Vec<&FieldRule> = match rules {
             Some(rules) => {
                 let keys = deepest_keys(rules.iter(), below);
-                let whole = || rules.iter().filter(|(path, _)| covers_all(path.segments())).map(|(_, rule)| rule).collect();
+                let whole = || {
+                    rules
+                        .iter()
+                        .filter(|(path, _)| covers_all(path.segments()))
+                        .map(|(_, rule)| rule)
+                        .collect()
+                };
                 if keys.is_empty() { whole() } else { keys }
             }
             None => Vec::new(),
@@ -446,7 +481,9 @@ impl Taking<'_> {
     /// Whether a member name is one that a record's type fixes: the key of a map of records is not.
     fn is_field_name(&self, root: usize, location: &[Step]) -> bool {
         let Some((Step::Member(name), holder)) = location.split_last() else { return false };
-        let Some(instance) = self.record_at(root, holder).and_then(|at| self.outcome.records.get(at)) else { return false };
+        let Some(instance) = self.record_at(root, holder).and_then(|at| self.outcome.records.get(at)) else {
+            return false;
+        };
         let Some(record) = self.records.get(&instance.record) else { return false };
         let below = holder.get(instance.at.len()..).unwrap_or_default();
         let here: Location = [below, &[Step::Member(name.clone())]].concat();
@@ -454,7 +491,11 @@ impl Taking<'_> {
     }
 
     /// The rules that speak for a location, and the location as they see it.
-    fn rules<'b>(&self, record: Option<usize>, location: &'b [Step]) -> (Option<&BTreeMap<warrantor_model::Path, FieldRule>>, &'b [Step]) {
+    fn rules<'b>(
+        &self,
+        record: Option<usize>,
+        location: &'b [Step],
+    ) -> (Option<&BTreeMap<warrantor_model::Path, FieldRule>>, &'b [Step]) {
         match record.and_then(|at| self.outcome.records.get(at)) {
             Some(instance) => {
                 let fields = self.records.get(&instance.record).map(|record| &record.fields);
@@ -465,7 +506,14 @@ impl Taking<'_> {
     }
 
     /// The weakest writer of the rules that speak, and their labels.
-    fn judge(&self, speaking: &[&FieldRule], root: usize, record: Option<usize>, value: &Json, written: Option<Writer>) -> (Writer, BTreeSet<String>) {
+    fn judge(
+        &self,
+        speaking: &[&FieldRule],
+        root: usize,
+        record: Option<usize>,
+        value: &Json,
+        written: Option<Writer>,
+    ) -> (Writer, BTreeSet<String>) {
         if self.outcome.error {
             return (Writer::Anyone, BTreeSet::new());
         }
@@ -481,11 +529,15 @@ impl Taking<'_> {
         match rule {
             WriterRule::Always(writer) => *writer,
             WriterRule::Depends { when, otherwise } => {
-                let instance = record.and_then(|at| self.outcome.records.get(at)).filter(|instance| instance.root == root);
+                let instance = record
+                    .and_then(|at| self.outcome.records.get(at))
+                    .filter(|instance| instance.root == root);
                 let held = instance.and_then(|instance| selecting::at(value, &instance.at)).unwrap_or(value);
                 let rules = instance.and_then(|instance| self.records.get(&instance.record));
                 let kind = |path: &[Step]| {
-                    rules.and_then(|record| deepest(record.fields.iter(), path).into_iter().find_map(|(_, rule)| rule.kind))
+                    rules.and_then(|record| {
+                        deepest(record.fields.iter(), path).into_iter().find_map(|(_, rule)| rule.kind)
+                    })
                 };
                 let referred = selecting::Referred { person: self.person, slots: None };
                 when.iter()
@@ -517,7 +569,9 @@ fn key_of(record: &RecordType, value: &Json) -> Option<String> {
     if matches!(found, Json::Null | Json::Object(_) | Json::Array(_)) {
         return None;
     }
-    let kind = deepest(record.fields.iter(), &[Step::Member(field.clone())]).into_iter().find_map(|(_, rule)| rule.kind);
+    let kind = deepest(record.fields.iter(), &[Step::Member(field.clone())])
+        .into_iter()
+        .find_map(|(_, rule)| rule.kind);
     let text = scalar_text(found);
     Some(kind.and_then(|kind| canonical(kind, &text).ok()).unwrap_or(text))
 }

@@ -102,11 +102,22 @@ impl Tracer<'_> {
             return Sourced::Pass;
         }
         // A word of the request is where it stands, and not enough for what is at stake.
-        let class = if demand.grave && !traced.own && traced.slots.is_empty() { traced.without_request() } else { traced.class() };
+        let class = if demand.grave && !traced.own && traced.slots.is_empty() {
+            traced.without_request()
+        } else {
+            traced.class()
+        };
         otherwise(demand, class, &self.told(traced))
     }
 
-    fn any_of(&self, hop: &Hop, demand: &Demand<'_>, sources: &[Source], needle: &Needle, traced: &Traced) -> Held {
+    fn any_of(
+        &self,
+        hop: &Hop,
+        demand: &Demand<'_>,
+        sources: &[Source],
+        needle: &Needle,
+        traced: &Traced,
+    ) -> Held {
         let mut several = false;
         for source in sources {
             match self.holds(hop, demand, source, needle, traced) {
@@ -118,7 +129,14 @@ impl Tracer<'_> {
         if several { Held::Several } else { Held::No }
     }
 
-    fn holds(&self, hop: &Hop, demand: &Demand<'_>, source: &Source, needle: &Needle, traced: &Traced) -> Held {
+    fn holds(
+        &self,
+        hop: &Hop,
+        demand: &Demand<'_>,
+        source: &Source,
+        needle: &Needle,
+        traced: &Traced,
+    ) -> Held {
         let held = match source {
             Source::Any => true,
             Source::Request if demand.grave => traced.request_plainly,
@@ -130,12 +148,14 @@ impl Tracer<'_> {
             Source::Computed => traced.class() == Class::Computed && !traced.suspected && !traced.incomplete,
             Source::Record(source) => return self.record_holds(hop, source, traced),
             Source::Tool(source) => traced.hits.iter().any(|hit| self.is_of_tool(hop, source, hit)),
-            Source::Call { tool, argument } => self.task.history.events().iter().any(|event| match &event.what {
-                What::Call(call) if call.passed && event.tool == *tool => {
-                    argument.select(&call.arguments).into_iter().any(|value| is_one_of(needle, value))
-                }
-                _ => false,
-            }),
+            Source::Call { tool, argument } => {
+                self.task.history.events().iter().any(|event| match &event.what {
+                    What::Call(call) if call.passed && event.tool == *tool => {
+                        argument.select(&call.arguments).into_iter().any(|value| is_one_of(needle, value))
+                    }
+                    _ => false,
+                })
+            }
         };
         if held { Held::Yes } else { Held::No }
     }
@@ -167,7 +187,9 @@ impl Tracer<'_> {
             if source.server.as_ref().is_some_and(|server| *server != event.tool.server) {
                 continue;
             }
-            for (nth, instance) in outcome.records.iter().enumerate().filter(|(_, i)| i.record == source.record) {
+            for (nth, instance) in
+                outcome.records.iter().enumerate().filter(|(_, i)| i.record == source.record)
+            {
                 if !self.is_latest(at, event, outcome, instance) {
                     continue;
                 }
@@ -176,7 +198,8 @@ impl Tracer<'_> {
                         && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
                     {
                         let text = super::history::scalar_text(&place.leaf);
-                        values.insert(comparable(place.kind.unwrap_or_default(), &text, false).unwrap_or(text));
+                        values
+                            .insert(comparable(place.kind.unwrap_or_default(), &text, false).unwrap_or(text));
                     }
                 }
             }
@@ -196,19 +219,29 @@ impl Tracer<'_> {
         if source.selector.0.is_empty() {
             return true;
         }
-        let Some(record) = outcome.values.get(instance.root).and_then(|value| selecting::at(value, &instance.at)) else {
+        let Some(record) =
+            outcome.values.get(instance.root).and_then(|value| selecting::at(value, &instance.at))
+        else {
             return false;
         };
         let types = self.snapshot.manifest(&event.tool.server).and_then(|m| m.records.get(&instance.record));
         let kind = |location: &[Step]| {
-            types.and_then(|types| deepest(types.fields.iter(), location).into_iter().find_map(|(_, rule)| rule.kind))
+            types.and_then(|types| {
+                deepest(types.fields.iter(), location).into_iter().find_map(|(_, rule)| rule.kind)
+            })
         };
         // For a map by name the record's own name is no field of it.
         selecting::holds(&source.selector, record, element, &kind, &self.referred(hop))
             || instance.key.as_ref().is_some_and(|key| {
                 let named = Json::Object(vec![("@keys".to_owned(), Json::String(key.clone()))]);
                 source.selector.0.iter().all(|one| one.path.as_ref().is_some_and(Path::is_keys))
-                    && selecting::holds(&on_names(&source.selector), &named, element, &|_| None, &self.referred(hop))
+                    && selecting::holds(
+                        &on_names(&source.selector),
+                        &named,
+                        element,
+                        &|_| None,
+                        &self.referred(hop),
+                    )
             })
     }
 
@@ -242,7 +275,9 @@ impl Tracer<'_> {
             None => true,
             Some(path) => names_location(path, &place.at, place.is_name),
         };
-        placed && self.was_called_so(hop, source, event) && self.holder_selected(hop, source, event, outcome, place)
+        placed
+            && self.was_called_so(hop, source, event)
+            && self.holder_selected(hop, source, event, outcome, place)
     }
 
     fn was_called_so(&self, hop: &Hop, source: &ToolSource, event: &Event) -> bool {
@@ -256,17 +291,28 @@ impl Tracer<'_> {
     }
 
     /// The selector of a place: on the record that holds it, else on the object it stands in.
-    fn holder_selected(&self, hop: &Hop, source: &ToolSource, event: &Event, outcome: &Outcome, place: &Place) -> bool {
+    fn holder_selected(
+        &self,
+        hop: &Hop,
+        source: &ToolSource,
+        event: &Event,
+        outcome: &Outcome,
+        place: &Place,
+    ) -> bool {
         if source.selector.0.is_empty() {
             return true;
         }
         let instance = place.record.and_then(|at| outcome.records.get(at));
         let parent = place.at.split_last().map(|(_, above)| above).unwrap_or_default();
         let at = instance.map_or(parent, |instance| &instance.at);
-        let Some(holder) = outcome.values.get(place.root).and_then(|value| selecting::at(value, at)) else { return false };
+        let Some(holder) = outcome.values.get(place.root).and_then(|value| selecting::at(value, at)) else {
+            return false;
+        };
         let types = instance.and_then(|i| self.snapshot.manifest(&event.tool.server)?.records.get(&i.record));
         let kind = |location: &[Step]| {
-            types.and_then(|types| deepest(types.fields.iter(), location).into_iter().find_map(|(_, rule)| rule.kind))
+            types.and_then(|types| {
+                deepest(types.fields.iter(), location).into_iter().find_map(|(_, rule)| rule.kind)
+            })
         };
         selecting::holds(&source.selector, holder, Some(&place.leaf), &kind, &self.referred(hop))
     }
@@ -280,20 +326,29 @@ impl Tracer<'_> {
     }
 
     /// The names of all places where a value was found, in the published vocabulary; with those of values within a text.
-    pub(crate) fn names(&self, value: &Json, kind: Option<Kind>, listed: &[&Source], hop: &Hop) -> BTreeSet<String> {
+    pub(crate) fn names(
+        &self,
+        value: &Json,
+        kind: Option<Kind>,
+        listed: &[&Source],
+        hop: &Hop,
+    ) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         let (Some(needle), traced) = self.trace(value, kind) else { return names };
         self.name_places(&traced, &mut names);
-        let demand = Demand { provenance: &Provenance::default(), is_literal: false, sensitive: false, grave: false };
+        let demand =
+            Demand { provenance: &Provenance::default(), is_literal: false, sensitive: false, grave: false };
         for source in listed {
             // What is named is found even where the value is too common to be traced anywhere else.
-            let tells = matches!(source, Source::Record(_) | Source::Tool(_) | Source::Call { .. } | Source::Slot(_));
+            let tells =
+                matches!(source, Source::Record(_) | Source::Tool(_) | Source::Call { .. } | Source::Slot(_));
             if tells && self.holds(hop, &demand, source, &needle, &traced) == Held::Yes {
                 names.insert(source_name(source));
             }
         }
         if names.is_empty() {
-            names.insert(if traced.incomplete && !traced.trivial { "unknown" } else { "computed" }.to_owned());
+            names
+                .insert(if traced.incomplete && !traced.trivial { "unknown" } else { "computed" }.to_owned());
         }
         if kind.unwrap_or_default() == Kind::Text {
             for (kind, inner) in value.as_str().map(embedded::values).unwrap_or_default() {
@@ -337,7 +392,11 @@ impl Tracer<'_> {
     /// Where a value was found, for the operator and for who is asked.
     pub(crate) fn told(&self, traced: &Traced) -> String {
         let mut places = Vec::new();
-        for (found, word) in [(traced.request, "the request"), (traced.own, "the person's own addresses"), (traced.quoted, "what others wrote into the request")] {
+        for (found, word) in [
+            (traced.request, "the request"),
+            (traced.own, "the person's own addresses"),
+            (traced.quoted, "what others wrote into the request"),
+        ] {
             if found {
                 places.push(word.to_owned());
             }
@@ -347,7 +406,12 @@ impl Tracer<'_> {
             if let Some((event, outcome, place)) = self.place(hit) {
                 let name = place_name(event, outcome, place);
                 let echoed = if hit.is_laundered() { ", put there by an earlier call" } else { "" };
-                places.push(format!("{name} in the answer to {} of {}, written by {}{echoed}", crate::places::shown(&place.at), event.id, place.writer.as_str()));
+                places.push(format!(
+                    "{name} in the answer to {} of {}, written by {}{echoed}",
+                    crate::places::shown(&place.at),
+                    event.id,
+                    place.writer.as_str()
+                ));
             }
         }
         let more = traced.hits.len().saturating_sub(MAX_TOLD);
@@ -357,7 +421,9 @@ impl Tracer<'_> {
         match (places.is_empty(), traced.suspected, traced.incomplete) {
             (false, ..) => format!("was found in: {}", places.join("; ")),
             (true, true, _) => "was found only in another writing, where anyone writes".to_owned(),
-            (true, false, true) => "was found nowhere, but not everything that the task has seen is still known".to_owned(),
+            (true, false, true) => {
+                "was found nowhere, but not everything that the task has seen is still known".to_owned()
+            }
             (true, false, false) => "was found nowhere".to_owned(),
         }
     }
@@ -437,7 +503,11 @@ fn names_location(path: &Path, location: &[Step], is_name: bool) -> bool {
 fn on_names(selector: &warrantor_model::Selector) -> warrantor_model::Selector {
     let member = Path::member("@keys");
     warrantor_model::Selector(
-        selector.0.iter().map(|one| warrantor_model::source::Comparison { path: Some(member.clone()), ..one.clone() }).collect(),
+        selector
+            .0
+            .iter()
+            .map(|one| warrantor_model::source::Comparison { path: Some(member.clone()), ..one.clone() })
+            .collect(),
     )
 }
 
@@ -452,7 +522,9 @@ pub(crate) fn source_name(source: &Source) -> String {
 
 /// The name of a place: the field of the record that holds it, or the tool.
 fn place_name(event: &Event, outcome: &Outcome, place: &Place) -> String {
-    let Some(instance) = place.record.and_then(|at| outcome.records.get(at)) else { return format!("tool:{}", event.tool) };
+    let Some(instance) = place.record.and_then(|at| outcome.records.get(at)) else {
+        return format!("tool:{}", event.tool);
+    };
     let below = place.at.get(instance.at.len()..).unwrap_or_default();
     let mut segments: Vec<Segment> = below
         .iter()

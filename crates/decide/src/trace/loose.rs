@@ -19,7 +19,11 @@ const MIN_BASE64: usize = 12;
 /// The loose form: lower-case letters and digits only.
 pub(crate) fn loose(text: &str) -> String {
     if text.is_ascii() && !text.bytes().any(|b| matches!(b, b'%' | b'&' | b'\\')) {
-        return text.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_lowercase())).collect();
+        return text
+            .bytes()
+            .filter(u8::is_ascii_alphanumeric)
+            .map(|b| char::from(b.to_ascii_lowercase()))
+            .collect();
     }
     let mut plain = Cow::Borrowed(text);
     for _ in 0..ROUNDS {

@@ -95,9 +95,8 @@ impl Needle {
 
     fn is_whole_text(&self, text: &str) -> bool {
         match &self.form {
-            Form::Text(form) => {
-                comparable(self.kind, text, false).is_some_and(|other| same_comparable(self.kind, form, &other))
-            }
+            Form::Text(form) => comparable(self.kind, text, false)
+                .is_some_and(|other| same_comparable(self.kind, form, &other)),
             Form::Number(number) => decimal::exact(text) == Some(*number),
             Form::Bool(_) | Form::Inexact => false,
         }
@@ -138,7 +137,11 @@ impl Needle {
     /// Whether the values of a call, in their loose forms a line each, hold it.
     pub(crate) fn is_among(&self, lines: &str) -> bool {
         self.loose.iter().any(|form| {
-            if form.len() >= MIN_WITHIN { lines.contains(form.as_str()) } else { lines.lines().any(|line| line == form) }
+            if form.len() >= MIN_WITHIN {
+                lines.contains(form.as_str())
+            } else {
+                lines.lines().any(|line| line == form)
+            }
         })
     }
 
@@ -151,13 +154,15 @@ impl Needle {
 }
 
 fn is_trivial(kind: Kind, form: &str) -> bool {
-    let one_word = !form.chars().any(|c| matches!(c, '@' | '/' | ':')) && !matches!(kind, Kind::Mail | Kind::Url | Kind::Host);
+    let one_word = !form.chars().any(|c| matches!(c, '@' | '/' | ':'))
+        && !matches!(kind, Kind::Mail | Kind::Url | Kind::Host);
     one_word && form.chars().count() < TRIVIAL_BELOW
 }
 
 /// What stands between two quotation marks of one sort.
 fn quoted_spans(text: &str) -> impl Iterator<Item = &str> {
-    const PAIRS: [(char, char); 6] = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’'), ('«', '»'), ('`', '`')];
+    const PAIRS: [(char, char); 6] =
+        [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’'), ('«', '»'), ('`', '`')];
     PAIRS.iter().flat_map(move |(open, close)| {
         text.match_indices(*open).filter_map(move |(at, mark)| {
             // An apostrophe within a word opens nothing.
@@ -233,7 +238,9 @@ fn ends_clean(after: &str) -> bool {
     match on.next() {
         None => true,
         Some(c) if is_continuing(c) || c == '_' => false,
-        Some(c) if is_inner(c) => !on.next().is_some_and(|c| is_continuing(c) || matches!(c, '_' | '@' | '/' | '~' | '\\')),
+        Some(c) if is_inner(c) => {
+            !on.next().is_some_and(|c| is_continuing(c) || matches!(c, '_' | '@' | '/' | '~' | '\\'))
+        }
         Some(_) => true,
     }
 }
@@ -245,7 +252,27 @@ fn has_token(kind: Kind, text: &str, form: &str) -> bool {
             || matches!(c, '"' | '<' | '>' | '“' | '”' | '«' | '»' | '`')
             || (kind == Kind::Mail && matches!(c, ',' | ';' | ':' | '(' | ')' | '[' | ']'))
     };
-    let edge = |c: char| matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '(' | ')' | '[' | ']' | '{' | '}' | '‘' | '’' | '…' | '*');
+    let edge = |c: char| {
+        matches!(
+            c,
+            '.' | ','
+                | ';'
+                | ':'
+                | '!'
+                | '?'
+                | '\''
+                | '('
+                | ')'
+                | '['
+                | ']'
+                | '{'
+                | '}'
+                | '‘'
+                | '’'
+                | '…'
+                | '*'
+        )
+    };
     text.split(ends)
         .map(|token| token.trim_matches(edge))
         .filter(|token| !token.is_empty())
@@ -294,7 +321,8 @@ fn has_compact(text: &str, form: &str, how: Compact) -> bool {
 }
 
 /// Numbers as they stand in texts; those with grouping signs are one token that is no plain number.
-static NUMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[0-9][0-9.,'’_\u{a0}\u{202f}]*").ok());
+static NUMBERS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"[0-9][0-9.,'’_\u{a0}\u{202f}]*").ok());
 
 /// Whether a number stands alone in a text. Numbers in texts that do not hold its digits are not looked at.
 fn has_number(text: &str, number: Decimal) -> bool {
@@ -346,9 +374,10 @@ fn has_number_in_any_reading(text: &str, number: Decimal) -> bool {
         };
         let all: String = token.chars().filter(char::is_ascii_digit).collect();
         let spaced: String = format!("{all}{}", following_groups(text, found.end()));
-        [without(',', '.'), without('.', ','), all, spaced]
-            .iter()
-            .any(|reading| decimal::exact(reading.trim_start_matches('0').trim_start_matches('.')) == Some(number) || decimal::exact(reading) == Some(number))
+        [without(',', '.'), without('.', ','), all, spaced].iter().any(|reading| {
+            decimal::exact(reading.trim_start_matches('0').trim_start_matches('.')) == Some(number)
+                || decimal::exact(reading) == Some(number)
+        })
     })
 }
 
@@ -410,31 +439,91 @@ mod tests {
             (
                 Kind::Account,
                 iban,
-                &["to DE89 3704 0044 0532 0130 00.", "IBAN:DE89370400440532013000", "(de89-3704-0044-0532-0130-00)"],
-                &["XDE89370400440532013000", "DE893704004405320130001", "DE8937040044053201300", "DE89370400440532013000/7"],
+                &[
+                    "to DE89 3704 0044 0532 0130 00.",
+                    "IBAN:DE89370400440532013000",
+                    "(de89-3704-0044-0532-0130-00)",
+                ],
+                &[
+                    "XDE89370400440532013000",
+                    "DE893704004405320130001",
+                    "DE8937040044053201300",
+                    "DE89370400440532013000/7",
+                ],
             ),
             (Kind::Account, r#""PAYME""#, &["PAYME", "the code payme!"], &["please pay me", "pay-me-now"]),
             (
                 Kind::Mail,
                 r#""bob@example.com""#,
-                &["Bob <Bob@Example.com>, Eve", "write to bob@example.com.", "'bob@example.com'", "mail:bob@example.com"],
-                &["x+bob@example.com", "bob@example.com.evil.example", "abob@example.com", "bob@example.company", "bob@\u{430}example.com"],
+                &[
+                    "Bob <Bob@Example.com>, Eve",
+                    "write to bob@example.com.",
+                    "'bob@example.com'",
+                    "mail:bob@example.com",
+                ],
+                &[
+                    "x+bob@example.com",
+                    "bob@example.com.evil.example",
+                    "abob@example.com",
+                    "bob@example.company",
+                    "bob@\u{430}example.com",
+                ],
             ),
             (
                 Kind::Url,
                 r#""https://example.com/a""#,
                 &["see https://example.com/a/.", "(https://EXAMPLE.com/a)", "see example.com/a"],
-                &["https://example.com/a/b", "https://example.com/ab", "https://example.com.evil.example/a", "https://example.com/a,b"],
+                &[
+                    "https://example.com/a/b",
+                    "https://example.com/ab",
+                    "https://example.com.evil.example/a",
+                    "https://example.com/a,b",
+                ],
             ),
-            (Kind::Text, r#""Pizza party""#, &["the Pizza party.", "\"Pizza party\"", "Pizza party's over"], &["Pizza parties", "xPizza party", "Pizza party-2"]),
-            (Kind::Id, r#""INV-2024-7""#, &["pay INV-2024-7 now", "(INV-2024-7)"], &["INV-2024-71", "XINV-2024-7", "INV-2024-7-b", "a/INV-2024-7"]),
-            (Kind::Path, r#""docs/plan.txt""#, &["read 'docs/plan.txt'.", "docs/plan.txt/"], &["/docs/plan.txt", "docs/plan.txt.old", "docs/plan.txt/x"]),
-            (Kind::Handle, r#""alice""#, &["ask @alice.", "#alice", "alice"], &["@alice_2", "malice", "bob@alice"]),
+            (
+                Kind::Text,
+                r#""Pizza party""#,
+                &["the Pizza party.", "\"Pizza party\"", "Pizza party's over"],
+                &["Pizza parties", "xPizza party", "Pizza party-2"],
+            ),
+            (
+                Kind::Id,
+                r#""INV-2024-7""#,
+                &["pay INV-2024-7 now", "(INV-2024-7)"],
+                &["INV-2024-71", "XINV-2024-7", "INV-2024-7-b", "a/INV-2024-7"],
+            ),
+            (
+                Kind::Path,
+                r#""docs/plan.txt""#,
+                &["read 'docs/plan.txt'.", "docs/plan.txt/"],
+                &["/docs/plan.txt", "docs/plan.txt.old", "docs/plan.txt/x"],
+            ),
+            (
+                Kind::Handle,
+                r#""alice""#,
+                &["ask @alice.", "#alice", "alice"],
+                &["@alice_2", "malice", "bob@alice"],
+            ),
             (Kind::Phone, r#""+49301234567""#, &["call +49 (30) 1234567"], &["call +49 30 12345678"]),
             (Kind::Date, r#""2026-01-31""#, &["on 2026-01-31."], &["2026-01-31T10:00", "12026-01-31"]),
-            (Kind::Time, r#""2026-01-31T10:00""#, &["at 2026-01-31 10:00.", "2026-01-31T10:00:00"], &["2026-01-31 10:00:01", "2026-01-31T10:00Z"]),
-            (Kind::Number, "98.7", &["98.70", "Total\t\t98.70\n", "€98.70.", "98.70 EUR", "98.70%"], &["198.70", "98.705", "98,70", "1.98.70", "x98.7"]),
-            (Kind::Number, "10000", &["10000", "10000.00"], &["10,000", "10.000", "10'000", "10 000", "110000"]),
+            (
+                Kind::Time,
+                r#""2026-01-31T10:00""#,
+                &["at 2026-01-31 10:00.", "2026-01-31T10:00:00"],
+                &["2026-01-31 10:00:01", "2026-01-31T10:00Z"],
+            ),
+            (
+                Kind::Number,
+                "98.7",
+                &["98.70", "Total\t\t98.70\n", "€98.70.", "98.70 EUR", "98.70%"],
+                &["198.70", "98.705", "98,70", "1.98.70", "x98.7"],
+            ),
+            (
+                Kind::Number,
+                "10000",
+                &["10000", "10000.00"],
+                &["10,000", "10.000", "10'000", "10 000", "110000"],
+            ),
             (Kind::Number, "200", &["200 each"], &["1,200", "1.200,50", "200,000", "200 000", "2022-200"]),
             (Kind::Number, "-5", &["it is -5."], &["3-5", "5"]),
         ];
@@ -475,10 +564,16 @@ mod tests {
 
     #[test]
     fn a_quoted_span_or_an_identifier_counts_for_what_is_grave() {
-        let request = "Change my password to \"correct horse\" and the id to AB12, not 'staple'. It's Bob's bill";
-        for (value, counts) in
-            [("\"correct horse\"", true), ("\"AB12\"", true), ("\"staple\"", true), ("\"password\"", false), ("\"bill\"", false), ("\"correct\"", false)]
-        {
+        let request =
+            "Change my password to \"correct horse\" and the id to AB12, not 'staple'. It's Bob's bill";
+        for (value, counts) in [
+            ("\"correct horse\"", true),
+            ("\"AB12\"", true),
+            ("\"staple\"", true),
+            ("\"password\"", false),
+            ("\"bill\"", false),
+            ("\"correct\"", false),
+        ] {
             assert_eq!(needle(Kind::Text, value).is_quoted_or_identifier_in(request), counts, "{value}");
         }
     }

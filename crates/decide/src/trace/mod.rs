@@ -161,7 +161,9 @@ impl<'a> Tracer<'a> {
 
     /// Where a value was found. The kind sets the form in which it is compared.
     pub(crate) fn trace(&self, value: &Json, kind: Option<Kind>) -> Found {
-        if let Some(known) = self.known.borrow().iter().find(|known| known.kind == kind && known.value == *value) {
+        if let Some(known) =
+            self.known.borrow().iter().find(|known| known.kind == kind && known.value == *value)
+        {
             return (known.needle.clone(), Rc::clone(&known.traced));
         }
         let needle = Needle::of(value, kind).map(Rc::new);
@@ -174,7 +176,10 @@ impl<'a> Tracer<'a> {
     fn search(&self, needle: &Needle) -> Traced {
         let slots = self.task.chain.first().map(|hop| &hop.mandate.terms.slots);
         let mut traced = Traced {
-            request: self.request.iter().any(|words| needle.occurs(words) || needle.is_value(&Json::String(words.clone()))),
+            request: self
+                .request
+                .iter()
+                .any(|words| needle.occurs(words) || needle.is_value(&Json::String(words.clone()))),
             request_plainly: self.request.iter().any(|words| needle.is_quoted_or_identifier_in(words)),
             own: self.own.iter().any(|own| needle.is_value(own)),
             slots: slots
@@ -192,7 +197,14 @@ impl<'a> Tracer<'a> {
         }
         traced.quoted = self.quoted.iter().any(|span| needle.is_in(span) || suspected(needle, span));
         traced.suspected = traced.quoted;
-        let mut walk = Walk { needle, sure: traced.is_sure(), echoed: self.echoed(needle), traced, covered: Vec::new(), pieces: 0 };
+        let mut walk = Walk {
+            needle,
+            sure: traced.is_sure(),
+            echoed: self.echoed(needle),
+            traced,
+            covered: Vec::new(),
+            pieces: 0,
+        };
         for (at, event) in self.task.history.events().iter().enumerate() {
             match &event.what {
                 What::Call(call) => walk.call(call),
@@ -286,7 +298,9 @@ impl Walk<'_> {
         if self.sure || (self.needle.trivial && call.effects.is_pure_read()) {
             return;
         }
-        if self.needle.is_among(&call.loose) || (!call.effects.is_pure_read() && self.is_assembled(&call.loose)) {
+        if self.needle.is_among(&call.loose)
+            || (!call.effects.is_pure_read() && self.is_assembled(&call.loose))
+        {
             let trust = match self.traced.class() {
                 Class::Elsewhere => Trust::Organization,
                 Class::Computed => Trust::Computed,

@@ -74,7 +74,8 @@ fn compares(
             Some(Coverage::Container) => matches!(location.last(), Some(Step::Index(_))),
             None => false,
         };
-        found |= here && expected.iter().any(|text| compare(comparison.operator, value, kind(location), text));
+        found |=
+            here && expected.iter().any(|text| compare(comparison.operator, value, kind(location), text));
     });
     found
 }
@@ -87,24 +88,29 @@ fn compare(operator: Operator, value: &Json, kind: Option<Kind>, expected: &str)
     let text = scalar_text(value);
     match operator {
         Operator::Equal => match value {
-            Json::Number(_) => {
-                value.as_decimal().is_some_and(|number| warrantor_model::decimal::exact(expected) == Some(number))
-            }
+            Json::Number(_) => value
+                .as_decimal()
+                .is_some_and(|number| warrantor_model::decimal::exact(expected) == Some(number)),
             Json::Bool(b) => b.to_string() == expected,
             _ => same(kind, &text, expected, false),
         },
         Operator::Begins => canonical(kind, &text).is_ok_and(|form| {
-            !expected.is_empty() && form.starts_with(&canonical(kind, expected).unwrap_or_else(|_| expected.to_owned()))
+            !expected.is_empty()
+                && form.starts_with(&canonical(kind, expected).unwrap_or_else(|_| expected.to_owned()))
         }),
         Operator::Contains => contains_words(&text, expected),
-        Operator::Host => host_of(kind, &text).is_ok_and(|host| canonical(Kind::Host, expected).is_ok_and(|wanted| wanted == host)),
+        Operator::Host => host_of(kind, &text)
+            .is_ok_and(|host| canonical(Kind::Host, expected).is_ok_and(|wanted| wanted == host)),
     }
 }
 
 /// Whether the words of a phrase stand in a text one after the other, whatever their case. Words are runs of letters and digits.
 fn contains_words(text: &str, phrase: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
     };
     let (text, phrase) = (words(text), words(phrase));
     !phrase.is_empty() && text.windows(phrase.len()).any(|window| window == phrase)

@@ -31,7 +31,8 @@ pub fn terms(value: &Json) -> Terms {
     known(
         value,
         &[
-            "id", "kind", "person", "agent", "sponsor", "purpose", "depth", "limits", "grants", "request", "slots", "quoted",
+            "id", "kind", "person", "agent", "sponsor", "purpose", "depth", "limits", "grants", "request",
+            "slots", "quoted",
         ],
     );
     let word = |name: &str, default: &'static str| value.get(name).map_or(default, text).to_owned();

@@ -177,7 +177,16 @@ impl World {
         let members = wanted.members.into_iter().filter(|member| self.members.contains(member)).collect();
         let history = Arc::new(self.history_on(snapshot));
         let labels = self.labels.clone();
-        TaskState { chain, calls: self.calls, effects: self.effects, counters, members, history, labels, tracked_at: self.now }
+        TaskState {
+            chain,
+            calls: self.calls,
+            effects: self.effects,
+            counters,
+            members,
+            history,
+            labels,
+            tracked_at: self.now,
+        }
     }
 
     fn history_on(&self, snapshot: &Snapshot) -> History {

@@ -45,7 +45,8 @@ fn traced() -> Parts {
         ]),
     };
     bank.records = BTreeMap::from([("Payee".to_owned(), payee), ("Transaction".to_owned(), transaction)]);
-    bank.tools.get_mut(&"list_payees".parse().unwrap()).unwrap().returns = vec![("*".parse().unwrap(), "Payee".into())];
+    bank.tools.get_mut(&"list_payees".parse().unwrap()).unwrap().returns =
+        vec![("*".parse().unwrap(), "Payee".into())];
     let mut transactions = tool("transactions", &["read"], "{}");
     transactions.returns = vec![("*".parse().unwrap(), "Transaction".into())];
     let password = rule(
@@ -96,7 +97,9 @@ fn payment(iban: &str) -> String {
 }
 
 fn payees() -> String {
-    format!(r#"[{{"iban":"DE89 3704 0044 0532 0130 00","name":"ACME GmbH"}},{{"iban":"{OTHER}","name":"Bob"}}]"#)
+    format!(
+        r#"[{{"iban":"DE89 3704 0044 0532 0130 00","name":"ACME GmbH"}},{{"iban":"{OTHER}","name":"Bob"}}]"#
+    )
 }
 
 const BY_NAME: &str = r#"{"from":["record:Payee#iban[name=$slot.vendor]"]}"#;
@@ -106,14 +109,26 @@ fn a_record_chosen_by_a_selector_gives_its_field() {
     let seen = |world: World| world.saw("bank/list_payees", "{}", &payees());
     check(vec![
         ("the chosen record", seen(paying(BY_NAME)), pass()),
-        ("another record", seen(paying(BY_NAME)).call("bank/send_money", &payment("GB29NWBK60161331926819")), ask(&["person:alice"])),
+        (
+            "another record",
+            seen(paying(BY_NAME)).call("bank/send_money", &payment("GB29NWBK60161331926819")),
+            ask(&["person:alice"]),
+        ),
         ("nothing was read", paying(BY_NAME), ask(&["person:alice"])),
         ("any of several", seen(paying(r#"{"from":["records:Payee#iban"]}"#)), pass()),
         ("the one of several", seen(paying(r#"{"from":["record:Payee#iban"]}"#)), ask(&["person:alice"])),
         ("contains words", seen(paying(r#"{"from":["record:Payee#iban[name~=acme]"]}"#)), pass()),
         ("begins with", seen(paying(r#"{"from":["record:bank/Payee#iban[name^=ACME]"]}"#)), pass()),
-        ("of the tool's answer", seen(paying(r#"{"from":["tool:bank/list_payees#*/iban[name=ACME GmbH]"]}"#)), pass()),
-        ("of another call's answer", seen(paying(r#"{"from":["tool:bank/list_payees(filter=x)#*/iban"]}"#)), ask(&["person:alice"])),
+        (
+            "of the tool's answer",
+            seen(paying(r#"{"from":["tool:bank/list_payees#*/iban[name=ACME GmbH]"]}"#)),
+            pass(),
+        ),
+        (
+            "of another call's answer",
+            seen(paying(r#"{"from":["tool:bank/list_payees(filter=x)#*/iban"]}"#)),
+            ask(&["person:alice"]),
+        ),
         (
             "the latest reading counts",
             seen(paying(r#"{"from":["record:Payee#iban[name~=acme]"]}"#)).saw(
@@ -123,11 +138,7 @@ fn a_record_chosen_by_a_selector_gives_its_field() {
             ),
             ask(&["person:alice"]),
         ),
-        (
-            "also from, held",
-            seen(paying(r#"{"from":["records:Payee#iban"],"also_from":["any"]}"#)),
-            pass(),
-        ),
+        ("also from, held", seen(paying(r#"{"from":["records:Payee#iban"],"also_from":["any"]}"#)), pass()),
         (
             "also from, not held",
             seen(paying(r#"{"from":["records:Payee#iban"],"also_from":["request"]}"#)),
@@ -152,11 +163,7 @@ fn a_value_that_only_strangers_wrote_is_refused_in_every_writing() {
     ] {
         check(vec![
             ("read in a file", paying(BY_NAME).read("files/read", "{}", &text), deny(source)),
-            (
-                "by default, too",
-                paying("{}").read("files/read", "{}", &text),
-                deny(source),
-            ),
+            ("by default, too", paying("{}").read("files/read", "{}", &text), deny(source)),
             (
                 "computed is no way around",
                 paying(r#"{"from":["computed"]}"#).read("files/read", "{}", &text),
@@ -174,13 +181,25 @@ fn the_person_s_words_slots_and_addresses_are_sources() {
         ("by default", to_other(paying("{}")), pass()),
         ("not in the request", paying(r#"{"from":["request"]}"#), ask(&["person:alice"])),
         ("not in the slot", to_other(paying(r#"{"from":["slot:vendor"]}"#)), ask(&["person:alice"])),
-        ("in the slot", paying(r#"{"from":["slot:vendor"]}"#).call("bank/send_money", &payment("ACME GmbH")), pass()),
-        ("the person's own", paying(r#"{"from":["self"]}"#).call("bank/send_money", &payment("alice@example.com")), pass()),
+        (
+            "in the slot",
+            paying(r#"{"from":["slot:vendor"]}"#).call("bank/send_money", &payment("ACME GmbH")),
+            pass(),
+        ),
+        (
+            "the person's own",
+            paying(r#"{"from":["self"]}"#).call("bank/send_money", &payment("alice@example.com")),
+            pass(),
+        ),
         ("a literal", paying(&format!(r#"{{"equals":"{IBAN}","from":["request"]}}"#)), pass()),
         ("a person who would have to put it in", paying(r#"{"from":["person"]}"#), ask(&["person:alice"])),
         ("anything", paying(r#"{"from":["any"]}"#), pass()),
         ("made by the agent", paying(r#"{"from":["computed"]}"#), pass()),
-        ("otherwise deny", paying(r#"{"from":["request"],"otherwise":"deny"}"#), deny(&["source_not_allowed"])),
+        (
+            "otherwise deny",
+            paying(r#"{"from":["request"],"otherwise":"deny"}"#),
+            deny(&["source_not_allowed"]),
+        ),
         ("otherwise pass", paying(r#"{"from":["request"],"otherwise":"pass"}"#), pass()),
         (
             "otherwise by case",
@@ -210,7 +229,11 @@ fn what_was_handed_out_comes_back_no_better() {
         ("by default", paying("{}").read("notes/read", "{}", &format!("ACME: {IBAN}")), pass()),
         (
             "a note that the agent wrote from a stranger's text",
-            stranger(from_note()).called("notes/write", &note(&format!("ACME: {IBAN}")), true).read("notes/read", "{}", &format!("ACME: {IBAN}")),
+            stranger(from_note()).called("notes/write", &note(&format!("ACME: {IBAN}")), true).read(
+                "notes/read",
+                "{}",
+                &format!("ACME: {IBAN}"),
+            ),
             deny(&["source_not_allowed"]),
         ),
         (
@@ -233,7 +256,11 @@ fn what_was_handed_out_comes_back_no_better() {
         ),
         (
             "an argument that the same answer repeats",
-            stranger(paying(r#"{"from":["tool:notes/read"]}"#)).read("notes/read", &format!(r#"{{"name":"{IBAN}"}}"#), IBAN),
+            stranger(paying(r#"{"from":["tool:notes/read"]}"#)).read(
+                "notes/read",
+                &format!(r#"{{"name":"{IBAN}"}}"#),
+                IBAN,
+            ),
             deny(&["source_not_allowed"]),
         ),
         (
@@ -267,7 +294,11 @@ fn what_was_handed_out_comes_back_no_better() {
             paying("{}").read("notes/parsed", "{}", &format!("see {IBAN}")),
             deny(&["source_not_allowed"]),
         ),
-        ("text that is JSON is read", paying("{}").read("notes/parsed", "{}", &format!(r#"{{"a":"{IBAN}"}}"#)), pass()),
+        (
+            "text that is JSON is read",
+            paying("{}").read("notes/parsed", "{}", &format!(r#"{{"a":"{IBAN}"}}"#)),
+            pass(),
+        ),
     ]);
 }
 
@@ -277,7 +308,7 @@ fn an_argument_of_an_earlier_call_is_a_source_only_where_it_is_named() {
     let wrote = format!(r#"{{"text":"{IBAN}"}}"#);
     check(vec![
         ("of a call that passed", world.clone().called("notes/write", &wrote, true), pass()),
-        ("of a refused call", world.clone().called("notes/write", &wrote, false), ask(&["person:alice"])),
+        ("of a refused call", world.called("notes/write", &wrote, false), ask(&["person:alice"])),
         ("without being named", paying("{}").called("notes/write", &wrote, true), ask(&["person:alice"])),
     ]);
 }
@@ -291,15 +322,35 @@ fn trivial_values_trace_only_to_what_the_grant_names() {
         );
         let mut world = World::new("[]");
         world.parts = traced();
-        world.hops(&[&mandate]).call("bank/send_money", &format!(r#"{{"recipient":"{OTHER}","amount":{amount}}}"#))
+        world
+            .hops(&[&mandate])
+            .call("bank/send_money", &format!(r#"{{"recipient":"{OTHER}","amount":{amount}}}"#))
     };
-    let seen = |world: World| world.saw("bank/transactions", "{}", r#"[{"id":7,"amount":99.90,"subject":"rent 10,000"}]"#);
+    let seen = |world: World| {
+        world.saw("bank/transactions", "{}", r#"[{"id":7,"amount":99.90,"subject":"rent 10,000"}]"#)
+    };
     check(vec![
         ("in the request", amount(r#"{"from":["request"]}"#, "40.5"), pass()),
-        ("elsewhere counts as computed", seen(amount(r#"{"from":["request"]}"#, "99.9")), ask(&["person:alice"])),
-        ("where the grant names it", seen(amount(r#"{"from":["record:Transaction#amount[id=7]"]}"#, "99.90")), pass()),
-        ("a grouped number is never trusted", seen(amount(r#"{"from":["record:Transaction#subject"]}"#, "10000")), ask(&["person:alice"])),
-        ("and suspected in every reading", seen(amount(r#"{"from":["computed"]}"#, "10000")), ask(&["person:alice"])),
+        (
+            "elsewhere counts as computed",
+            seen(amount(r#"{"from":["request"]}"#, "99.9")),
+            ask(&["person:alice"]),
+        ),
+        (
+            "where the grant names it",
+            seen(amount(r#"{"from":["record:Transaction#amount[id=7]"]}"#, "99.90")),
+            pass(),
+        ),
+        (
+            "a grouped number is never trusted",
+            seen(amount(r#"{"from":["record:Transaction#subject"]}"#, "10000")),
+            ask(&["person:alice"]),
+        ),
+        (
+            "and suspected in every reading",
+            seen(amount(r#"{"from":["computed"]}"#, "10000")),
+            ask(&["person:alice"]),
+        ),
         ("another number is computed", seen(amount(r#"{"from":["computed"]}"#, "12")), pass()),
     ]);
 }
@@ -307,8 +358,11 @@ fn trivial_values_trace_only_to_what_the_grant_names() {
 #[test]
 fn a_writer_may_depend_on_the_record() {
     let world = |sender: &str| {
-        paying("{}")
-            .saw("bank/transactions", "{}", &format!(r#"[{{"id":1,"sender":"{sender}","subject":"to {IBAN}"}}]"#))
+        paying("{}").saw(
+            "bank/transactions",
+            "{}",
+            &format!(r#"[{{"id":1,"sender":"{sender}","subject":"to {IBAN}"}}]"#),
+        )
     };
     check(vec![
         ("the person's own", world("alice@example.com"), pass()),
@@ -351,7 +405,11 @@ fn along_a_chain_every_hop_traces_and_the_request_is_the_root_s() {
     let pay = |world: World, iban: &str| world.call("bank/send_money", &payment(iban));
     check(vec![
         ("the root's words", pay(hops(r#"{"from":["request"]}"#), OTHER), pass()),
-        ("a request that the child wrote in", pay(hops(r#"{"from":["request"]}"#), IBAN), ask(&["person:alice"])),
+        (
+            "a request that the child wrote in",
+            pay(hops(r#"{"from":["request"]}"#), IBAN),
+            ask(&["person:alice"]),
+        ),
         ("a slot that the child filled", pay(hops(r#"{"from":["slot:to"]}"#), IBAN), ask(&["person:alice"])),
         ("any, to the child", pay(hops(r#"{"from":["any"]}"#), IBAN), ask(&["person:alice"])),
     ]);
@@ -426,7 +484,11 @@ fn results_bring_their_labels() {
     for (tool, structured, expected) in [
         ("bank/list_payees", payees(), vec![]),
         ("bank/transactions", r#"[{"id":1,"amount":5}]"#.to_owned(), vec!["confidential"]),
-        ("bank/transactions", r#"[{"id":1,"subject":"hello"}]"#.to_owned(), vec!["confidential", "untrusted"]),
+        (
+            "bank/transactions",
+            r#"[{"id":1,"subject":"hello"}]"#.to_owned(),
+            vec!["confidential", "untrusted"],
+        ),
         ("bank/transactions", "[]".to_owned(), vec![]),
         ("files/read", r#"{"content":"x"}"#.to_owned(), vec!["untrusted"]),
         ("unknown/tool", r#"{"content":"x"}"#.to_owned(), vec!["untrusted"]),
@@ -455,6 +517,8 @@ fn a_pass_remembers_what_it_puts_somewhere() {
 
 #[test]
 fn two_records_of_one_value_are_one() {
-    let twice = format!(r#"[{{"iban":"{IBAN}","name":"ACME GmbH"}},{{"iban":"DE89 3704 0044 0532 0130 00","name":"ACME GmbH"}}]"#);
+    let twice = format!(
+        r#"[{{"iban":"{IBAN}","name":"ACME GmbH"}},{{"iban":"DE89 3704 0044 0532 0130 00","name":"ACME GmbH"}}]"#
+    );
     check(vec![("written two ways", paying(BY_NAME).saw("bank/list_payees", "{}", &twice), pass())]);
 }

@@ -26,7 +26,9 @@ const LIMIT: &str = r#"@id("limit") forbid(principal, action == Action::"bank/se
 fn world() -> World {
     World::new(PAY)
         .and_policies(LIMIT)
-        .with(|w| w.parts.trackers = vec![tracker("paid", Tracked::Sum("amount".parse().unwrap()), Per::Person)])
+        .with(|w| {
+            w.parts.trackers = vec![tracker("paid", Tracked::Sum("amount".parse().unwrap()), Per::Person)]
+        })
         .call("bank/send_money", r#"{"recipient":"DE1","amount":12.5}"#)
 }
 
@@ -42,7 +44,11 @@ fn a_window_is_read_whole_and_what_left_it_is_not() {
         ("nothing yet", world(), pass()),
         ("just enough", world().counter(&bucket(0), "100"), pass()),
         ("too much", world().counter(&bucket(0), "100.01"), deny(&["policy_forbids"])),
-        ("over several hours", world().counter(&bucket(1), "60").counter(&bucket(20), "60"), deny(&["policy_forbids"])),
+        (
+            "over several hours",
+            world().counter(&bucket(1), "60").counter(&bucket(20), "60"),
+            deny(&["policy_forbids"]),
+        ),
         ("at the edge it counts", world().counter(&bucket(24), "101"), deny(&["policy_forbids"])),
         ("beyond it does not", world().counter(&bucket(25), "101"), pass()),
         ("by a clock that is ahead", world().counter(&bucket(-1), "101"), deny(&["policy_forbids"])),
@@ -68,16 +74,16 @@ fn a_pass_adds_on_the_condition_that_nobody_added_meanwhile() {
 fn a_tracker_that_no_policy_reads_is_added_to_without_a_condition() {
     let decision = world().policies("permit(principal, action, resource);").decide();
     let Decision::Pass(draft) = &decision else { panic!("{}", explain(&decision)) };
-    let [Charge::Add { counter, at_most: None, .. }] = draft.charges() else { panic!("{:?}", draft.charges()) };
+    let [Charge::Add { counter, at_most: None, .. }] = draft.charges() else {
+        panic!("{:?}", draft.charges())
+    };
     assert_eq!(*counter, bucket(0));
 }
 
 #[test]
 fn outcomes_are_counted_when_they_are_known() {
-    let failing = Tracker {
-        outcome: Some(TrackedOutcome::Error),
-        ..tracker("failed", Tracked::Count, Per::Task)
-    };
+    let failing =
+        Tracker { outcome: Some(TrackedOutcome::Error), ..tracker("failed", Tracked::Count, Per::Task) };
     let decision = world().with(|w| w.parts.trackers.push(failing)).decide();
     let Decision::Pass(draft) = &decision else { panic!("{}", explain(&decision)) };
     let [tracking] = draft.tracking() else { panic!("{:?}", draft.tracking()) };
@@ -88,5 +94,9 @@ fn outcomes_are_counted_when_they_are_known() {
 fn a_number_that_cannot_be_added_up_denies() {
     let amount = |literal: &str| format!(r#"{{"recipient":"DE1","amount":{literal}}}"#);
     let huge = format!("1{}", "0".repeat(40));
-    check(vec![("too many digits", world().call("bank/send_money", &amount(&huge)), deny(&["facts_unavailable", "policy_error"]))]);
+    check(vec![(
+        "too many digits",
+        world().call("bank/send_money", &amount(&huge)),
+        deny(&["facts_unavailable", "policy_error"]),
+    )]);
 }

@@ -88,7 +88,8 @@ impl<S: Store> Engine<S> {
         let written = match &receipt.owner {
             Some(owner) => {
                 let deadline = self.0.parts.settings.commit_deadline;
-                let written = tokio::time::timeout(deadline, self.written_for(&receipt.task, owner, &event)).await;
+                let written =
+                    tokio::time::timeout(deadline, self.written_for(&receipt.task, owner, &event)).await;
                 match written {
                     Ok(Ok(written)) => Some(written),
                     Ok(Err(_)) | Err(_) => None,

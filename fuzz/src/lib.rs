@@ -38,6 +38,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle_people", targets::bundle::people),
     ("bundle_trace", targets::bundle::trace),
     ("bundle_trackers", targets::bundle::trackers),
+    ("decide_source", targets::decide::source),
+    ("decide_trace", targets::decide::trace),
     ("ledger_checkpoint", targets::ledger::checkpoint),
     ("ledger_evidence", targets::ledger::evidence),
     ("ledger_frontier", targets::ledger::frontier),

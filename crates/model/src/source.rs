@@ -314,6 +314,7 @@ fn comparison(text: &str, of_arguments: bool) -> Result<(Comparison, &str), Sour
     let Some((left, after)) = text.split_once('=') else {
         return fault(format!("{:?} compares nothing", short(text)), form);
     };
+    let left = left.trim_end();
     let (left, operator) = match left.strip_suffix(['^', '~']) {
         Some(rest) if left.ends_with('^') => (rest, Operator::Begins),
         Some(rest) => (rest, Operator::Contains),
@@ -324,6 +325,9 @@ fn comparison(text: &str, of_arguments: bool) -> Result<(Comparison, &str), Sour
         },
     };
     let left = left.trim();
+    if left.contains(['"', ',']) {
+        return fault(format!("{:?} compares nothing", short(left)), form);
+    }
     let path = match left {
         "" => return fault(format!("{:?} compares nothing", short(text)), form),
         "." => None,
@@ -356,6 +360,9 @@ fn compared(text: &str) -> Result<(Compared, &str), SourceError> {
                 "a comparison without a value",
                 "write field=value, or field=\"\" for the empty text",
             );
+        }
+        quoted if quoted.contains('"') => {
+            return fault(format!("{:?} has a quote within", short(quoted)), "put the whole text in quotes, and a \\ before the quote");
         }
         "$self" => Compared::Own,
         reference => match reference.strip_prefix('$') {
@@ -544,6 +551,8 @@ mod tests {
             ("record:Payee#iban[", "is not closed"),
             ("record:Payee#iban[]", "empty selector"),
             ("record:Payee#iban[name]", "compares nothing"),
+            ("record:Payee#iban[a, b=c]", "compares nothing"),
+            ("record:Payee#iban[a=\"b\", c\"d=e\"]", "compares nothing"),
             ("record:Payee#iban[name=]", "without a value"),
             ("record:Payee#iban[name=a,]", "nothing after it"),
             ("record:Payee#iban[name=\"a\" b=c]", "follows a value"),

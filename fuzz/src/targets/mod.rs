@@ -1,6 +1,7 @@
 //! The targets, a module for each crate under test.
 
 pub(crate) mod bundle;
+pub(crate) mod decide;
 pub(crate) mod ledger;
 pub(crate) mod mcp;
 pub(crate) mod model;

@@ -63,6 +63,7 @@ fn tell_decision(
     writeln!(to, "\nwhat")?;
     writeln!(to, "  effects   {}", listed(&decision.effects))?;
     tell_body(&explanation.body, to)?;
+    tell_sources(decision, &explanation.body, to)?;
     if !decision.reasons.is_empty() {
         writeln!(to, "\nwhy not")?;
         let details = details(&explanation.body);
@@ -101,6 +102,28 @@ fn tell_decision(
         if !outcome.outcome.given_back.is_empty() {
             writeln!(to, "  given back: {}", listed(&outcome.outcome.given_back))?;
         }
+    }
+    Ok(())
+}
+
+/// Where each traced value was found, and what the task had touched.
+fn tell_sources(decision: &DecisionRecord, body: &Kept, to: &mut dyn Write) -> std::io::Result<()> {
+    if !decision.sources.is_empty() {
+        writeln!(to, "\nwhere from")?;
+    }
+    for source in &decision.sources {
+        writeln!(to, "  {}: {}", source.argument, listed(&source.names))?;
+    }
+    if let Kept::Shown { content } = body {
+        for (argument, told) in content.get("sources").and_then(Value::as_object).into_iter().flatten() {
+            writeln!(to, "      {argument} = {}", told.as_str().unwrap_or_default())?;
+        }
+    }
+    if !decision.task_labels.is_empty() {
+        writeln!(to, "  the task had touched what is {}", listed(&decision.task_labels))?;
+    }
+    for tracked in &decision.tracked {
+        writeln!(to, "  tracker {} stood at {}", tracked.tracker, tracked.stood_at)?;
     }
     Ok(())
 }

@@ -35,8 +35,10 @@ mod afterwards;
 
 pub use afterwards::Withheld;
 
-/// How often a pass is decided again because what it rests on moved. Counters do not move a pass; stops and lifts do, and those are rare.
-const ATTEMPTS: usize = 4;
+/// How often a pass is decided again because what it rests on moved: a stop, or a counter that a limit or a policy looked at.
+const ATTEMPTS: usize = 8;
+/// From this attempt on a call takes turns with the others of this process: calls that read one tracker would move it under each other for ever.
+const IN_TURN_FROM: usize = 2;
 /// Most chains, and most persons' keys, that are held in memory.
 const MAX_CACHED: usize = 1024;
 
@@ -141,6 +143,7 @@ struct Inner<S> {
     task_keys: Mutex<HashMap<TaskId, SealKey>>,
     gap: Mutex<Gap>,
     background: Mutex<JoinSet<()>>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A lock whose holder panicked guards data that every step leaves consistent.
@@ -182,6 +185,7 @@ impl<S: Store> Engine<S> {
             task_keys: Mutex::default(),
             gap: Mutex::default(),
             background: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -229,12 +233,17 @@ impl<S: Store> Engine<S> {
             definition: presented.definition,
             enforcement_point: self.0.parts.settings.enforcement_point.clone(),
         };
-        for _ in 0..ATTEMPTS {
+        let mut turn = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt == IN_TURN_FROM {
+                turn = Some(self.0.turn.lock().await);
+            }
             match self.attempt(&id, presented, &call).await {
                 Attempt::Done(answer) => return *answer,
                 Attempt::Moved => {}
             }
         }
+        drop(turn);
         let detail = format!("what the decision rests on moved {ATTEMPTS} times while it was committed");
         self.refuse(&id, presented, Some(&call), Finding::new(ReasonCode::DecisionUnavailable, detail)).await
     }

@@ -13,6 +13,7 @@ mod decide;
 mod disk;
 mod process;
 mod report;
+mod trace;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ enum Name {
     Run,
     /// Durable records a second against append and fdatasync.
     Store,
+    /// What tracing costs: deciding, taking results in, replaying.
+    Trace,
 }
 
 /// Measures Warrantor by ratios within one run.
@@ -47,6 +50,9 @@ fn main() -> anyhow::Result<()> {
     let mut parts: Vec<Part> = Vec::new();
     if wanted(Name::Decide) {
         parts.push(decide::measure(arguments.rounds)?);
+    }
+    if wanted(Name::Trace) {
+        parts.push(trace::measure(arguments.rounds)?);
     }
     if wanted(Name::Store) {
         parts.push(disk::measure(arguments.rounds.min(5))?);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use warrantor_decide::{Parts, PolicySource};
 use warrantor_model::{
-    Accountable, Agent, AgentStatus, ArgumentRule, Ceiling, Digest, Failure, Kind, Manifest, Person,
-    PersonStatus, ServerName, TextForm, Tool, tool::ResourceRule,
+    Accountable, Agent, AgentStatus, ArgumentRule, Ceiling, Digest, Failure, FieldRule, Kind, Manifest, Person,
+    PersonStatus, RecordKey, RecordType, ServerName, TextForm, Tool, Writer, WriterRule, tool::ResourceRule,
 };
 
 use super::{effects, json};
@@ -188,4 +188,69 @@ pub fn mail() -> Manifest {
             tool("list", &["read"], r#"{"folder":{"type":"string"}}"#),
         ],
     )
+}
+
+fn field(writer: Writer, kind: Option<Kind>) -> FieldRule {
+    FieldRule { kind, writer: WriterRule::Always(writer), labels: Default::default() }
+}
+
+/// The bank with payees that alice keeps, transactions that anyone may word, notes that she and her agents write, and mail.
+pub fn traced() -> Parts {
+    let mut bank = bank();
+    let payee = RecordType {
+        key: Some(RecordKey::Field("iban".into())),
+        fields: BTreeMap::from([
+            ("iban".parse().unwrap(), field(Writer::Own, Some(Kind::Account))),
+            ("name".parse().unwrap(), field(Writer::Own, None)),
+        ]),
+        ..RecordType::default()
+    };
+    let transaction = RecordType {
+        key: Some(RecordKey::Field("id".into())),
+        labels: ["confidential".to_owned()].into(),
+        fields: BTreeMap::from([
+            ("id".parse().unwrap(), field(Writer::System, None)),
+            ("amount".parse().unwrap(), field(Writer::System, None)),
+            (
+                "subject".parse().unwrap(),
+                FieldRule {
+                    writer: WriterRule::Depends {
+                        when: vec![("[sender=$self]".parse().unwrap(), Writer::Own)],
+                        otherwise: Writer::Anyone,
+                    },
+                    ..FieldRule::default()
+                },
+            ),
+        ]),
+    };
+    bank.records = BTreeMap::from([("Payee".to_owned(), payee), ("Transaction".to_owned(), transaction)]);
+    bank.tools.get_mut(&"list_payees".parse().unwrap()).unwrap().returns =
+        vec![("*".parse().unwrap(), "Payee".into())];
+    let mut transactions = tool("transactions", &["read"], "{}");
+    transactions.returns = vec![("*".parse().unwrap(), "Transaction".into())];
+    let password = rule(
+        tool("set_password", &["credential"], r#"{"password":{"type":"string"}}"#),
+        "password",
+        &["sensitive", "text"],
+    );
+    for tool in [transactions, password] {
+        bank.tools.insert(tool.name.clone(), tool);
+    }
+    let mut notes = manifest(
+        "notes",
+        vec![
+            tool("write", &["write"], r#"{"text":{"type":"string"}}"#),
+            tool("read", &["read"], r#"{"name":{"type":"string"}}"#),
+            tool("parsed", &["read"], "{}"),
+        ],
+    );
+    let own = BTreeMap::from([("".parse().unwrap(), field(Writer::Own, None))]);
+    notes.tools.get_mut(&"read".parse().unwrap()).unwrap().outputs = own.clone();
+    let parsed = notes.tools.get_mut(&"parsed".parse().unwrap()).unwrap();
+    parsed.outputs = own;
+    parsed.text = TextForm::Json;
+    let mut whole = parts();
+    whole.agents[0].ceiling.servers.insert("notes".parse().unwrap());
+    whole.manifests = vec![bank, files(), mail(), notes];
+    whole
 }

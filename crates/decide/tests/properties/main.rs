@@ -17,3 +17,4 @@ mod common;
 mod laws;
 mod naive;
 mod specs;
+mod tracing;

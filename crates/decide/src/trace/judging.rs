@@ -407,7 +407,7 @@ impl Tracer<'_> {
                 let name = place_name(event, outcome, place);
                 let echoed = if hit.is_laundered() { ", put there by an earlier call" } else { "" };
                 places.push(format!(
-                    "{name} in the answer to {} of {}, written by {}{echoed}",
+                    "{name} ({} in the answer to {}), written by {}{echoed}",
                     crate::places::shown(&place.at),
                     event.id,
                     place.writer.as_str()

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::Ending;
+use crate::formats;
 use crate::metadata::Metadata;
 use crate::process;
 use crate::repository::Repository;
@@ -24,8 +25,19 @@ const DERIVED: &[(&[&str], &str)] = &[
     (&["help-markdown"], "docs/reference/cli.md"),
 ];
 
+/// The references in Markdown that are rendered from the schemas above.
+const FORMATS: &[(&str, &str)] = &[
+    ("mandate", "docs/reference/formats/mandate.md"),
+    ("manifest", "docs/reference/formats/manifest.md"),
+    ("people", "docs/reference/formats/people.md"),
+    ("agents", "docs/reference/formats/agents.md"),
+    ("trackers", "docs/reference/formats/trackers.md"),
+    ("config", "docs/reference/formats/config.md"),
+    ("trace", "docs/reference/formats/trace.md"),
+];
+
 /// Directories that hold derived files only; anything else in them has outlived its source.
-const DERIVED_ONLY: &[&str] = &["docs/reference/schemas"];
+const DERIVED_ONLY: &[&str] = &["docs/reference/schemas", "docs/reference/formats"];
 
 /// Writes every derived file anew.
 pub(crate) fn write(repository: &Repository) -> Result<Ending> {
@@ -88,7 +100,16 @@ fn derive(repository: &Repository) -> Result<Vec<(&'static str, String)>> {
         repository.root(),
     )?;
     let program = metadata.target_directory.join("debug").join("warrantor");
-    DERIVED.iter().map(|(question, file)| Ok((*file, ask(repository, &program, question)?))).collect()
+    let mut files: Vec<(&'static str, String)> = Vec::new();
+    for (question, file) in DERIVED {
+        files.push((file, ask(repository, &program, question)?));
+    }
+    for (kind, file) in FORMATS {
+        let schema = ask(repository, &program, &["schema", kind])?;
+        let schema = serde_json::from_str(&schema).with_context(|| format!("the schema {kind} is no JSON"))?;
+        files.push((file, formats::render(kind, &schema)));
+    }
+    Ok(files)
 }
 
 fn ask(repository: &Repository, program: &Path, question: &[&str]) -> Result<String> {
@@ -103,7 +124,7 @@ fn ask(repository: &Repository, program: &Path, question: &[&str]) -> Result<Str
 }
 
 fn outlived(root: &Path) -> Result<Vec<String>> {
-    let known: BTreeSet<&str> = DERIVED.iter().map(|(_, file)| *file).collect();
+    let known: BTreeSet<&str> = DERIVED.iter().map(|(_, file)| *file).chain(FORMATS.iter().map(|(_, file)| *file)).collect();
     let mut files = Vec::new();
     for directory in DERIVED_ONLY.iter().filter(|directory| root.join(directory).is_dir()) {
         for entry in fs::read_dir(root.join(directory)).with_context(|| format!("cannot list {directory}"))? {

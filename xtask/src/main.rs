@@ -14,6 +14,7 @@ mod check;
 mod dependencies;
 mod derived;
 mod floors;
+mod formats;
 mod lengths;
 mod licences;
 mod links;

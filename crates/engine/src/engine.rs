@@ -8,21 +8,19 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use warrantor_decide::{
-    Decision, Draft, Grounds, History, Hop, Presence, Snapshot, TaskState, decide, listed,
-};
+use warrantor_decide::{Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed};
 use warrantor_model::{
     Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
     Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
-use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, KeyError, Store, Wanted};
+use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
 
 use crate::{
     bodies::SealKey,
     charges,
     gap::{Gap, Pending, Sink},
-    history::{self, HistoryError, Known, StoredEvent, Written},
+    history::{Known, StoredEvent},
     keys,
     load::{Loaded, load},
     mandates::{self, ChainError},
@@ -32,6 +30,7 @@ use crate::{
 };
 
 mod afterwards;
+mod histories;
 
 pub use afterwards::Withheld;
 
@@ -309,104 +308,6 @@ impl<S: Store> Engine<S> {
             .map_err(|_| format!("the store did not answer within {} ms", deadline.as_millis()))?
     }
 
-    /// The task's history as of what was loaded.
-    async fn history(&self, loaded: &Loaded) -> Result<History, HistoryError> {
-        let Some(root) = loaded.task.chain.first() else { return Ok(History::default()) };
-        let task = &root.mandate.task;
-        let (count, forgotten) = loaded.events;
-        let known = lock(&self.0.histories)
-            .get_mut(task)
-            .and_then(|known| known.as_of(loaded.revision, count, forgotten));
-        if let Some(history) = known {
-            return Ok(history);
-        }
-        let mut known = Known::default();
-        if count > 0 {
-            let (parts, person) = (&self.0.parts, self.0.parts.snapshot.person(&root.mandate.terms.person));
-            let key = self.task_key(task, &root.mandate.terms.person).await?;
-            let as_of = (loaded.revision, count, forgotten);
-            known = history::read(&*parts.store, &parts.snapshot, person, task, &key, as_of).await?;
-        }
-        // What could not be written yet is still missing.
-        let missed =
-            lock(&self.0.histories).get(task).is_some_and(Known::is_forgotten) && lock(&self.0.gap).is_open();
-        if missed {
-            known.forget();
-        }
-        let history = known.as_of(loaded.revision, count, forgotten);
-        remember(&self.0.histories, task.clone(), known);
-        history.ok_or_else(|| HistoryError::Unreadable {
-            task: task.clone(),
-            cause: "it has fewer events than were counted".to_owned(),
-        })
-    }
-
-    /// The key that seals a task's history.
-    async fn task_key(&self, task: &TaskId, person: &PersonId) -> Result<SealKey, HistoryError> {
-        if let Some(key) = lock(&self.0.task_keys).get(task) {
-            return Ok(key.clone());
-        }
-        let unreadable = |cause: String| HistoryError::Unreadable { task: task.clone(), cause };
-        let key = keys::task_key(task)?;
-        let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
-        let view = self.0.parts.store.read(&wanted).await?;
-        let entry = view.entries.get(&key).ok_or_else(|| unreadable("it has no key".to_owned()))?;
-        let opened =
-            self.seal_key(person).await.map_err(unreadable)?.unwrap_key(task.as_str(), &entry.value)?;
-        remember(&self.0.task_keys, task.clone(), opened.clone());
-        Ok(opened)
-    }
-
-    /// An event ready to be committed.
-    async fn written(
-        &self,
-        chain: &[Hop],
-        event: &StoredEvent,
-    ) -> Result<Option<(TaskId, Written)>, HistoryError> {
-        let Some(root) = chain.first() else { return Ok(None) };
-        let (task, person) = (&root.mandate.task, &root.mandate.terms.person);
-        self.written_for(task, person, event).await.map(|written| Some((task.clone(), written)))
-    }
-
-    async fn written_for(
-        &self,
-        task: &TaskId,
-        person: &PersonId,
-        event: &StoredEvent,
-    ) -> Result<Written, HistoryError> {
-        let parts = &self.0.parts;
-        let key = self.task_key(task, person).await?;
-        history::write(&parts.snapshot, parts.snapshot.person(person), task, event, &key, &*parts.randomness)
-    }
-
-    /// Adds an event to a commit; what has to go for it is told.
-    fn add_event(
-        &self,
-        commit: &mut Commit,
-        task: &TaskId,
-        written: &Written,
-    ) -> Result<Vec<(u64, Key)>, KeyError> {
-        let gone = lock(&self.0.histories)
-            .get(task)
-            .map(|known| known.let_go(written.sealed.len()))
-            .unwrap_or_default();
-        history::add(commit, task, written, &gone)?;
-        Ok(gone)
-    }
-
-    /// Takes in what was committed.
-    fn happened(&self, task: &TaskId, revision: u64, written: Written, gone: &[(u64, Key)]) {
-        if let Some(known) = lock(&self.0.histories).get_mut(task) {
-            known.dropped(gone);
-            known.add(revision, written);
-        }
-    }
-
-    /// Something happened in a task that its history does not tell.
-    fn missed(&self, task: &TaskId) {
-        lock(&self.0.histories).entry(task.clone()).or_default().forget();
-    }
-
     /// The chain that ends at a mandate; empty when it is not known.
     async fn chain(&self, last: &MandateId) -> Result<Arc<Vec<Hop>>, ChainError> {
         if let Some(chain) = lock(&self.0.chains).get(last) {
@@ -549,21 +450,6 @@ impl<S: Store> Engine<S> {
             }
             (Some((task, _)), None) => self.missed(&task),
             (None, _) => {}
-        }
-    }
-
-    /// What the task's history tells of a refused call: a model that was refused may still say again what it tried to say.
-    async fn refused_event(&self, decided: &Decided<'_>, patience: Duration) -> Option<(TaskId, Written)> {
-        let (call, chain) = (decided.call?, &decided.task?.chain);
-        let event = StoredEvent::call(decided.id.as_str(), &call.tool, &call.arguments, false);
-        match tokio::time::timeout(patience, self.written(chain, &event)).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) | Err(_) => {
-                if let Some(root) = chain.first() {
-                    self.missed(&root.mandate.task);
-                }
-                None
-            }
         }
     }
 

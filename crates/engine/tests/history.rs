@@ -81,7 +81,8 @@ async fn what_one_engine_has_seen_another_knows_also_after_a_restart() {
     };
     let (one, two) = (world.engine(&files()), other.engine(&files()));
     // Another account than the payee's: one that the agent has handed out before it was read would be no better for being read.
-    let unread = call(&handed.mandate, "send_money", r#"{"recipient":"FR7630006000011234567890189","amount":5}"#);
+    let unread =
+        call(&handed.mandate, "send_money", r#"{"recipient":"FR7630006000011234567890189","amount":5}"#);
     assert_eq!(verdict(&one, &unread).await.0, Verdict::Ask, "nothing was read");
     assert_eq!(verdict(&two, &unread).await.0, Verdict::Ask, "nothing was read");
     sees(&one, &call(&handed.mandate, "list_payees", "{}"), &payees()).await.unwrap();
@@ -240,13 +241,21 @@ async fn of_64_payments_through_two_engines_a_tracker_lets_exactly_ten_through()
     }
     assert_eq!(passed, 10);
     // And it survives a restart.
-    let (denied, record) = verdict(&world.engine(&files), &call(&handed.mandate, "send_money", r#"{"recipient":"DE1","amount":1}"#)).await;
+    let (denied, record) = verdict(
+        &world.engine(&files),
+        &call(&handed.mandate, "send_money", r#"{"recipient":"DE1","amount":1}"#),
+    )
+    .await;
     assert_eq!((denied, record.tracked[0].stood_at.as_str()), (Verdict::Deny, "10"));
 }
 
 #[tokio::test]
 async fn what_an_effectful_call_put_somewhere_is_remembered_in_the_person_s_other_tasks() {
-    let notes = files().with("tools/bank.yaml", "list_payees: { effects: [read],", "list_payees: { effects: [read], text: plain,");
+    let notes = files().with(
+        "tools/bank.yaml",
+        "list_payees: { effects: [read],",
+        "list_payees: { effects: [read], text: plain,",
+    );
     let world = World::of(MemoryStore::new(), &notes);
     let first = world.hand_over("pay").await;
     let engine = world.engine(&notes);
@@ -264,5 +273,8 @@ async fn what_an_effectful_call_put_somewhere_is_remembered_in_the_person_s_othe
     let (denied, record) = verdict(&engine, &pay(&second.mandate)).await;
     assert_eq!((denied, record.reasons[0].code), (Verdict::Deny, ReasonCode::SourceNotAllowed), "{record:?}");
     let key = Key::new("echo").unwrap();
-    assert!(world.store.scan(&key, None, MAX_PAGE).await.unwrap().is_empty(), "values are members, not entries");
+    assert!(
+        world.store.scan(&key, None, MAX_PAGE).await.unwrap().is_empty(),
+        "values are members, not entries"
+    );
 }

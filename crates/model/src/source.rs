@@ -362,7 +362,10 @@ fn compared(text: &str) -> Result<(Compared, &str), SourceError> {
             );
         }
         quoted if quoted.contains('"') => {
-            return fault(format!("{:?} has a quote within", short(quoted)), "put the whole text in quotes, and a \\ before the quote");
+            return fault(
+                format!("{:?} has a quote within", short(quoted)),
+                "put the whole text in quotes, and a \\ before the quote",
+            );
         }
         "$self" => Compared::Own,
         reference => match reference.strip_prefix('$') {

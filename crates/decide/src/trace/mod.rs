@@ -8,6 +8,8 @@ mod history;
 mod judging;
 mod loose;
 mod matching;
+mod naming;
+mod numbers;
 mod selecting;
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};

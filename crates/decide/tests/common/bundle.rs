@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use warrantor_decide::{Parts, PolicySource};
 use warrantor_model::{
-    Accountable, Agent, AgentStatus, ArgumentRule, Ceiling, Digest, Failure, FieldRule, Kind, Manifest, Person,
-    PersonStatus, RecordKey, RecordType, ServerName, TextForm, Tool, Writer, WriterRule, tool::ResourceRule,
+    Accountable, Agent, AgentStatus, ArgumentRule, Ceiling, Digest, Failure, FieldRule, Kind, Manifest,
+    Person, PersonStatus, RecordKey, RecordType, ServerName, TextForm, Tool, Writer, WriterRule,
+    tool::ResourceRule,
 };
 
 use super::{effects, json};

@@ -8,7 +8,8 @@ use warrantor_model::{Digest, Mandate, Standing};
 
 use crate::common::{self, at, bundle::traced, call, explain, json};
 
-const ACCOUNTS: [&str; 3] = ["DE89370400440532013000", "GB29NWBK60161331926819", "FR7630006000011234567890189"];
+const ACCOUNTS: [&str; 3] =
+    ["DE89370400440532013000", "GB29NWBK60161331926819", "FR7630006000011234567890189"];
 
 /// One thing that happened: a tool, its arguments, and what it answered if it passed.
 #[derive(Debug, Clone)]
@@ -48,17 +49,27 @@ fn anything() -> impl Strategy<Value = Happened> {
         vec((writing(), select(vec!["ACME GmbH", "Bob"])), 0..3).prop_map(|payees| {
             let rows: Vec<String> = payees
                 .iter()
-                .map(|(iban, name)| format!(r#"{{"iban":{},"name":"{name}"}}"#, serde_json::Value::from(iban.as_str())))
+                .map(|(iban, name)| {
+                    format!(r#"{{"iban":{},"name":"{name}"}}"#, serde_json::Value::from(iban.as_str()))
+                })
                 .collect();
             let structured = Some(json(&format!("[{}]", rows.join(","))));
-            Happened { tool: "bank/list_payees", arguments: "{}".into(), answer: Some(Output { structured, ..Output::default() }) }
+            Happened {
+                tool: "bank/list_payees",
+                arguments: "{}".into(),
+                answer: Some(Output { structured, ..Output::default() }),
+            }
         }),
         (writing(), any::<bool>()).prop_map(|(said, passed)| Happened {
             tool: "notes/write",
             arguments: format!(r#"{{"text":{}}}"#, serde_json::Value::from(said)),
             answer: passed.then(Output::default),
         }),
-        writing().prop_map(|said| Happened { tool: "notes/read", arguments: "{}".into(), answer: Some(text(said)) }),
+        writing().prop_map(|said| Happened {
+            tool: "notes/read",
+            arguments: "{}".into(),
+            answer: Some(text(said))
+        }),
     ]
 }
 

@@ -101,7 +101,12 @@ fn micros(calls: u32, mut once: impl FnMut()) -> f64 {
 
 /// A mail of about 2 kB, each with other words and numbers.
 fn mail(nth: usize) -> String {
-    let line = format!("Dear Alice, about order {nth}-{:05}: the parcel of {} pieces left on 2026-05-{:02}, reference R{nth}X. ", nth * 7919 % 99_991, nth % 40, nth % 28 + 1);
+    let line = format!(
+        "Dear Alice, about order {nth}-{:05}: the parcel of {} pieces left on 2026-05-{:02}, reference R{nth}X. ",
+        nth * 7919 % 99_991,
+        nth % 40,
+        nth % 28 + 1
+    );
     line.repeat(19)
 }
 
@@ -124,7 +129,8 @@ impl<'a> Side<'a> {
             handed_over_at: now,
             expires_at: now.plus(Duration::from_secs(3600)),
         };
-        let hop = Hop { mandate, terms: Arc::new(template.compiled.clone()), terms_digest: Digest::of(b"terms") };
+        let hop =
+            Hop { mandate, terms: Arc::new(template.compiled.clone()), terms_digest: Digest::of(b"terms") };
         let call = Call {
             mandate: "m1".parse()?,
             tool: "bank/pay".parse()?,
@@ -168,7 +174,12 @@ impl<'a> Side<'a> {
 }
 
 fn ingest(bundle: &Loaded, rounds: usize) -> anyhow::Result<Row> {
-    let record = |nth: usize| format!(r#"{{"iban":"DE{nth:020}","name":"Payee number {nth} of many","note":"{}","since":"2026-05-01"}}"#, "paid every month without fail, ".repeat(5));
+    let record = |nth: usize| {
+        format!(
+            r#"{{"iban":"DE{nth:020}","name":"Payee number {nth} of many","note":"{}","since":"2026-05-01"}}"#,
+            "paid every month without fail, ".repeat(5)
+        )
+    };
     let records: Vec<String> = (0..4000).map(record).collect();
     let text = format!("[{}]", records.join(","));
     let structured = Some(Json::parse_within(text.as_bytes(), 8 << 20)?);

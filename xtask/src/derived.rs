@@ -106,7 +106,8 @@ fn derive(repository: &Repository) -> Result<Vec<(&'static str, String)>> {
     }
     for (kind, file) in FORMATS {
         let schema = ask(repository, &program, &["schema", kind])?;
-        let schema = serde_json::from_str(&schema).with_context(|| format!("the schema {kind} is no JSON"))?;
+        let schema =
+            serde_json::from_str(&schema).with_context(|| format!("the schema {kind} is no JSON"))?;
         files.push((file, formats::render(kind, &schema)));
     }
     Ok(files)
@@ -124,7 +125,8 @@ fn ask(repository: &Repository, program: &Path, question: &[&str]) -> Result<Str
 }
 
 fn outlived(root: &Path) -> Result<Vec<String>> {
-    let known: BTreeSet<&str> = DERIVED.iter().map(|(_, file)| *file).chain(FORMATS.iter().map(|(_, file)| *file)).collect();
+    let known: BTreeSet<&str> =
+        DERIVED.iter().map(|(_, file)| *file).chain(FORMATS.iter().map(|(_, file)| *file)).collect();
     let mut files = Vec::new();
     for directory in DERIVED_ONLY.iter().filter(|directory| root.join(directory).is_dir()) {
         for entry in fs::read_dir(root.join(directory)).with_context(|| format!("cannot list {directory}"))? {

@@ -32,7 +32,8 @@ fn section(out: &mut String, name: Option<&str>, schema: &Value) {
     } else {
         table(out, schema, &fields);
     }
-    for branch in schema.get("anyOf").or(schema.get("oneOf")).and_then(Value::as_array).into_iter().flatten() {
+    for branch in schema.get("anyOf").or(schema.get("oneOf")).and_then(Value::as_array).into_iter().flatten()
+    {
         let fields = object(branch.get("properties"));
         if !fields.is_empty() {
             if let Some(text) = branch.get("description").and_then(Value::as_str) {
@@ -44,8 +45,13 @@ fn section(out: &mut String, name: Option<&str>, schema: &Value) {
 }
 
 fn table(out: &mut String, schema: &Value, fields: &[(&String, &Value)]) {
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let _ = writeln!(out, "| field | is | meaning |\n|---|---|---|");
     for (name, field) in fields {
         let needed = if required.contains(&name.as_str()) { ", required" } else { "" };
@@ -78,14 +84,21 @@ fn cell(text: &str) -> String {
 
 /// What may stand in a place, in a few words.
 fn form(schema: &Value) -> String {
-    if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next()) {
+    if let Some(name) =
+        schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next())
+    {
         return link(name);
     }
     if let Some(word) = schema.get("const") {
         return format!("`{word}`");
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return words.iter().filter(|word| !word.is_null()).map(|word| format!("`{}`", word.as_str().map_or_else(|| word.to_string(), str::to_owned))).collect::<Vec<_>>().join(", ");
+        return words
+            .iter()
+            .filter(|word| !word.is_null())
+            .map(|word| format!("`{}`", word.as_str().map_or_else(|| word.to_string(), str::to_owned)))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     for key in ["anyOf", "oneOf"] {
         if let Some(branches) = schema.get(key).and_then(Value::as_array) {
@@ -96,7 +109,9 @@ fn form(schema: &Value) -> String {
     }
     let types: Vec<&str> = match schema.get("type") {
         Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        Some(Value::Array(several)) => {
+            several.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
+        }
         _ => Vec::new(),
     };
     match types.as_slice() {
@@ -112,12 +127,20 @@ fn form(schema: &Value) -> String {
 
 /// A map by name, or an object with fields of its own.
 fn map(schema: &Value) -> String {
-    let by_pattern = schema.get("patternProperties").and_then(Value::as_object).and_then(|patterns| patterns.values().next());
+    let by_pattern = schema
+        .get("patternProperties")
+        .and_then(Value::as_object)
+        .and_then(|patterns| patterns.values().next());
     let values = by_pattern.or(schema.get("additionalProperties").filter(|value| value.is_object()));
     match values {
         Some(values) => format!("map to {}", form(values)),
-        None if schema.get("properties").and_then(Value::as_object).is_some_and(|fields| !Map::is_empty(fields)) => {
-            let names: Vec<String> = object(schema.get("properties")).iter().map(|(name, _)| format!("`{name}`")).collect();
+        None if schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .is_some_and(|fields| !Map::is_empty(fields)) =>
+        {
+            let names: Vec<String> =
+                object(schema.get("properties")).iter().map(|(name, _)| format!("`{name}`")).collect();
             format!("map with {}", names.join(", "))
         }
         None => "map".to_owned(),

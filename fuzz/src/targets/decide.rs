@@ -54,7 +54,9 @@ static LOADED: LazyLock<Option<Loaded>> = LazyLock::new(|| {
 /// A result with whatever text or structure, and a payment to an account that stands in it: never a panic, and never a pass, for no payee was read.
 /// The account is one that no input of the fuzzer is likely to name as a payee of ACME.
 pub(crate) fn trace(bytes: &[u8]) -> Reading {
-    let (Ok(text), Some(bundle)) = (std::str::from_utf8(bytes), LOADED.as_ref()) else { return Reading::Refused };
+    let (Ok(text), Some(bundle)) = (std::str::from_utf8(bytes), LOADED.as_ref()) else {
+        return Reading::Refused;
+    };
     let stopwatch = || 0;
     let mut replayer = Replayer::new(bundle, ReplaySettings::default(), &stopwatch);
     let quoted = serde_json::Value::String(text.to_owned());
@@ -74,7 +76,9 @@ pub(crate) fn trace(bytes: &[u8]) -> Reading {
                 let payee = text.contains("ACME") || text.to_lowercase().contains("acme");
                 assert!(call.decision != Verdict::Pass || payee, "an account from nowhere passed: {call:?}");
             }
-            Ok(Some(call)) if call.id == "3" => taken = if call.decision == Verdict::Pass { Reading::Taken } else { taken },
+            Ok(Some(call)) if call.id == "3" => {
+                taken = if call.decision == Verdict::Pass { Reading::Taken } else { taken }
+            }
             Ok(_) | Err(_) => {}
         }
     }

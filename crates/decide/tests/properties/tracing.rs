@@ -28,7 +28,7 @@ fn writing() -> impl Strategy<Value = String> {
         0 => account.to_owned(),
         1 => format!("pay {account} now"),
         2 => account.to_lowercase(),
-        3 => format!("{} {}", &account[..4], &account[4..]),
+        3 => account.replacen("0", "0 ", 1),
         4 => format!("{account}0"),
         _ => "nothing of note".to_owned(),
     })

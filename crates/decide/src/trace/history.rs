@@ -3,7 +3,7 @@
 //! An event never changes once it is taken in. A history is a list of shared events, so that one that goes on costs no copy of what was before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -153,6 +153,15 @@ impl History {
         self.results().flat_map(|(_, _, outcome)| outcome.labels.iter().cloned()).collect()
     }
 
+    /// How many bytes a search goes through.
+    pub(crate) fn searched_bytes(&self) -> usize {
+        let bytes = |event: &Arc<Event>| match &event.what {
+            What::Call(call) => call.loose.len(),
+            What::Result(outcome) => outcome.loose.len(),
+        };
+        self.events.iter().map(bytes).fold(0, usize::saturating_add)
+    }
+
     pub(crate) fn events(&self) -> &[Arc<Event>] {
         &self.events
     }
@@ -287,11 +296,12 @@ impl Taking<'_> {
         if let Some(structured) = &output.structured {
             self.value(structured.clone());
         }
+        // What the texts may say again, so that it is looked up and not compared with everything.
+        let said =
+            output.structured.as_ref().filter(|_| !output.texts.is_empty()).map(Said::of).unwrap_or_default();
         for text in &output.texts {
             let parsed = Json::parse(text.as_bytes()).ok();
-            // Text that only repeats the structure, or a part of it, is not said twice.
-            if output.structured.as_ref().is_some_and(|structured| repeats(structured, text, parsed.as_ref()))
-            {
+            if said.has(text, parsed.as_ref()) {
                 continue;
             }
             match (self.tool.map(|tool| tool.text), parsed) {
@@ -576,11 +586,32 @@ fn key_of(record: &RecordType, value: &Json) -> Option<String> {
     Some(kind.and_then(|kind| canonical(kind, &text).ok()).unwrap_or(text))
 }
 
-/// Whether a text says again what a value or a part of it says.
-fn repeats(structured: &Json, text: &str, parsed: Option<&Json>) -> bool {
-    let mut found = false;
-    walk(structured, &mut Vec::new(), &mut |_, value| {
-        found |= value.as_str() == Some(text) || parsed.is_some_and(|parsed| parsed.same(value));
-    });
-    found
+/// What a value and its parts say: a text that only repeats one of them is not a second place.
+#[derive(Default)]
+struct Said {
+    texts: HashSet<String>,
+    values: HashSet<String>,
 }
+
+impl Said {
+    fn of(structured: &Json) -> Self {
+        let mut said = Self::default();
+        walk(structured, &mut Vec::new(), &mut |_, value| {
+            if let Json::String(text) = value {
+                said.texts.insert(text.clone());
+            }
+            // Each part is written once more for each container around it; deep parts of large values are left out and count as said anew.
+            if said.values.len() < MAX_SAID {
+                said.values.insert(value.canonical());
+            }
+        });
+        said
+    }
+
+    fn has(&self, text: &str, parsed: Option<&Json>) -> bool {
+        self.texts.contains(text) || parsed.is_some_and(|parsed| self.values.contains(&parsed.canonical()))
+    }
+}
+
+/// Most parts of a structured result that texts are compared with as JSON.
+const MAX_SAID: usize = 50_000;

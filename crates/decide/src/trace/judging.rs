@@ -163,13 +163,14 @@ impl Tracer<'_> {
     fn record_holds(&self, hop: &Hop, source: &RecordSource, traced: &Traced) -> Held {
         let found = traced.hits.iter().filter(|hit| !hit.is_laundered()).any(|hit| {
             self.place(hit).is_some_and(|(event, outcome, place)| {
-                let instance = place.record.and_then(|at| outcome.records.get(at)).filter(|instance| {
+                let instance = place.record.and_then(|nth| Some((nth, outcome.records.get(nth)?)));
+                let instance = instance.filter(|(_, instance)| {
                     instance.record == source.record
                         && source.server.as_ref().is_none_or(|server| *server == event.tool.server)
                 });
-                instance.is_some_and(|instance| {
+                instance.is_some_and(|(nth, instance)| {
                     names_place(&source.path, instance, place)
-                        && self.is_latest(hit.event, event, outcome, instance)
+                        && (instance.key.is_none() || self.is_latest(hit.event, nth))
                         && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
                 })
             })
@@ -180,26 +181,28 @@ impl Tracer<'_> {
         if source.any_match || self.different_values(hop, source) <= 1 { Held::Yes } else { Held::Several }
     }
 
-    /// How many different values the field has over all records that match.
+    /// How many different values the field has over all records that match. Two are enough to know.
     fn different_values(&self, hop: &Hop, source: &RecordSource) -> usize {
         let mut values = BTreeSet::new();
         for (at, event, outcome) in self.task.history.results() {
             if source.server.as_ref().is_some_and(|server| *server != event.tool.server) {
                 continue;
             }
-            for (nth, instance) in
-                outcome.records.iter().enumerate().filter(|(_, i)| i.record == source.record)
-            {
-                if !self.is_latest(at, event, outcome, instance) {
+            for place in &outcome.places {
+                let Some((nth, instance)) =
+                    place.record.and_then(|nth| Some((nth, outcome.records.get(nth)?)))
+                else {
                     continue;
-                }
-                for place in outcome.places.iter().filter(|place| place.record == Some(nth)) {
-                    if names_place(&source.path, instance, place)
-                        && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
-                    {
-                        let text = super::history::scalar_text(&place.leaf);
-                        values
-                            .insert(comparable(place.kind.unwrap_or_default(), &text, false).unwrap_or(text));
+                };
+                if instance.record == source.record
+                    && names_place(&source.path, instance, place)
+                    && (instance.key.is_none() || self.is_latest(at, nth))
+                    && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
+                {
+                    let text = super::history::scalar_text(&place.leaf);
+                    values.insert(comparable(place.kind.unwrap_or_default(), &text, false).unwrap_or(text));
+                    if values.len() > 1 {
+                        return values.len();
                     }
                 }
             }
@@ -247,23 +250,6 @@ impl Tracer<'_> {
 
     fn referred<'s>(&'s self, hop: &'s Hop) -> Referred<'s> {
         Referred { person: self.person, slots: Some(&hop.mandate.terms.slots) }
-    }
-
-    /// Whether no later result has the same record again.
-    fn is_latest(&self, at: usize, event: &Event, outcome: &Outcome, instance: &Instance) -> bool {
-        if instance.key.is_none() {
-            return true;
-        }
-        let same = |other: &Instance| other.record == instance.record && other.key == instance.key;
-        let later_here = outcome.records.iter().rposition(same).and_then(|last| outcome.records.get(last));
-        let newest_here = later_here.is_some_and(|last| std::ptr::eq(last, instance));
-        newest_here
-            && !self
-                .task
-                .history
-                .results()
-                .filter(|(later, other, _)| *later > at && other.tool.server == event.tool.server)
-                .any(|(_, _, other)| other.records.iter().any(same))
     }
 
     fn is_of_tool(&self, hop: &Hop, source: &ToolSource, hit: &Hit) -> bool {

@@ -12,7 +12,11 @@ mod naming;
 mod numbers;
 mod selecting;
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::{BTreeSet, HashMap, HashSet},
+    rc::Rc,
+};
 
 use warrantor_model::{Digest, Json, Kind, Person, Writer};
 
@@ -130,16 +134,15 @@ pub(crate) struct Tracer<'a> {
     /// The person's own words, without what others wrote into them.
     request: Vec<String>,
     quoted: Vec<Json>,
-    known: RefCell<Vec<Known>>,
+    known: RefCell<HashMap<(Option<Kind>, Json), Found>>,
+    /// How many more bytes of the history are searched for this call.
+    budget: Cell<usize>,
+    /// Events and places of records that no later reading has again.
+    latest: OnceCell<HashSet<(usize, usize)>>,
 }
 
-/// A value that was traced before; both principals and every hop ask for the same ones.
-struct Known {
-    value: Json,
-    kind: Option<Kind>,
-    needle: Option<Rc<Needle>>,
-    traced: Rc<Traced>,
-}
+/// Most bytes of histories that are searched for one call: a fraction of a second. What is not searched for counts as a stranger's.
+const MAX_SEARCHED: usize = 2 << 30;
 
 /// A traced value and what was looked for.
 pub(crate) type Found = (Option<Rc<Needle>>, Rc<Traced>);
@@ -158,21 +161,39 @@ impl<'a> Tracer<'a> {
             request: own_words(&request, &quoted),
             quoted: quoted.into_iter().map(Json::String).collect(),
             known: RefCell::default(),
+            budget: Cell::new(MAX_SEARCHED),
+            latest: OnceCell::new(),
         }
     }
 
     /// Where a value was found. The kind sets the form in which it is compared.
     pub(crate) fn trace(&self, value: &Json, kind: Option<Kind>) -> Found {
-        if let Some(known) =
-            self.known.borrow().iter().find(|known| known.kind == kind && known.value == *value)
-        {
-            return (known.needle.clone(), Rc::clone(&known.traced));
+        let key = (kind, value.clone());
+        if let Some(found) = self.known.borrow().get(&key) {
+            return found.clone();
         }
         let needle = Needle::of(value, kind).map(Rc::new);
-        let traced = Rc::new(needle.as_ref().map(|needle| self.search(needle)).unwrap_or_default());
-        let known = Known { value: value.clone(), kind, needle: needle.clone(), traced: Rc::clone(&traced) };
-        self.known.borrow_mut().push(known);
-        (needle, traced)
+        let traced = needle.as_ref().map(|needle| self.search(needle)).unwrap_or_default();
+        let found = (needle, Rc::new(traced));
+        self.known.borrow_mut().insert(key, found.clone());
+        found
+    }
+
+    /// Whether no later reading has a record with this key again, in this result or another.
+    pub(crate) fn is_latest(&self, event: usize, nth: usize) -> bool {
+        let latest = self.latest.get_or_init(|| {
+            let mut latest = HashMap::new();
+            for (at, event, outcome) in self.task.history.results() {
+                for (nth, instance) in outcome.records.iter().enumerate() {
+                    if let Some(key) = &instance.key {
+                        latest
+                            .insert((&event.tool.server, instance.record.as_str(), key.as_str()), (at, nth));
+                    }
+                }
+            }
+            latest.into_values().collect()
+        });
+        latest.contains(&(event, nth))
     }
 
     fn search(&self, needle: &Needle) -> Traced {
@@ -197,6 +218,10 @@ impl<'a> Tracer<'a> {
         if needle.is_empty() {
             return traced;
         }
+        let Some(left) = self.budget.get().checked_sub(self.task.history.searched_bytes()) else {
+            return Traced { incomplete: true, ..traced };
+        };
+        self.budget.set(left);
         traced.quoted = self.quoted.iter().any(|span| needle.is_in(span) || suspected(needle, span));
         traced.suspected = traced.quoted;
         let mut walk = Walk {

@@ -450,3 +450,19 @@ fn two_records_of_one_value_are_one() {
     );
     check(vec![("written two ways", paying(BY_NAME).saw("bank/list_payees", "{}", &twice), pass())]);
 }
+
+/// What a call may cost is bounded, and beyond the bound a value counts as a stranger's.
+#[test]
+fn what_was_not_searched_for_counts_as_a_stranger_s() {
+    let to = |count: usize| {
+        let mails: Vec<String> = (0..count).map(|n| format!("\"person{n}@example.com\"")).collect();
+        format!(r#"{{"to":[{}]}}"#, mails.join(","))
+    };
+    let grants = r#"[{"tool":"mail/send","arguments":{"to/*":{"from":["computed"]}}}]"#;
+    let large = "nothing of note ".repeat(1 << 20);
+    let world = World::new(grants).with(|w| w.parts = traced()).read("files/read", "{}", &large);
+    let snapshot = world.snapshot();
+    let decided = |count: usize| world.clone().call("mail/send", &to(count)).decide_on(&snapshot);
+    assert_eq!(outcome(&decided(2)), pass());
+    assert_eq!(outcome(&decided(190)), deny(&["source_not_allowed"]));
+}

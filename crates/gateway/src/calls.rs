@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use warrantor_decide::{Output, Presence};
 use warrantor_engine::{Answer as Decided, Engine, Presented, Receipt, Refused, Release, Withheld};
 use warrantor_mcp::{
-    Era, Fragment, Id, Meta, ProgressToken, RpcError, envelope,
+    Era, Fragment, Id, Meta, RpcError, envelope,
     era::{Declared, declared},
     handshake::{DiscoverResult, InitializeResult, Instructions, initialize_request},
+    headers,
     params::{InitializeParams, ListParams, ToolCallParams, only_meta},
     refusal::{OutputSchema, Refusal},
     result::ToolResult,
@@ -24,8 +25,8 @@ use warrantor_store::Store;
 
 use crate::{
     definitions::{Listing, MAX_LISTINGS, MAX_PAGES},
-    session::{Flight, Shared, lock},
-    upstream::{Answer, NoAnswer, Pending, Said},
+    exchange::{Asked, Exchange, Reply},
+    upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
 };
 
 /// The outcome that is owed for a call that was released. Whatever ends the task that has it, an outcome is told.
@@ -77,25 +78,26 @@ impl<S: Store> Drop for Owed<S> {
     }
 }
 
-impl<S: Store> Shared<S> {
+impl<S: Store> Exchange<S> {
     /// Answers one request.
-    pub(crate) async fn dispatch(&self, id: &Id<'_>, method: &str, params: Option<&RawValue>) {
+    pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
+        let Asked { id, method, params, .. } = *asked;
         let era = match declared(method, params) {
             Ok(Declared::Handshake(params)) => return self.initialize(id, &params).await,
             Ok(Declared::Modern(_)) => Era::Modern,
             Ok(Declared::Nothing) => Era::Legacy,
-            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
         if method == "server/discover" {
             return self.discover(id, params).await;
         }
         if let Err(error) = self.same_era(era, params).await {
-            return self.reply(envelope::error(Some(id), &error)).await;
+            return Reply::fault(id, &error);
         }
         match method {
             "ping" if era == Era::Legacy => self.ping(id, params).await,
             "tools/list" => self.list(id, era, params).await,
-            "tools/call" => self.call(id, era, params).await,
+            "tools/call" => self.call(asked, era).await,
             other => self.refuse_method(id, other).await,
         }
     }
@@ -129,10 +131,7 @@ impl<S: Store> Shared<S> {
     }
 
     async fn probe(&self, meta: &Meta<'_>) -> Result<(), RpcError> {
-        let pending = self.upstream.announce(None);
-        let line = envelope::plain(pending.id, "server/discover", meta);
-        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
-        let modern = match &answer {
+        let modern = match &self.ask_plainly("server/discover", meta).await {
             Ok(answer) => {
                 matches!(answer.said(&self.settings.upstream_limits), Ok(Said::Result(result)) if DiscoverResult::parse(result).is_ok())
             }
@@ -148,48 +147,51 @@ impl<S: Store> Shared<S> {
         Ok(())
     }
 
-    async fn initialize(&self, id: &Id<'_>, params: &InitializeParams<'_>) {
+    async fn initialize(&self, id: &Id<'_>, params: &InitializeParams<'_>) -> Reply {
         let begun = {
             let mut handshake = self.handshake();
             std::mem::replace(&mut handshake.initializing, true) || handshake.era.is_some()
         };
         if begun {
-            return self.reply_error(id, rpc::INVALID_REQUEST, "this connection has been initialized").await;
+            return Reply::error(id, rpc::INVALID_REQUEST, "this connection has been initialized");
         }
         let pending = self.upstream.announce(None);
         let line = initialize_request(pending.id, params);
-        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let mirror = Mirror { method: "initialize", ..Mirror::default() };
+        let answer = self.ask(pending, Request { line, mirror }, self.settings.request_timeout).await;
         let reply = self.relay(id, &answer, |result| {
             let result = InitializeResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
-            Ok((result.to_client(instructions), (instructions, result.instructions().is_some())))
+            let learnt = (instructions, result.instructions().is_some(), result.version());
+            Ok((result.to_client(instructions), learnt))
         });
         match reply {
-            Ok((line, (instructions, given))) => {
+            Ok((line, (instructions, given, version))) => {
                 self.note_instructions(instructions, given).await;
+                self.upstream.speaks(version);
                 self.handshake().era = Some(Era::Legacy);
-                self.reply(line).await;
+                Reply::Line(line)
             }
-            Err(line) => {
+            Err(reply) => {
                 self.handshake().initializing = false;
-                self.reply(line).await;
+                reply
             }
         }
     }
 
-    async fn discover(&self, id: &Id<'_>, params: Option<&RawValue>) {
+    async fn discover(&self, id: &Id<'_>, params: Option<&RawValue>) -> Reply {
         if self.handshake().era == Some(Era::Legacy) {
-            return self
-                .reply_error(id, rpc::INVALID_REQUEST, "this connection speaks the older era of the protocol")
-                .await;
+            return Reply::error(
+                id,
+                rpc::INVALID_REQUEST,
+                "this connection speaks the older era of the protocol",
+            );
         }
         let meta = match only_meta(params) {
             Ok(meta) => meta,
-            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
-        let pending = self.upstream.announce(None);
-        let line = envelope::plain(pending.id, "server/discover", &meta);
-        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let answer = self.ask_plainly("server/discover", &meta).await;
         let reply = self.relay(id, &answer, |result| {
             let result = DiscoverResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
@@ -199,10 +201,34 @@ impl<S: Store> Shared<S> {
             Ok((line, (instructions, given))) => {
                 self.note_instructions(instructions, given).await;
                 self.handshake().era = Some(Era::Modern);
-                self.reply(line).await;
+                Reply::Line(line)
             }
-            Err(line) => self.reply(line).await,
+            Err(reply) => reply,
         }
+    }
+
+    /// Sends an announced request and waits for its answer.
+    async fn ask(&self, pending: Pending, request: Request, patience: Duration) -> Result<Answer, NoAnswer> {
+        let about = pending.id;
+        self.upstream.ask(pending, request, patience, |line| self.from_upstream(Some(about), line)).await
+    }
+
+    /// Asks something that has no parameters but `_meta`.
+    async fn ask_plainly(&self, method: &'static str, meta: &Meta<'_>) -> Result<Answer, NoAnswer> {
+        self.ask_page(method, None, meta).await
+    }
+
+    /// Asks for a page of a list.
+    async fn ask_page(
+        &self,
+        method: &'static str,
+        cursor: Option<&str>,
+        meta: &Meta<'_>,
+    ) -> Result<Answer, NoAnswer> {
+        let pending = self.upstream.announce(None);
+        let line = envelope::list(pending.id, method, cursor, meta);
+        let mirror = Mirror { method, modern: meta.modern().map(|m| m.version()), ..Mirror::default() };
+        self.ask(pending, Request { line, mirror }, self.settings.request_timeout).await
     }
 
     /// The line for the client from an upstream's answer: the rebuilt result, or an error as the upstream gave it.
@@ -211,12 +237,11 @@ impl<S: Store> Shared<S> {
         id: &Id<'_>,
         answer: &Result<Answer, NoAnswer>,
         rebuild: impl FnOnce(&RawValue) -> Result<(Fragment<'static>, T), String>,
-    ) -> Result<(Vec<u8>, T), Vec<u8>> {
-        let internal =
-            |message: String| envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message));
+    ) -> Result<(Vec<u8>, T), Reply> {
+        let internal = |message: String| Reply::error(id, rpc::INTERNAL_ERROR, message);
         let answer = answer.as_ref().map_err(|cause| internal(cause.to_string()))?;
         match answer.said(&self.settings.upstream_limits).map_err(internal)? {
-            Said::Error(error) => Err(envelope::relayed_error(id, &Fragment::from(error))),
+            Said::Error(error) => Err(Reply::Line(envelope::relayed_error(id, &Fragment::from(error)))),
             Said::Result(result) => {
                 let (fragment, learnt) = rebuild(result).map_err(internal)?;
                 Ok((envelope::result(id, &fragment), learnt))
@@ -235,42 +260,39 @@ impl<S: Store> Shared<S> {
         self.definitions.lock().await.instructions_withheld = given && instructions == Instructions::Withheld;
     }
 
-    async fn ping(&self, id: &Id<'_>, params: Option<&RawValue>) {
+    async fn ping(&self, id: &Id<'_>, params: Option<&RawValue>) -> Reply {
         let meta = match only_meta(params) {
             Ok(meta) => meta,
-            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
-        let pending = self.upstream.announce(None);
-        let line = envelope::plain(pending.id, "ping", &meta);
-        let line = match self.upstream.ask(pending, line, self.settings.request_timeout).await {
-            Ok(_) => envelope::result(id, &Fragment::empty_object()),
-            Err(cause) => envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, cause.to_string())),
-        };
-        self.reply(line).await;
+        match self.ask_plainly("ping", &meta).await {
+            Ok(_) => Reply::Line(envelope::result(id, &Fragment::empty_object())),
+            Err(cause) => Reply::error(id, rpc::INTERNAL_ERROR, cause.to_string()),
+        }
     }
 
     /// `tools/list`: the upstream's page, filtered by what the task could call and what is exactly as reviewed.
-    async fn list(&self, id: &Id<'_>, era: Era, params: Option<&RawValue>) {
+    async fn list(&self, id: &Id<'_>, era: Era, params: Option<&RawValue>) -> Reply {
         let params = match ListParams::parse(params) {
             Ok(params) => params,
-            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
         if let Some(cursor) = params.cursor.as_deref()
             && !self.gave_out(cursor)
         {
-            return self
-                .reply_error(id, rpc::INVALID_PARAMS, "this cursor was not given out: list from the start")
-                .await;
+            return Reply::error(
+                id,
+                rpc::INVALID_PARAMS,
+                "this cursor was not given out: list from the start",
+            );
         }
         if let Err(why) = self.definitions_fresh().await {
-            return self.reply_error(id, rpc::INTERNAL_ERROR, why).await;
+            return Reply::error(id, rpc::INTERNAL_ERROR, why);
         }
         let presence =
             Presence { server: self.settings.server.clone(), evidence: self.settings.evidence.clone() };
         let granted = self.engine.listed(&self.settings.mandate, &presence).await;
-        let pending = self.upstream.announce(None);
-        let line = envelope::list(pending.id, "tools/list", params.cursor.as_deref(), &params.meta);
-        let answer = self.upstream.ask(pending, line, self.settings.request_timeout).await;
+        let answer = self.ask_page("tools/list", params.cursor.as_deref(), &params.meta).await;
         let mut definitions = self.definitions.lock().await;
         let reply = self.relay(id, &answer, |result| {
             let list = ToolList::parse(result).map_err(|cause| cause.to_string())?;
@@ -289,7 +311,7 @@ impl<S: Store> Shared<S> {
             Ok((fragment, ()))
         });
         drop(definitions);
-        self.reply(reply.map_or_else(|line| line, |(line, ())| line)).await;
+        reply.map_or_else(|reply| reply, |(line, ())| Reply::Line(line))
     }
 
     /// Sees to it that the server's definitions have been compared with their pins.
@@ -327,13 +349,8 @@ impl<S: Store> Shared<S> {
         let mut listing = Listing::default();
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let pending = self.upstream.announce(None);
-            let line = envelope::list(pending.id, "tools/list", cursor.as_deref(), &meta);
-            let answer = self
-                .upstream
-                .ask(pending, line, self.settings.request_timeout)
-                .await
-                .map_err(|c| c.to_string())?;
+            let answer =
+                self.ask_page("tools/list", cursor.as_deref(), &meta).await.map_err(|c| c.to_string())?;
             let result = match answer.said(&self.settings.upstream_limits)? {
                 Said::Result(result) => result,
                 Said::Error(error) => {
@@ -350,10 +367,11 @@ impl<S: Store> Shared<S> {
         Err(format!("the tool server lists its tools on more than {MAX_PAGES} pages"))
     }
 
-    async fn call(&self, id: &Id<'_>, era: Era, params: Option<&RawValue>) {
-        let params = match ToolCallParams::parse(params) {
+    async fn call(&self, asked: &Asked<'_>, era: Era) -> Reply {
+        let id = asked.id;
+        let params = match ToolCallParams::parse(asked.params) {
             Ok(params) => params,
-            Err(cause) => return self.reply(envelope::error(Some(id), &cause.to_rpc())).await,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
         // Unless the definitions are known the tool counts as not seen, which denies it.
         if let Err(why) = self.definitions_fresh().await {
@@ -385,7 +403,7 @@ impl<S: Store> Shared<S> {
                 from_refused(&self.engine.decline(permit, Finding::new(ReasonCode::ToolChanged, detail)))
             }
             Decided::Permitted(permit) => match self.engine.release(permit) {
-                Ok(release) => return self.forward(id, &params, release).await,
+                Ok(release) => return self.forward(asked, &params, release).await,
                 Err(refused) => from_refused(&refused),
             },
             Decided::Refused(refused) => from_refused(&refused),
@@ -399,7 +417,7 @@ impl<S: Store> Shared<S> {
             sentence: &refused.2,
             next_step: refused.3.as_str(),
         };
-        self.reply(envelope::result(id, &refusal.to_result(era, schema))).await;
+        Reply::Line(envelope::result(id, &refusal.to_result(era, schema)))
     }
 
     /// Writes a decided call into the session's trace.
@@ -417,10 +435,11 @@ impl<S: Store> Shared<S> {
     }
 
     /// Sends a released call and brings back its answer.
-    async fn forward(&self, id: &Id<'_>, params: &ToolCallParams<'_>, release: Release) {
+    async fn forward(&self, asked: &Asked<'_>, params: &ToolCallParams<'_>, release: Release) -> Reply {
+        let id = asked.id;
         let wants_progress = params.meta.progress_token().map(|token| token.clone().into_owned());
         let sent = release.arguments().to_vec();
-        let tool = release.tool().tool.clone();
+        let tool = release.tool().clone();
         let owed = Owed { engine: self.engine.clone(), receipt: Some(release.spend()) };
         let arguments: Option<&RawValue> = match params.arguments.map(|_| serde_json::from_slice(&sent)) {
             None => None,
@@ -428,52 +447,58 @@ impl<S: Store> Shared<S> {
             // They were read before, so this does not happen; sending the call without them would be another call.
             Some(Err(cause)) => {
                 owed.tell(Outcome::NotSent, Duration::ZERO);
-                return self.reply_error(id, rpc::INTERNAL_ERROR, cause.to_string()).await;
+                return Reply::error(id, rpc::INTERNAL_ERROR, cause.to_string());
             }
         };
-        let Some(pending) = self.take_off(id, wants_progress.clone()) else {
-            return owed.tell(Outcome::NotSent, Duration::ZERO);
+        let Some(pending) = asked.flight.take_off(&self.upstream, wants_progress.clone()) else {
+            owed.tell(Outcome::NotSent, Duration::ZERO);
+            return Reply::Nothing;
         };
         let ours = pending.id;
-        let line =
-            envelope::tool_call(ours, tool.as_str(), arguments, &params.meta, wants_progress.map(|_| ours));
+        let name = tool.tool.as_str();
+        let line = envelope::tool_call(ours, name, arguments, &params.meta, wants_progress.map(|_| ours));
+        let modern = params.meta.modern().map(|modern| modern.version());
+        let parameters = match modern {
+            Some(_) => self.repeated_parameters(&tool, &sent),
+            None => Vec::new(),
+        };
+        let mirror = Mirror { method: "tools/call", name: Some(name.to_owned()), parameters, modern };
         let begun = Instant::now();
-        let answer = self.upstream.ask(pending, line, self.settings.call_timeout).await;
+        let answer = self.ask(pending, Request { line, mirror }, self.settings.call_timeout).await;
         let took = begun.elapsed();
         match answer {
             Ok(answer) => self.bring_back(id, owed, &answer, took).await,
             Err(cause) => {
-                let outcome = match cause {
+                let outcome = match &cause {
                     NoAnswer::NotSent | NoAnswer::TakenBack => Outcome::NotSent,
-                    NoAnswer::Ended | NoAnswer::TimedOut => Outcome::Unknown,
+                    NoAnswer::Ended | NoAnswer::TimedOut | NoAnswer::Broken(_) => Outcome::Unknown,
                     NoAnswer::Cancelled => Outcome::Cancelled,
                 };
                 let message = format!("{cause}{}", owed.name());
                 owed.tell(outcome, took);
                 // A client that took its request back expects no answer.
-                if !matches!(cause, NoAnswer::Cancelled | NoAnswer::TakenBack) {
-                    self.reply_error(id, rpc::INTERNAL_ERROR, message).await;
+                match cause {
+                    NoAnswer::Cancelled | NoAnswer::TakenBack => Reply::Nothing,
+                    _ => Reply::error(id, rpc::INTERNAL_ERROR, message),
                 }
             }
         }
     }
 
-    /// Announces the upstream's request for one of the client's, unless the client has taken it back.
-    fn take_off(&self, id: &Id<'_>, progress: Option<ProgressToken<'static>>) -> Option<Pending> {
-        let mut in_flight = lock(&self.in_flight);
-        let flight = in_flight.get_mut(id.key())?;
-        if matches!(flight, Flight::TakenBack) {
-            return None;
+    /// The parameters that the tool's pinned definition wants repeated in headers: header and text.
+    pub(crate) fn repeated_parameters(&self, tool: &ToolRef, arguments: &[u8]) -> Vec<(String, String)> {
+        let snapshot = self.engine.snapshot();
+        let Some(tool) = snapshot.tool(tool) else { return Vec::new() };
+        match (headers::marked(&tool.input_schema), Json::parse(arguments)) {
+            (Ok(marked), Ok(arguments)) => headers::repeated(&marked, &arguments),
+            _ => Vec::new(),
         }
-        let pending = self.upstream.announce(progress);
-        *flight = Flight::Sent(pending.id);
-        Some(pending)
     }
 
-    async fn bring_back(&self, id: &Id<'_>, mut owed: Owed<S>, answer: &Answer, took: Duration) {
+    async fn bring_back(&self, id: &Id<'_>, mut owed: Owed<S>, answer: &Answer, took: Duration) -> Reply {
         let withheld = |why: String, name: String| {
             let message = format!("the tool server's answer was withheld: {why}{name}");
-            envelope::error(Some(id), &RpcError::new(rpc::INTERNAL_ERROR, message))
+            Reply::error(id, rpc::INTERNAL_ERROR, message)
         };
         let (outcome, line, body, output) = match answer.said(&self.settings.upstream_limits) {
             Ok(Said::Error(error)) => (
@@ -484,9 +509,9 @@ impl<S: Store> Shared<S> {
             ),
             Ok(Said::Result(result)) => match ToolResult::parse(result) {
                 Err(cause) => {
-                    let line = withheld(cause.to_string(), owed.name());
+                    let reply = withheld(cause.to_string(), owed.name());
                     owed.tell(Outcome::Withheld, took);
-                    return self.reply(line).await;
+                    return reply;
                 }
                 Ok(parsed) => {
                     let outcome = if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded };
@@ -495,9 +520,9 @@ impl<S: Store> Shared<S> {
                 }
             },
             Err(why) => {
-                let line = withheld(why, owed.name());
+                let reply = withheld(why, owed.name());
                 owed.tell(Outcome::Withheld, took);
-                return self.reply(line).await;
+                return reply;
             }
         };
         let (name, decision) = (owed.name(), owed.decision());
@@ -506,13 +531,13 @@ impl<S: Store> Shared<S> {
                 if let (Some(trace), Some(decision)) = (&self.settings.trace, decision) {
                     trace.result(decision.as_str(), &output);
                 }
-                self.reply(line).await;
+                Reply::Line(line)
             }
-            Err(cause) => self.reply(withheld(cause.to_string(), name)).await,
+            Err(cause) => withheld(cause.to_string(), name),
         }
     }
 
-    async fn refuse_method(&self, id: &Id<'_>, method: &str) {
+    async fn refuse_method(&self, id: &Id<'_>, method: &str) -> Reply {
         let presented = Presented {
             method: method.chars().take(128).collect(),
             mandate: self.settings.mandate.clone(),
@@ -525,7 +550,7 @@ impl<S: Store> Shared<S> {
         let refused = self.engine.refuse_method(&presented).await;
         let message =
             format!("{} (decision {})", ReasonCode::MethodNotAvailable.sentence(), refused.decision);
-        self.reply_error(id, rpc::METHOD_NOT_FOUND, message).await;
+        Reply::error(id, rpc::METHOD_NOT_FOUND, message)
     }
 }
 

@@ -3,14 +3,9 @@
 //! A tool that is not exactly as reviewed is quarantined: not listed, and its calls denied. Until the server has said what it
 //! offers, no tool counts as seen.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::sync::watch;
 use warrantor_mcp::tools::ToolList;
 use warrantor_model::{Definition, Json, Manifest, ToolName, record::DefinitionsRecord};
 
@@ -21,18 +16,29 @@ pub(crate) const MAX_LISTINGS: usize = 4;
 
 /// How often the server said that its list changed. Counted beside the definitions and not in them: those are held while a listing waits for its
 /// answers, and whoever reads the server's news must not wait for whoever waits for the server.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct News(Arc<AtomicU64>);
+#[derive(Debug, Clone)]
+pub(crate) struct News(watch::Sender<u64>);
+
+impl Default for News {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
 
 impl News {
     /// The server says that its list changed.
     pub(crate) fn arrived(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.send_modify(|count| *count = count.saturating_add(1));
     }
 
     /// How often it said so.
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        *self.0.borrow()
+    }
+
+    /// Tells from now on when it says so.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
     }
 }
 

@@ -8,11 +8,14 @@
 
 mod calls;
 mod definitions;
+mod exchange;
 pub mod launch;
 mod lines;
-mod session;
+mod stdio;
 mod trace;
 mod upstream;
 
-pub use session::{Ended, Session, SessionSettings};
+pub use exchange::SessionSettings;
+pub use stdio::{Ended, Session};
 pub use trace::TraceWriter;
+pub use upstream::{HttpTarget, TargetError};

@@ -59,11 +59,20 @@ pub(crate) fn write(
     let (sender, mut lines) = mpsc::channel::<Vec<u8>>(QUEUE);
     let task = tokio::spawn(async move {
         while let Some(mut line) = lines.recv().await {
-            line.push(b'\n');
+            end(&mut line);
             if stream.write_all(&line).await.is_err() || stream.flush().await.is_err() {
                 break;
             }
         }
     });
     (sender, task)
+}
+
+/// Ends a message as a line. A line break within a message is white space between its parts, for within strings it is escaped: what HTTP
+/// brought may hold some, and each would begin another message.
+pub(crate) fn end(message: &mut Vec<u8>) {
+    for byte in message.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    message.push(b'\n');
 }

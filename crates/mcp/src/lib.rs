@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod era;
 pub mod fragment;
 pub mod handshake;
+pub mod headers;
 pub mod id;
 pub mod line;
 mod members;
@@ -23,6 +24,7 @@ pub mod refusal;
 pub mod result;
 pub mod rpc;
 mod scan;
+pub mod sse;
 pub mod tools;
 
 pub use era::{Declared, Era, ProtocolVersion};

@@ -1,0 +1,251 @@
+//! One client's dealings with one upstream, whatever carries their messages.
+//!
+//! An [`Exchange`] knows how far the two have come, what the upstream offers, and what was asked of it. It answers requests one by
+//! one ([`Exchange::answer`], in `calls`) and hears what the upstream says unasked. Reading from the client and writing to it is the
+//! business of whoever holds the exchange: a stdio session, or the HTTP front.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tokio::sync::Mutex as AsyncMutex;
+use warrantor_engine::Engine;
+use warrantor_mcp::{
+    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope, message::FrameLimits,
+    params::ProgressParams, rpc,
+};
+use warrantor_model::{Evidence, MandateId, ServerName};
+use warrantor_store::Store;
+
+use crate::{
+    definitions::{Definitions, News},
+    trace::TraceWriter,
+    upstream::{Pending, Upstream},
+};
+
+/// Most cursors that are remembered; an older one has to be listed anew.
+const MAX_CURSORS: usize = 256;
+
+/// What an exchange needs to know.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// The mandate that every call is made under.
+    pub mandate: MandateId,
+    /// The server as the bundle names it.
+    pub server: ServerName,
+    /// Layer 1.
+    pub evidence: Evidence,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// How long the handshake, a list or a ping may take.
+    pub request_timeout: Duration,
+    /// Bounds on the client's messages.
+    pub client_limits: FrameLimits,
+    /// Bounds on the upstream's messages.
+    pub upstream_limits: FrameLimits,
+    /// Where the session is written down, if anywhere.
+    pub trace: Option<Arc<TraceWriter>>,
+}
+
+/// How far the two have come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handshake {
+    /// Set by a successful `initialize` or `server/discover`.
+    pub(crate) era: Option<Era>,
+    /// An `initialize` is under way or done: there is only one.
+    pub(crate) initializing: bool,
+    /// The `_meta` of the last modern request: what our own requests carry.
+    pub(crate) modern_meta: Option<String>,
+}
+
+/// What the tasks that serve one client share.
+pub(crate) struct Exchange<S> {
+    pub(crate) engine: Engine<S>,
+    pub(crate) settings: SessionSettings,
+    pub(crate) upstream: Upstream,
+    pub(crate) handshake: Mutex<Handshake>,
+    pub(crate) definitions: AsyncMutex<Definitions>,
+    pub(crate) news: News,
+    cursors: Mutex<VecDeque<String>>,
+}
+
+/// One request of the client.
+pub(crate) struct Asked<'a> {
+    pub(crate) id: &'a Id<'a>,
+    pub(crate) method: &'a str,
+    pub(crate) params: Option<&'a RawValue>,
+    pub(crate) flight: &'a Flight,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A result, or the error of an upstream as it wrote it.
+    Line(Vec<u8>),
+    /// An error of our own, and its code.
+    Fault(Vec<u8>, i64),
+    /// Nothing: the client took the request back.
+    Nothing,
+}
+
+impl Reply {
+    /// An error of our own.
+    pub(crate) fn fault(id: &Id<'_>, error: &RpcError) -> Self {
+        Self::Fault(envelope::error(Some(id), error), error.code)
+    }
+
+    /// An error of our own, without data.
+    pub(crate) fn error(id: &Id<'_>, code: i64, message: impl Into<String>) -> Self {
+        Self::fault(id, &RpcError::new(code, message))
+    }
+
+    /// The line to be sent, if any.
+    pub(crate) fn into_line(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Line(line) | Self::Fault(line, _) => Some(line),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Where notifications about a request go while it is unanswered. Never waits: a client that does not read misses some.
+pub(crate) type Outlet = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
+/// A request of the client while it is unanswered. Cheap to clone; clones are the same flight.
+#[derive(Clone)]
+pub(crate) struct Flight(Arc<InFlight>);
+
+struct InFlight {
+    stage: Mutex<Stage>,
+    outlet: Outlet,
+}
+
+/// How far a request of the client has come.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Nothing was sent for it.
+    Deciding,
+    /// It was sent under this id of ours.
+    Sent(u64),
+    /// The client took it back before anything was sent.
+    TakenBack,
+}
+
+impl Flight {
+    /// A request that has just come.
+    pub(crate) fn new(outlet: Outlet) -> Self {
+        Self(Arc::new(InFlight { stage: Mutex::new(Stage::Deciding), outlet }))
+    }
+
+    /// Announces the upstream's request for this one of the client's, unless the client has taken it back.
+    pub(crate) fn take_off(
+        &self,
+        upstream: &Upstream,
+        progress: Option<ProgressToken<'static>>,
+    ) -> Option<Pending> {
+        let mut stage = lock(&self.0.stage);
+        if matches!(*stage, Stage::TakenBack) {
+            return None;
+        }
+        let pending = upstream.announce(progress.map(|token| (token, Arc::clone(&self.0.outlet))));
+        *stage = Stage::Sent(pending.id);
+        Some(pending)
+    }
+
+    /// The client takes the request back.
+    pub(crate) fn take_back(&self, upstream: &Upstream) {
+        let mut stage = lock(&self.0.stage);
+        match *stage {
+            Stage::Sent(ours) => upstream.cancel(ours),
+            Stage::Deciding | Stage::TakenBack => *stage = Stage::TakenBack,
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: Store> Exchange<S> {
+    pub(crate) fn new(engine: Engine<S>, settings: SessionSettings, upstream: Upstream) -> Self {
+        let news = News::default();
+        Self {
+            engine,
+            settings,
+            upstream,
+            handshake: Mutex::default(),
+            definitions: AsyncMutex::new(Definitions::new(news.clone())),
+            news,
+            cursors: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn handshake(&self) -> MutexGuard<'_, Handshake> {
+        lock(&self.handshake)
+    }
+
+    /// Takes a message of the upstream. Waits for nobody. Where a request has a stream of its own it is `about`: nothing else is answered there.
+    pub(crate) fn from_upstream(&self, about: Option<u64>, line: Vec<u8>) {
+        let answered = match Message::parse(&line, &self.settings.upstream_limits) {
+            Ok(Message::Response { id: None, .. }) => about,
+            Ok(Message::Response { id: Some(id), .. }) => {
+                id.as_u64().filter(|id| about.is_none_or(|about| about == *id))
+            }
+            Ok(Message::Notification { method, params }) => {
+                return self.upstream_notified(&method, params);
+            }
+            Ok(Message::Request { id, method, .. }) => return self.upstream_asked(&id, &method),
+            // A broken answer still ends the wait of whoever asked; it is judged there.
+            Err(cause) => {
+                tracing::warn!(%cause, "the tool server sent what is no message");
+                about.or_else(|| cause.id().and_then(Id::as_u64))
+            }
+        };
+        if let Some(id) = answered
+            && !self.upstream.answered(id, line)
+        {
+            tracing::warn!(id, "the tool server answered a request that is not open");
+        }
+    }
+
+    fn upstream_notified(&self, method: &str, params: Option<&RawValue>) {
+        match method {
+            "notifications/progress" => {
+                let Ok(progress) = ProgressParams::parse(params) else { return };
+                if let Some((token, outlet)) =
+                    progress.token.as_u64().and_then(|id| self.upstream.progress_of(id))
+                {
+                    outlet(envelope::progress(&progress, &token));
+                }
+            }
+            "notifications/tools/list_changed" => self.news.arrived(),
+            other => tracing::debug!(method = other, "a notification of the tool server was not passed on"),
+        }
+    }
+
+    /// Requests of the upstream (sampling, elicitation, roots) are ways out for data and are not relayed.
+    fn upstream_asked(&self, id: &Id<'_>, method: &str) {
+        let line = match method {
+            "ping" => envelope::result(id, &Fragment::empty_object()),
+            _ => envelope::error(Some(id), &RpcError::new(rpc::METHOD_NOT_FOUND, "not available here")),
+        };
+        self.upstream.post_answer(line);
+    }
+
+    /// Remembers a cursor that the upstream gave out.
+    pub(crate) fn remember_cursor(&self, cursor: &str) {
+        let mut cursors = lock(&self.cursors);
+        if cursors.len() >= MAX_CURSORS {
+            cursors.pop_front();
+        }
+        cursors.push_back(cursor.to_owned());
+    }
+
+    /// Whether the upstream gave this cursor out.
+    pub(crate) fn gave_out(&self, cursor: &str) -> bool {
+        lock(&self.cursors).iter().any(|known| known == cursor)
+    }
+}

@@ -3,6 +3,7 @@
 //! The descriptions here are what `warrantor schema` and the reference show.
 
 pub mod config;
+pub mod gateway;
 pub mod mandate;
 pub mod manifest;
 pub mod people;

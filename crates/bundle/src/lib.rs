@@ -13,6 +13,7 @@ mod doc;
 pub mod draft;
 mod earlier;
 pub mod files;
+pub mod gateway;
 mod guess;
 mod json;
 mod link;

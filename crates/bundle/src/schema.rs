@@ -15,6 +15,7 @@ use crate::{
     doc::{Doc, Format},
     files::{
         config::ConfigFile,
+        gateway::{GatewayFile, TokensFile},
         mandate::MandateFile,
         manifest::ManifestFile,
         people::{AgentsFile, PeopleFile},
@@ -42,18 +43,24 @@ pub enum FileKind {
     Config,
     /// A line of a trace.
     Trace,
+    /// `gateway.toml`
+    Gateway,
+    /// A gateway's file of tokens.
+    Tokens,
 }
 
 /// A word that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{found:?} is no format: there are people, agents, trackers, manifest, mandate, config and trace")]
+#[error(
+    "{found:?} is no format: there are people, agents, trackers, manifest, mandate, config, trace, gateway and tokens"
+)]
 pub struct UnknownKind {
     found: String,
 }
 
 impl FileKind {
     /// Every format.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::People,
         Self::Agents,
         Self::Trackers,
@@ -61,6 +68,8 @@ impl FileKind {
         Self::Mandate,
         Self::Config,
         Self::Trace,
+        Self::Gateway,
+        Self::Tokens,
     ];
 
     /// The word for it on the command line.
@@ -74,6 +83,8 @@ impl FileKind {
             Self::Mandate => "mandate",
             Self::Config => "config",
             Self::Trace => "trace",
+            Self::Gateway => "gateway",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -106,6 +117,8 @@ pub fn schema(kind: FileKind) -> serde_json::Value {
         FileKind::Mandate => generator().into_root_schema_for::<MandateFile>(),
         FileKind::Config => generator().into_root_schema_for::<ConfigFile>(),
         FileKind::Trace => generator().into_root_schema_for::<TraceLine>(),
+        FileKind::Gateway => generator().into_root_schema_for::<GatewayFile>(),
+        FileKind::Tokens => generator().into_root_schema_for::<TokensFile>(),
     };
     schema.to_value()
 }
@@ -116,7 +129,7 @@ pub fn schema(kind: FileKind) -> serde_json::Value {
 pub fn parse_any(kind: FileKind, bytes: &[u8]) -> Report {
     let mut report = Report::default();
     let format = match kind {
-        FileKind::Config => Format::Toml,
+        FileKind::Config | FileKind::Gateway | FileKind::Tokens => Format::Toml,
         FileKind::Trace => Format::Json,
         _ => Format::Yaml,
     };
@@ -133,6 +146,8 @@ pub fn parse_any(kind: FileKind, bytes: &[u8]) -> Report {
             }
         }
         FileKind::Trace => drop(read_trace_line(&mut doc, &mut report)),
+        FileKind::Gateway => drop(doc.read::<GatewayFile>(&mut report)),
+        FileKind::Tokens => drop(doc.read::<TokensFile>(&mut report)),
     }
     report.sort();
     report

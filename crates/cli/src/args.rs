@@ -37,6 +37,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  warrantor run --bundle ./bundle --server files --mandate tidy-notes -- npx -y @modelcontextprotocol/server-filesystem /srv/notes\n\nPut the same words before the server's command in any MCP client's configuration.\nThe client's messages come on standard input, answers go to standard output, everything else to standard error."
     )]
     Run(RunArgs),
+    /// Stand before tool servers on HTTP: every agent's way to its tools, each call decided.
+    #[command(
+        after_help = "Examples:\n  warrantor gateway --config ./gateway.toml\n  warrantor gateway --config ./gateway.toml -o json\n\nA client sends its token as `Authorization: Bearer …` to the URL of a server, which is printed when the gateway\nlistens. A token that is bound to several mandates needs the header `Warrantor-Mandate` besides.\nAn interrupt ends it when what is under way has ended."
+    )]
+    Gateway(GatewayArgs),
+    /// Make tokens for callers of a gateway.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Make a starter bundle that wraps a real file server.
     #[command(
         after_help = "Examples:\n  warrantor init ./bundle --root /srv/notes\n  warrantor init ./bundle --root ~/notes --person alice"
@@ -146,6 +154,39 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// The gateway's configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token for an agent and the mandates that it may run, and add it to a file of tokens. It is shown once; the file has its digest.
+    #[command(
+        after_help = "Examples:\n  warrantor token add laptop --file tokens.toml --agent invoice-bot --mandate pay-october\n  warrantor token add ci --file tokens.toml --agent build-bot --mandate fix-issue --mandate triage -o json"
+    )]
+    Add(TokenAddArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenAddArgs {
+    /// A name for the token, for records and logs.
+    pub(crate) name: ServerName,
+    /// The file of tokens; made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The agent that calls with it.
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: AgentId,
+    /// A mandate that it may run; can be given several times.
+    #[arg(long, value_name = "ID", required = true)]
+    pub(crate) mandate: Vec<TemplateId>,
+}
+
 /// How asks are answered in a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Approve {
@@ -197,7 +238,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// people, agents, trackers, manifest, mandate, config or trace.
+    /// people, agents, trackers, manifest, mandate, config, trace, gateway or tokens.
     pub(crate) kind: warrantor_bundle::FileKind,
 }
 

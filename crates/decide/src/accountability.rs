@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use warrantor_model::{
-    Accountable, AgentStatus, Call, Finding, MandateKind, PersonId, PersonStatus, ReasonCode, Subject,
+    Accountable, AgentStatus, Finding, MandateId, MandateKind, PersonId, PersonStatus, ReasonCode, Subject,
     Timestamp,
 };
 
@@ -21,11 +21,23 @@ pub(crate) struct Accountability {
     pub(crate) uses: BTreeSet<Subject>,
 }
 
+/// What stands in the way of every call under a mandate: someone of its chain is not there any more, or a mandate of it has ended. Layer 2 by itself.
+#[must_use]
+pub fn standing(
+    snapshot: &Snapshot,
+    task: &TaskState,
+    facts: &Facts,
+    mandate: &MandateId,
+    now: Timestamp,
+) -> Vec<Finding> {
+    judge(snapshot, task, facts, mandate, now).findings
+}
+
 pub(crate) fn judge(
     snapshot: &Snapshot,
     task: &TaskState,
     facts: &Facts,
-    call: &Call,
+    mandate: &MandateId,
     now: Timestamp,
 ) -> Accountability {
     let mut layer = Accountability { findings: Vec::new(), uses: BTreeSet::from([Subject::Deployment]) };
@@ -37,10 +49,10 @@ pub(crate) fn judge(
         layer.find(Finding::new(ReasonCode::ClockUntrusted, detail));
     }
     if task.chain.is_empty() {
-        let detail = format!("no mandate {} was handed over", call.mandate);
-        layer.find(Finding::new(ReasonCode::MandateInvalid, detail).by(call.mandate.to_string()));
+        let detail = format!("no mandate {} was handed over", mandate);
+        layer.find(Finding::new(ReasonCode::MandateInvalid, detail).by(mandate.to_string()));
     }
-    layer.chain_holds(&task.chain, call);
+    layer.chain_holds(&task.chain, mandate);
     for (at, hop) in task.chain.iter().enumerate() {
         layer.mandate(facts, at, hop, now);
         // People first: when one person is all of it, that the person is gone says more than that an agent lacks an owner.
@@ -58,8 +70,8 @@ impl Accountability {
     }
 
     /// Each mandate names the one before it, serves the same task and person, and was allowed to follow it.
-    fn chain_holds(&mut self, chain: &[Hop], call: &Call) {
-        if chain.last().is_some_and(|last| last.mandate.id != call.mandate) {
+    fn chain_holds(&mut self, chain: &[Hop], mandate: &MandateId) {
+        if chain.last().is_some_and(|last| last.mandate.id != *mandate) {
             self.find(Finding::new(
                 ReasonCode::MandateInvalid,
                 "the chain does not end at the mandate of the call",

@@ -129,7 +129,7 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     if let Evidence::Failed { why } = &call.evidence {
         obstacles.hard.push(Finding::new(ReasonCode::CredentialInvalid, why.clone()));
     }
-    let accountability = accountability::judge(snapshot, task, facts, call, now);
+    let accountability = accountability::judge(snapshot, task, facts, &call.mandate, now);
     obstacles.hard.extend(accountability.findings);
     obstacles.hard.extend(tools::judge(snapshot, call));
     let mut passing = Passing { uses: accountability.uses, ..Passing::default() };

@@ -27,6 +27,7 @@ mod tools;
 mod trace;
 mod tracking;
 
+pub use accountability::standing;
 pub use decision::{Decision, Draft, Grounds, decide};
 pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;

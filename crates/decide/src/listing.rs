@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use warrantor_model::{
-    Call, Definition, Evidence, Json, MandateKind, Match, ServerName, Timestamp, ToolName,
-};
+use warrantor_model::{Evidence, MandateKind, Match, ServerName, Timestamp, ToolName};
 
 use crate::{
     accountability,
@@ -27,27 +25,18 @@ pub fn listed(
 ) -> BTreeSet<ToolName> {
     let Some(manifest) = snapshot.manifest(&call_as.server) else { return BTreeSet::new() };
     let Some(last) = task.chain.last() else { return BTreeSet::new() };
+    let verified = !matches!(call_as.evidence, Evidence::Failed { .. });
+    if !verified || !accountability::standing(snapshot, task, facts, &last.mandate.id, now).is_empty() {
+        return BTreeSet::new();
+    }
     manifest
         .tools
         .keys()
         .filter(|name| {
             let tool = warrantor_model::ToolRef::new(call_as.server.clone(), (*name).clone());
-            // Layer 2 does not look at the tool; any call of the task stands for all.
-            let call = Call {
-                mandate: last.mandate.id.clone(),
-                tool: tool.clone(),
-                arguments: Json::Object(Vec::new()),
-                evidence: call_as.evidence.clone(),
-                definition: Definition::AsPinned,
-                enforcement_point: String::new(),
-            };
-            let accountable = accountability::judge(snapshot, task, facts, &call, now).findings.is_empty();
-            let verified = !matches!(call_as.evidence, Evidence::Failed { .. });
             let Some(known) = snapshot.facts(&tool) else { return false };
             let observed = snapshot.observes(&call_as.server);
-            verified
-                && accountable
-                && task.chain.iter().all(|hop| observed || could_grant(snapshot, known, hop, &tool))
+            task.chain.iter().all(|hop| observed || could_grant(snapshot, known, hop, &tool))
                 && could_permit(snapshot, last, &tool)
         })
         .cloned()

@@ -8,10 +8,12 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use warrantor_decide::{Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed};
+use warrantor_decide::{
+    Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed, standing,
+};
 use warrantor_model::{
-    Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId, Question,
-    Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId,
+    Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
@@ -26,7 +28,7 @@ use crate::{
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
-    stop::StopFile,
+    stop::{Stop, StopFile},
 };
 
 mod afterwards;
@@ -541,6 +543,31 @@ impl<S: Store> Engine<S> {
         match self.load(mandate, None, now).await {
             Ok(Loaded { task, facts, .. }) => listed(&self.0.parts.snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
+        }
+    }
+
+    /// What the stop file holds now, to be compared with what it held; `None` when it cannot be read, which stops everything.
+    #[must_use]
+    pub fn stops(&self) -> Option<Vec<Stop>> {
+        self.0.parts.stop.read().ok()
+    }
+
+    /// The agent that a mandate is for; none when the mandate is not known.
+    pub async fn agent_of(&self, mandate: &MandateId) -> Option<AgentId> {
+        let chain = tokio::time::timeout(self.0.parts.settings.commit_deadline, self.chain(mandate));
+        chain.await.ok()?.ok()?.last().map(|hop| hop.mandate.terms.agent.clone())
+    }
+
+    /// Whether everybody who answers for a mandate, and every mandate of its chain, stands now.
+    ///
+    /// # Errors
+    /// What does not, for the operator. That it cannot be told is no standing.
+    pub async fn stands(&self, mandate: &MandateId) -> Result<(), String> {
+        let now = self.0.parts.clock.now();
+        let Loaded { task, facts, .. } = self.load(mandate, None, now).await?;
+        match standing(&self.0.parts.snapshot, &task, &facts, mandate, now).first() {
+            None => Ok(()),
+            Some(finding) => Err(finding.detail.clone()),
         }
     }
 

@@ -149,6 +149,7 @@ pub fn evidence_text(evidence: &Evidence) -> String {
     match evidence {
         Evidence::LocalUser { uid, name: Some(name) } => format!("local user {name} ({uid})"),
         Evidence::LocalUser { uid, name: None } => format!("local user {uid}"),
+        Evidence::Token { name } => format!("bearer token {name}"),
         Evidence::Failed { why } => format!("not verified: {why}"),
     }
 }

@@ -10,7 +10,6 @@ use warrantor_mcp::{
     Era, Fragment, Id, Meta, RpcError, envelope,
     era::{Declared, declared},
     handshake::{DiscoverResult, InitializeResult, Instructions, initialize_request},
-    headers,
     params::{InitializeParams, ListParams, ToolCallParams, only_meta},
     refusal::{OutputSchema, Refusal},
     result::ToolResult,
@@ -25,7 +24,7 @@ use warrantor_store::Store;
 
 use crate::{
     definitions::{Listing, MAX_LISTINGS, MAX_PAGES},
-    exchange::{Asked, Exchange, Reply},
+    exchange::{Asked, Exchange, Reply, repeated_parameters},
     upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
 };
 
@@ -459,7 +458,7 @@ impl<S: Store> Exchange<S> {
         let line = envelope::tool_call(ours, name, arguments, &params.meta, wants_progress.map(|_| ours));
         let modern = params.meta.modern().map(|modern| modern.version());
         let parameters = match modern {
-            Some(_) => self.repeated_parameters(&tool, &sent),
+            Some(_) => repeated_parameters(self.engine.snapshot(), &tool, &sent),
             None => Vec::new(),
         };
         let mirror = Mirror { method: "tools/call", name: Some(name.to_owned()), parameters, modern };
@@ -482,16 +481,6 @@ impl<S: Store> Exchange<S> {
                     _ => Reply::error(id, rpc::INTERNAL_ERROR, message),
                 }
             }
-        }
-    }
-
-    /// The parameters that the tool's pinned definition wants repeated in headers: header and text.
-    pub(crate) fn repeated_parameters(&self, tool: &ToolRef, arguments: &[u8]) -> Vec<(String, String)> {
-        let snapshot = self.engine.snapshot();
-        let Some(tool) = snapshot.tool(tool) else { return Vec::new() };
-        match (headers::marked(&tool.input_schema), Json::parse(arguments)) {
-            (Ok(marked), Ok(arguments)) => headers::repeated(&marked, &arguments),
-            _ => Vec::new(),
         }
     }
 

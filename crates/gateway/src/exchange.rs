@@ -12,12 +12,13 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::sync::Mutex as AsyncMutex;
+use warrantor_decide::Snapshot;
 use warrantor_engine::Engine;
 use warrantor_mcp::{
-    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope, message::FrameLimits,
+    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope, headers, message::FrameLimits,
     params::ProgressParams, rpc,
 };
-use warrantor_model::{Evidence, MandateId, ServerName};
+use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
 use warrantor_store::Store;
 
 use crate::{
@@ -247,5 +248,21 @@ impl<S: Store> Exchange<S> {
     /// Whether the upstream gave this cursor out.
     pub(crate) fn gave_out(&self, cursor: &str) -> bool {
         lock(&self.cursors).iter().any(|known| known == cursor)
+    }
+}
+
+/// The parameters that a tool's pinned definition wants repeated in headers: header and text.
+pub(crate) fn repeated_parameters(
+    snapshot: &Snapshot,
+    tool: &ToolRef,
+    arguments: &[u8],
+) -> Vec<(String, String)> {
+    let Some(tool) = snapshot.tool(tool) else { return Vec::new() };
+    match headers::marked(&tool.input_schema) {
+        Ok(marked) if !marked.is_empty() => match Json::parse(arguments) {
+            Ok(arguments) => headers::repeated(&marked, &arguments),
+            Err(_) => Vec::new(),
+        },
+        Ok(_) | Err(_) => Vec::new(),
     }
 }

@@ -35,7 +35,7 @@ const MAX_ERROR_LINE: usize = 64 << 10;
 /// How long a server may take to end once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How to start a server.
+/// How to start a server, once or again.
 pub struct Launch {
     /// The program.
     pub program: OsString,
@@ -49,6 +49,16 @@ pub struct Launch {
     pub directory: Option<PathBuf>,
 }
 
+/// Its environment may hold secrets, so it is not shown.
+impl std::fmt::Debug for Launch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launch")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A server that runs.
 pub struct Running {
     child: Child,
@@ -60,9 +70,12 @@ impl Launch {
     ///
     /// # Errors
     /// What the operating system says, when the program cannot be started.
-    pub fn start(self) -> std::io::Result<(Running, ChildStdin, ChildStdout)> {
+    pub fn start(&self) -> std::io::Result<(Running, ChildStdin, ChildStdout)> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().envs(self.environment);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A group of its own: an interrupt at the terminal comes to us, and we end it in order.
         command.process_group(0);
@@ -74,7 +87,7 @@ impl Launch {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let errors = tokio::spawn(blot(stderr, tokio::io::stderr(), self.secrets));
+        let errors = tokio::spawn(blot(stderr, tokio::io::stderr(), self.secrets.clone()));
         Ok((Running { child, errors: Some(errors) }, stdin, stdout))
     }
 }

@@ -9,6 +9,7 @@
 mod calls;
 mod definitions;
 mod exchange;
+pub mod http;
 pub mod launch;
 mod lines;
 mod stdio;

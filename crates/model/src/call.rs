@@ -12,6 +12,11 @@ pub enum Evidence {
         /// The name, when the system knows one.
         name: Option<String>,
     },
+    /// A bearer token that was configured for one agent and certain mandates, the call's among them.
+    Token {
+        /// The token's name; never the token.
+        name: String,
+    },
     /// The presented evidence did not verify.
     Failed {
         /// Why, for the operator.

@@ -4,10 +4,12 @@ mod audit;
 mod bundle;
 mod demo;
 mod explain;
+mod gateway;
 mod mandate;
 mod manifest;
 mod replay;
 mod run;
+mod serving;
 mod stop;
 
 use std::future::Future;
@@ -24,6 +26,8 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
     match command {
         Command::Demo(args) => demo::demo(&args, *out),
         Command::Run(args) => run::run(args, *out),
+        Command::Gateway(args) => gateway::run(&args, *out),
+        Command::Token(command) => gateway::token(command, *out),
         Command::Init(args) => bundle::init(&args, *out),
         Command::Check(args) => bundle::check(&args, *out),
         Command::Schema(args) => bundle::schema(&args, *out),

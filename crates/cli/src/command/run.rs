@@ -1,23 +1,17 @@
 //! `run`: a stdio MCP server that stands before another.
 
-use std::{ffi::OsString, fs, os::unix::fs::OpenOptionsExt, path::Path, process, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, process, sync::Arc};
 
 use anyhow::{Context, bail};
-use tokio::{
-    io::DuplexStream,
-    signal::unix::{SignalKind, signal},
-};
-use warrantor_bundle::{EnvEntry, Loaded, ServerSettings, launch_digest, load};
+use tokio::io::DuplexStream;
+use warrantor_bundle::{Loaded, ServerSettings, launch_digest, load};
 use warrantor_control::handover::{Desk, Handed};
 use warrantor_engine::{Engine, EngineParts, Settings};
-use warrantor_gateway::{
-    Ended, Session, SessionSettings, TraceWriter,
-    launch::{BASIC_VARIABLES, Launch},
-};
+use warrantor_gateway::{Ended, Session, SessionSettings, TraceWriter};
 use warrantor_mcp::message::FrameLimits;
-use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
+use super::serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes};
 use crate::{
     args::RunArgs,
     deployment::Deployment,
@@ -25,28 +19,10 @@ use crate::{
     system::local_user,
 };
 
-/// How often checkpoints are signed and stops recorded.
-const TICK: Duration = Duration::from_secs(1);
-/// How long the handshake, a list or a ping may take. Some servers install themselves first.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes between standard input and the session.
 const PIPE_BYTES: usize = 64 << 10;
-/// Most bytes of an upstream's message when the bundle says nothing.
-const UPSTREAM_BYTES: usize = 32 << 20;
-
 pub(crate) fn run(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
-    // Logs go to standard error: standard output is the protocol's.
-    let level = match std::env::var("WARRANTOR_LOG").as_deref() {
-        Ok("debug") => tracing::Level::DEBUG,
-        Ok("info") => tracing::Level::INFO,
-        _ => tracing::Level::WARN,
-    };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_ansi(false)
-        .without_time()
-        .init();
+    log();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -64,7 +40,7 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
             args.server
         ));
     }
-    let launch = launch(&args, &settings)?;
+    let launch = launch(&args.command, &settings, &args.bundle)?;
     let deployment = Deployment::open(&args.place, Some(&bundle)).await?;
     deployment.absorb().await;
     // On a database that was rolled back the limits would count anew; until a person has said what happened to it, nothing is permitted on it.
@@ -148,18 +124,6 @@ fn client_until_interrupted() -> DuplexStream {
     client
 }
 
-async fn interrupted() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
 fn session(
     args: &RunArgs,
     settings: &ServerSettings,
@@ -167,8 +131,6 @@ fn session(
     handed: &Handed,
     trace: Option<Arc<TraceWriter>>,
 ) -> Session<SqliteStore> {
-    let bytes =
-        settings.max_result_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(UPSTREAM_BYTES);
     Session::new(
         engine,
         SessionSettings {
@@ -178,34 +140,10 @@ fn session(
             call_timeout: settings.timeout,
             request_timeout: REQUEST_TIMEOUT,
             client_limits: FrameLimits::default(),
-            upstream_limits: FrameLimits::default().with_bytes(bytes),
+            upstream_limits: FrameLimits::default().with_bytes(upstream_bytes(settings)),
             trace,
         },
     )
-}
-
-/// Signs a checkpoint within a second of what it covers, and at least every minute, so that silence is provable.
-async fn keep(deployment: Arc<Deployment>) {
-    let keeper = deployment.keeper();
-    let mut said = String::new();
-    loop {
-        tokio::time::sleep(TICK).await;
-        deployment.absorb().await;
-        let kept = async {
-            keeper.note_quiet(deployment.clock.now()).await?;
-            keeper.sign().await
-        };
-        match kept.await {
-            Ok(_) => said.clear(),
-            Err(cause) => {
-                let text = cause.to_string();
-                if text != said {
-                    tracing::warn!(%cause, "no checkpoint could be signed");
-                    said = text;
-                }
-            }
-        }
-    }
 }
 
 async fn mandate(args: &RunArgs, deployment: &Deployment, bundle: &Loaded) -> anyhow::Result<Handed> {
@@ -245,48 +183,4 @@ fn pinned_launch(args: &RunArgs, bundle: &Loaded) -> anyhow::Result<()> {
         ),
         _ => Ok(()),
     }
-}
-
-fn launch(args: &RunArgs, settings: &ServerSettings) -> anyhow::Result<Launch> {
-    let (program, arguments) = args.command.split_first().context("no command was given")?;
-    let mut environment: Vec<(OsString, OsString)> = BASIC_VARIABLES
-        .iter()
-        .copied()
-        .chain(settings.pass.iter().map(String::as_str))
-        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
-        .collect();
-    let mut secrets = Vec::new();
-    for (name, entry) in &settings.env {
-        let value = match entry {
-            EnvEntry::Literal(text) => text.clone(),
-            EnvEntry::File(file) => secret_file(&args.bundle, file)?,
-            EnvEntry::Env(variable) => std::env::var(variable).with_context(|| {
-                format!(
-                    "warrantor.toml takes {name} from the environment variable {variable}, which is not set"
-                )
-            })?,
-        };
-        if !matches!(entry, EnvEntry::Literal(_)) {
-            secrets.push(value.clone());
-        }
-        environment.retain(|(known, _)| known != name.as_str());
-        environment.push((name.into(), value.into()));
-    }
-    Ok(Launch {
-        program: program.into(),
-        arguments: arguments.iter().map(Into::into).collect(),
-        environment,
-        secrets,
-        directory: settings.cwd.as_ref().map(|cwd| args.bundle.join(cwd)),
-    })
-}
-
-fn secret_file(bundle: &Path, file: &str) -> anyhow::Result<String> {
-    let path = bundle.join(file);
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("the secret file {} cannot be read", path.display()))?;
-    Ok(text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
-        .to_owned())
 }

@@ -1,0 +1,131 @@
+//! `gateway.toml` and its file of tokens: where a gateway listens, what stands behind it, and who may call.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use warrantor_model::{AgentId, ServerName, TemplateId};
+
+use super::{
+    config::EnvEntry,
+    text::{DurationText, IdText, NameText, TimestampText},
+};
+
+/// Where a gateway listens, what stands behind it, and which bundle decides.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Gateway")]
+pub struct GatewayFile {
+    /// The bundle's directory, from this file's directory.
+    pub bundle: String,
+    /// The data directory, from this file's directory; by default that of the command line.
+    pub data: Option<String>,
+    /// The file of tokens, from this file's directory.
+    pub tokens: String,
+    /// Where to listen: an address and a port. By default `127.0.0.1:8420`.
+    pub listen: Option<String>,
+    /// Names that clients may reach the gateway by, as in the header `Host`, without a port. The listening address is one, and on loopback
+    /// `localhost`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may call, such as `https://app.example.com`. By default no page may.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// TLS. Without it the gateway listens on loopback only.
+    pub tls: Option<TlsEntry>,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsEntry,
+    /// Tool servers, by their names in the bundle. Each is a virtual server with a path of its own.
+    #[schemars(with = "BTreeMap<NameText, UpstreamEntry>")]
+    pub servers: BTreeMap<ServerName, UpstreamEntry>,
+}
+
+/// The gateway's certificate.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
+pub struct TlsEntry {
+    /// The certificate with its chain, PEM, from this file's directory.
+    pub certificate: String,
+    /// Its private key, PEM, from this file's directory.
+    pub key: String,
+}
+
+/// Bounds of a gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub struct LimitsEntry {
+    /// Most connections at a time; 16384 by default.
+    #[schemars(range(min = 1))]
+    pub connections: Option<u64>,
+    /// Most sessions of the older protocol versions at a time; 4096 by default.
+    #[schemars(range(min = 1))]
+    pub sessions: Option<u64>,
+    /// Most requests under way of one token; 256 by default.
+    #[schemars(range(min = 1))]
+    pub requests: Option<u64>,
+    /// Most requests a second of one token, over a short while twice as many; 200 by default.
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<u64>,
+    /// Most bytes of a request; 4 MiB by default, which is the most.
+    #[schemars(range(min = 1))]
+    pub request_bytes: Option<u64>,
+    /// How long a request may take to arrive; 30 seconds by default.
+    #[schemars(with = "Option<DurationText>")]
+    pub receive: Option<String>,
+    /// How long a session may be idle; 30 minutes by default.
+    #[schemars(with = "Option<DurationText>")]
+    pub idle: Option<String>,
+}
+
+/// A tool server and how to reach it: either `url` or `command`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
+pub struct UpstreamEntry {
+    /// The URL of its endpoint, for a server behind Streamable HTTP.
+    pub url: Option<String>,
+    /// Headers that go with every request to it, such as its credential.
+    #[serde(default)]
+    pub headers: BTreeMap<String, EnvEntry>,
+    /// Its command line, for a server that is spoken to on standard input and output. Each session and each mandate gets a process of its own.
+    pub command: Option<Vec<String>>,
+    /// The path of the virtual server; by default its name.
+    pub path: Option<String>,
+}
+
+/// Who may call: bearer tokens, each bound to one agent and to the mandates that it may run.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Tokens")]
+pub struct TokensFile {
+    /// Tokens by a name for records and logs.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<NameText, TokenEntry>")]
+    pub tokens: BTreeMap<String, TokenEntry>,
+}
+
+/// One token.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Token")]
+pub struct TokenEntry {
+    /// The SHA-256 digest of the token, in hexadecimal. `warrantor token add` makes tokens that cannot be guessed; the token itself is kept nowhere.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    /// The agent that calls with it.
+    #[schemars(with = "IdText")]
+    pub agent: AgentId,
+    /// The mandates of the bundle that it may run, or instances that were handed over or delegated. With more than one the client names one in
+    /// the header `Warrantor-Mandate`.
+    #[schemars(with = "Vec<NameText>")]
+    pub mandates: Vec<TemplateId>,
+    /// The servers it reaches; all of the gateway when nothing is said.
+    #[schemars(with = "Option<Vec<NameText>>")]
+    pub servers: Option<Vec<ServerName>>,
+    /// When it ends; never when nothing is said.
+    #[schemars(with = "Option<TimestampText>")]
+    pub expires_at: Option<String>,
+}

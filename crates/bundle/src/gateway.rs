@@ -1,0 +1,439 @@
+//! The settings of a gateway, from `gateway.toml` and its file of tokens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use warrantor_model::{
+    AgentId, Digest, ServerName, TemplateId, Timestamp, json::MAX_BYTES, time::parse_duration,
+};
+
+use crate::{
+    Loaded,
+    archive::MAX_FILE_BYTES,
+    config::EnvEntry,
+    doc::{Doc, Format, whole},
+    files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, UpstreamEntry},
+    load,
+    read::split_cure,
+    report::{Diagnostic, Report, Severity},
+    tree::short,
+};
+
+/// Where a gateway listens when nothing is said.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
+/// Paths that the gateway answers itself.
+const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Everything a gateway is configured with.
+#[derive(Debug)]
+pub struct GatewayConfig {
+    /// The bundle.
+    pub bundle: Loaded,
+    /// Where it was loaded from.
+    pub bundle_dir: PathBuf,
+    /// The data directory, when the file names one.
+    pub data: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Names of the header `Host` that are answered to, in lower case, without ports.
+    pub hosts: BTreeSet<String>,
+    /// Origins of web pages that may call.
+    pub origins: BTreeSet<String>,
+    /// Files of certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Bounds.
+    pub limits: GatewayLimits,
+    /// What stands behind it.
+    pub servers: BTreeMap<ServerName, UpstreamSettings>,
+    /// Who may call, by the token's digest.
+    pub tokens: BTreeMap<Digest, Token>,
+    /// What its author should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Bounds of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayLimits {
+    /// Most connections.
+    pub connections: usize,
+    /// Most sessions.
+    pub sessions: usize,
+    /// Most requests under way of one token.
+    pub requests: usize,
+    /// Most requests a second of one token.
+    pub requests_per_second: u32,
+    /// Most bytes of a request.
+    pub request_bytes: usize,
+    /// How long a request may take to arrive.
+    pub receive: Duration,
+    /// How long a session may be idle.
+    pub idle: Duration,
+}
+
+/// A tool server of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// The path of the virtual server.
+    pub path: String,
+    /// How it is reached.
+    pub reached: Reached,
+}
+
+/// How a tool server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// Over HTTP.
+    Http {
+        /// Its endpoint.
+        url: String,
+        /// What goes with every request.
+        headers: BTreeMap<String, EnvEntry>,
+    },
+    /// As a process.
+    Stdio {
+        /// The command line.
+        command: Vec<String>,
+    },
+}
+
+/// A bearer token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, for records and logs.
+    pub name: String,
+    /// Who calls with it.
+    pub agent: AgentId,
+    /// The mandates that it may run.
+    pub mandates: Vec<TemplateId>,
+    /// The servers it reaches.
+    pub servers: BTreeSet<ServerName>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Loads a gateway's settings, its tokens and its bundle.
+///
+/// # Errors
+/// Everything that is wrong with any of them; nothing is loaded then.
+pub fn load_gateway(file: &Path) -> Result<GatewayConfig, Report> {
+    let mut report = Report::default();
+    let config = load_into(file, &mut report);
+    report.sort();
+    match config {
+        Some(mut config) if report.is_passed() => {
+            config.warnings = report.into_diagnostics();
+            Ok(config)
+        }
+        _ => Err(report),
+    }
+}
+
+fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
+    let (doc, config): (_, GatewayFile) = read(file, report)?;
+    let base = file.parent().unwrap_or(Path::new(""));
+    let bundle_dir = base.join(&config.bundle);
+    let bundle = match load(&bundle_dir) {
+        Ok(bundle) => Some(bundle),
+        Err(faults) => {
+            faults.into_diagnostics().into_iter().for_each(|fault| report.push(fault));
+            None
+        }
+    };
+    let listen = listen(&doc, &config, report);
+    let servers = servers(&doc, &config, report);
+    let limits = limits(&doc, &config.limits, report);
+    let tokens = tokens(&base.join(&config.tokens), &servers, report);
+    let bundle = bundle?;
+    known(&doc, &config, &bundle, report);
+    bound(&tokens, &bundle, &config.tokens, report);
+    Some(GatewayConfig {
+        bundle_dir,
+        data: config.data.as_ref().map(|data| base.join(data)),
+        hosts: hosts(&doc, &config, listen, report),
+        origins: origins(&doc, &config, report),
+        tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),
+        listen,
+        limits,
+        servers,
+        tokens,
+        bundle,
+        warnings: Vec::new(),
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &Path, report: &mut Report) -> Option<(Doc, T)> {
+    let name = file.display().to_string();
+    let fault = |message: String, cure: &str| whole(&name, Severity::Error, message, cure);
+    match fs::read(file) {
+        Ok(bytes) if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_FILE_BYTES) => {
+            report.push(fault(format!("the file has more than {MAX_FILE_BYTES} bytes"), "make it smaller"));
+            None
+        }
+        Ok(bytes) => {
+            let mut doc = Doc::parse(&name, &bytes, Format::Toml, report)?;
+            let read = doc.read(report)?;
+            Some((doc, read))
+        }
+        Err(cause) => {
+            report.push(fault(format!("the file cannot be read: {cause}"), ""));
+            None
+        }
+    }
+}
+
+fn listen(doc: &Doc, config: &GatewayFile, report: &mut Report) -> SocketAddr {
+    let Some(text) = &config.listen else { return DEFAULT_LISTEN };
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let message = format!("{:?} is no address with a port", short(text));
+        doc.error(report, &["listen"], message, "write one such as 127.0.0.1:8420 or [::1]:8420");
+        return DEFAULT_LISTEN;
+    };
+    if config.tls.is_none() && !address.ip().is_loopback() {
+        let message = format!(
+            "{address} can be reached from elsewhere, and tokens would cross the network in the clear"
+        );
+        doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
+    }
+    address
+}
+
+fn hosts(doc: &Doc, config: &GatewayFile, listen: SocketAddr, report: &mut Report) -> BTreeSet<String> {
+    let mut hosts = BTreeSet::new();
+    for (index, host) in config.hosts.iter().enumerate() {
+        let plain = !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'[' | b']' | b':'));
+        if !plain || (host.contains(':') && !host.starts_with('[')) {
+            let message = format!("{:?} is no name of a host", short(host));
+            doc.error(report, &["hosts", &index.to_string()], message, "write it without scheme and port");
+        }
+        hosts.insert(host.to_ascii_lowercase());
+    }
+    if !listen.ip().is_unspecified() {
+        hosts.insert(match listen.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    }
+    if listen.ip().is_loopback() {
+        hosts.insert("localhost".to_owned());
+    }
+    if hosts.is_empty() {
+        let message = "nobody could reach the gateway: it listens on every address and is told no name";
+        doc.error(report, &["listen"], message, "write the names that clients use under `hosts`");
+    }
+    hosts
+}
+
+fn origins(doc: &Doc, config: &GatewayFile, report: &mut Report) -> BTreeSet<String> {
+    for (index, origin) in config.origins.iter().enumerate() {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', '#', '@', '*', ' '])) {
+            let message = format!("{:?} is no origin", short(origin));
+            let cure = "write scheme, host and port alone, such as https://app.example.com";
+            doc.error(report, &["origins", &index.to_string()], message, cure);
+        }
+    }
+    config.origins.iter().map(|origin| origin.to_ascii_lowercase()).collect()
+}
+
+fn servers(doc: &Doc, config: &GatewayFile, report: &mut Report) -> BTreeMap<ServerName, UpstreamSettings> {
+    let mut servers = BTreeMap::new();
+    let mut paths: BTreeMap<String, ServerName> = BTreeMap::new();
+    if config.servers.is_empty() {
+        doc.error(report, &["servers"], "no server stands behind the gateway", "add [servers.NAME]");
+    }
+    for (name, entry) in &config.servers {
+        let path = entry.path.clone().unwrap_or_else(|| format!("/{name}"));
+        let here = ["servers", name.as_str(), "path"];
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
+        if !path.starts_with('/') || path.ends_with('/') || path.contains("//") || !path.bytes().all(plain) {
+            let cure = "write one such as /files: letters, digits, `-`, `_` and `.`";
+            doc.error(report, &here, format!("{:?} is no path of a virtual server", short(&path)), cure);
+        } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with("/.well-known") {
+            doc.error(report, &here, format!("the gateway answers {path} itself"), "choose another path");
+        } else if let Some(other) = paths.insert(path.clone(), name.clone()) {
+            doc.error(report, &here, format!("{other} has the path {path} too"), "choose another path");
+        }
+        if let Some(reached) = reached(doc, name, entry, report) {
+            servers.insert(name.clone(), UpstreamSettings { path, reached });
+        }
+    }
+    servers
+}
+
+fn reached(doc: &Doc, name: &ServerName, entry: &UpstreamEntry, report: &mut Report) -> Option<Reached> {
+    let here = ["servers", name.as_str()];
+    match (&entry.url, &entry.command) {
+        (Some(url), None) => {
+            for (header, value) in &entry.headers {
+                if matches!(value, EnvEntry::Literal(_)) && header.eq_ignore_ascii_case("authorization") {
+                    let pointer = ["servers", name.as_str(), "headers", header.as_str()];
+                    let message = "the credential stands in the file for everyone to read";
+                    doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
+                }
+            }
+            let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+            if url.starts_with("http://") && !loopback.iter().any(|local| url.starts_with(local)) {
+                let message = "what goes to this server crosses the network in the clear";
+                doc.warn(report, &["servers", name.as_str(), "url"], message, "use https");
+            }
+            Some(Reached::Http { url: url.clone(), headers: entry.headers.clone() })
+        }
+        (None, Some(command)) if !command.is_empty() => {
+            if !entry.headers.is_empty() {
+                let pointer = ["servers", name.as_str(), "headers"];
+                doc.error(report, &pointer, "a process is sent no headers", "leave `headers` out");
+            }
+            Some(Reached::Stdio { command: command.clone() })
+        }
+        _ => {
+            let message = format!("{name} is reached in no one way");
+            doc.error(report, &here, message, "give either `url` or a `command` with a program");
+            None
+        }
+    }
+}
+
+fn limits(doc: &Doc, entry: &LimitsEntry, report: &mut Report) -> GatewayLimits {
+    let mut count = |name: &str, value: Option<u64>, default: usize, most: usize| -> usize {
+        let Some(value) = value else { return default };
+        match usize::try_from(value) {
+            Ok(value) if value > 0 && value <= most => value,
+            _ => {
+                let message = format!("{name} must be between 1 and {most}");
+                doc.error(report, &["limits", name], message, "write a number in between");
+                default
+            }
+        }
+    };
+    let connections = count("connections", entry.connections, 16_384, 1 << 20);
+    let sessions = count("sessions", entry.sessions, 4096, 1 << 20);
+    let requests = count("requests", entry.requests, 256, 1 << 20);
+    let rate = count("requests_per_second", entry.requests_per_second, 200, 1 << 20);
+    let request_bytes = count("request_bytes", entry.request_bytes, MAX_BYTES, MAX_BYTES);
+    let mut length =
+        |name: &str, text: &Option<String>, default: Duration| match text.as_deref().map(parse_duration) {
+            None => default,
+            Some(Ok(length)) => length,
+            Some(Err(cause)) => {
+                let (what, cure) = split_cure(&cause.to_string());
+                doc.error(report, &["limits", name], what, cure.unwrap_or_default());
+                default
+            }
+        };
+    GatewayLimits {
+        connections,
+        sessions,
+        requests,
+        requests_per_second: u32::try_from(rate).unwrap_or(u32::MAX),
+        request_bytes,
+        receive: length("receive", &entry.receive, Duration::from_secs(30)),
+        idle: length("idle", &entry.idle, Duration::from_secs(30 * 60)),
+    }
+}
+
+fn tokens(
+    file: &Path,
+    servers: &BTreeMap<ServerName, UpstreamSettings>,
+    report: &mut Report,
+) -> BTreeMap<Digest, Token> {
+    let Some((doc, read)) = read::<TokensFile>(file, report) else { return BTreeMap::new() };
+    let mut tokens: BTreeMap<Digest, Token> = BTreeMap::new();
+    for (name, entry) in &read.tokens {
+        let at = |field| ["tokens", name.as_str(), field];
+        let Ok(digest) = format!("sha256:{}", entry.sha256).parse::<Digest>() else {
+            let message = "this is no SHA-256 digest in hexadecimal";
+            doc.error(report, &at("sha256"), message, "make the token with `warrantor token add`");
+            continue;
+        };
+        if entry.mandates.is_empty() {
+            doc.error(report, &at("mandates"), "the token may run nothing", "name a mandate");
+        }
+        if let Some(other) = tokens.insert(digest, token(&doc, name, entry, servers, report)) {
+            let message = format!("{} is the same token", other.name);
+            doc.error(report, &at("sha256"), message, "give each caller its own");
+        }
+    }
+    tokens
+}
+
+fn token(
+    doc: &Doc,
+    name: &str,
+    entry: &TokenEntry,
+    servers: &BTreeMap<ServerName, UpstreamSettings>,
+    report: &mut Report,
+) -> Token {
+    let expires_at = entry.expires_at.as_deref().and_then(|text| match text.parse::<Timestamp>() {
+        Ok(at) => Some(at),
+        Err(cause) => {
+            let (what, cure) = split_cure(&cause.to_string());
+            doc.error(report, &["tokens", name, "expires_at"], what, cure.unwrap_or_default());
+            None
+        }
+    });
+    let reaches: BTreeSet<ServerName> = match &entry.servers {
+        None => servers.keys().cloned().collect(),
+        Some(named) => named.iter().cloned().collect(),
+    };
+    for unknown in reaches.iter().filter(|server| !servers.contains_key(*server)) {
+        let message = format!("the gateway has no server {unknown}");
+        doc.error(report, &["tokens", name, "servers"], message, "name one of its servers");
+    }
+    Token {
+        name: name.to_owned(),
+        agent: entry.agent.clone(),
+        mandates: entry.mandates.clone(),
+        servers: reaches,
+        expires_at,
+    }
+}
+
+/// Servers must have a manifest, and be the ones that it pins.
+fn known(doc: &Doc, config: &GatewayFile, bundle: &Loaded, report: &mut Report) {
+    for (name, entry) in &config.servers {
+        let Some(manifest) = bundle.snapshot.manifest(name) else {
+            let message = format!("the bundle has no manifest for {name}");
+            doc.error_at_key(report, &["servers", name.as_str()], message, "name a server of the bundle");
+            continue;
+        };
+        let present = match (&entry.url, &entry.command) {
+            (Some(url), _) => crate::launch_digest(std::slice::from_ref(url)),
+            (_, Some(command)) => crate::launch_digest(command),
+            (None, None) => continue,
+        };
+        if manifest.launch.is_some_and(|pinned| pinned != present) {
+            let message = format!("this is not the command line or URL that the manifest of {name} pins");
+            let cure = format!("if it was reviewed, write `launch: {present}` in the manifest");
+            doc.error(report, &["servers", name.as_str()], message, cure);
+        }
+    }
+}
+
+/// Agents and mandates of tokens must be in the bundle and belong together. Instances are looked up when they are used.
+fn bound(tokens: &BTreeMap<Digest, Token>, bundle: &Loaded, file: &str, report: &mut Report) {
+    for token in tokens.values() {
+        if bundle.snapshot.agent(&token.agent).is_none() {
+            let message =
+                format!("the token {} is for {}, which is no agent of the bundle", token.name, token.agent);
+            report.push(whole(file, Severity::Error, message, "name an agent of agents.yaml"));
+        }
+        for mandate in &token.mandates {
+            let Some(template) = bundle.templates.get(mandate) else { continue };
+            if template.terms.agent != token.agent {
+                let message = format!(
+                    "the token {} is for {}, and the mandate {mandate} for {}",
+                    token.name, token.agent, template.terms.agent
+                );
+                report.push(whole(file, Severity::Error, message, "bind the token to that agent's mandates"));
+            }
+        }
+    }
+}

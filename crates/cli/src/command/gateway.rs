@@ -1,0 +1,286 @@
+//! `gateway`: streamable HTTP before one or many tool servers; and the tokens of its callers.
+
+use std::{fs, num::NonZeroU32, path::Path, sync::Arc};
+
+use anyhow::Context;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use warrantor_bundle::{
+    Loaded,
+    gateway::{GatewayConfig, Reached, UpstreamSettings as Upstream, load_gateway},
+};
+use warrantor_control::handover::Desk;
+use warrantor_engine::{Engine, EngineParts, Settings};
+use warrantor_gateway::{
+    HttpTarget,
+    http::{
+        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Mandates, UpstreamSettings,
+        tls,
+    },
+};
+use warrantor_mcp::message::FrameLimits;
+use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
+
+use super::serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of};
+use crate::{
+    args::{GatewayArgs, Place, TokenAddArgs, TokenCommand},
+    deployment::Deployment,
+    output::{Exit, Output, Usage, render},
+};
+
+pub(crate) fn run(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
+    log();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args, out))
+}
+
+/// Where the gateway is, for whoever started it.
+#[derive(Serialize)]
+struct Listening {
+    /// Its own address.
+    url: String,
+    /// The endpoint of each server.
+    servers: Vec<Endpoint>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    server: ServerName,
+    url: String,
+}
+
+async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
+    let config = load_gateway(&args.config)?;
+    for warning in &config.warnings {
+        tracing::warn!(place = warning.place(), "{warning}");
+    }
+    let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
+    let place = Place { data: args.place.data.clone().or_else(|| config.data.clone()), ..args.place.clone() };
+    let certificate = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
+    let deployment = Arc::new(Deployment::open(&place, Some(&config.bundle)).await?);
+    deployment.absorb().await;
+    deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
+    let endpoints = endpoints(&config, &base)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("the gateway cannot listen on {}", config.listen))?;
+    raise_file_limit();
+    let engine = Engine::new(EngineParts {
+        store: Arc::clone(&deployment.store),
+        snapshot: Arc::clone(&config.bundle.snapshot),
+        stop: Arc::clone(&deployment.stop),
+        seal: deployment.keys.seal()?,
+        clock: Arc::clone(&deployment.clock) as _,
+        randomness: Arc::clone(&deployment.randomness) as _,
+        settings: Settings::named("gateway"),
+    });
+    let listening = listening(&config, &endpoints, listener.local_addr()?);
+    let callers = callers(&config);
+    let limits = GatewayLimits {
+        connections: config.limits.connections,
+        sessions: config.limits.sessions,
+        requests: config.limits.requests,
+        requests_per_second: NonZeroU32::new(config.limits.requests_per_second).unwrap_or(NonZeroU32::MIN),
+        receive: config.limits.receive,
+        idle: config.limits.idle,
+    };
+    let desk = Handing { deployment: Arc::clone(&deployment), bundle: config.bundle };
+    desk.note_bundle().await?;
+    let gateway = Gateway::new(GatewayParts {
+        engine: engine.clone(),
+        endpoints,
+        callers,
+        mandates: desk,
+        hosts: config.hosts,
+        origins: config.origins,
+        limits,
+        clock: Arc::clone(&deployment.clock) as _,
+        randomness: Arc::clone(&deployment.randomness) as _,
+    });
+    let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
+    out.answer(&listening, |table| {
+        writeln!(table, "The gateway listens on {}", listening.url)?;
+        listening
+            .servers
+            .iter()
+            .try_for_each(|endpoint| writeln!(table, "  {}  {}", endpoint.server, endpoint.url))
+    })?;
+    gateway.serve(listener, certificate, interrupted()).await;
+    if let Some((records, cause)) = engine.unrecorded() {
+        out.note(&format!(
+            "warrantor: {records} records of refusals and outcomes could not be written and are lost: {cause}"
+        ));
+    }
+    keeping.abort();
+    deployment.absorb().await;
+    if let Err(cause) = deployment.keeper().sign().await {
+        out.note(&format!("warrantor: no checkpoint could be signed: {cause}"));
+    }
+    warrantor_store::Store::close(&*deployment.store).await;
+    Ok(Exit::Done)
+}
+
+fn endpoints(config: &GatewayConfig, base: &Path) -> anyhow::Result<Vec<EndpointSettings>> {
+    config.servers.iter().map(|(server, upstream)| endpoint(config, base, server, upstream)).collect()
+}
+
+fn endpoint(
+    config: &GatewayConfig,
+    base: &Path,
+    server: &ServerName,
+    upstream: &Upstream,
+) -> anyhow::Result<EndpointSettings> {
+    let settings = config.bundle.config.servers.get(server).cloned().unwrap_or_default();
+    let bytes = upstream_bytes(&settings);
+    let reached = match &upstream.reached {
+        Reached::Http { url, headers } => {
+            let headers: Vec<(String, String)> = headers
+                .iter()
+                .map(|(name, entry)| Ok((name.clone(), value_of(entry, name, base)?)))
+                .collect::<anyhow::Result<_>>()?;
+            let target =
+                HttpTarget::new(url, &headers, bytes).map_err(|cause| Usage(format!("{server}: {cause}")))?;
+            UpstreamSettings::Http(Arc::new(target))
+        }
+        Reached::Stdio { command } => {
+            UpstreamSettings::Stdio(Arc::new(launch(command, &settings, &config.bundle_dir)?))
+        }
+    };
+    Ok(EndpointSettings {
+        server: server.clone(),
+        path: upstream.path.clone(),
+        upstream: reached,
+        call_timeout: settings.timeout,
+        request_timeout: REQUEST_TIMEOUT,
+        client_limits: FrameLimits::default().with_bytes(config.limits.request_bytes),
+        upstream_limits: FrameLimits::default().with_bytes(bytes),
+    })
+}
+
+fn callers(config: &GatewayConfig) -> Vec<CallerSettings> {
+    let caller = |(token, entry): (&Digest, &warrantor_bundle::gateway::Token)| CallerSettings {
+        name: entry.name.clone(),
+        token: *token,
+        agent: entry.agent.clone(),
+        mandates: entry.mandates.clone(),
+        servers: entry.servers.clone(),
+        expires_at: entry.expires_at,
+    };
+    config.tokens.iter().map(caller).collect()
+}
+
+fn listening(
+    config: &GatewayConfig,
+    endpoints: &[EndpointSettings],
+    address: std::net::SocketAddr,
+) -> Listening {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
+    let servers = endpoints
+        .iter()
+        .map(|endpoint| Endpoint { server: endpoint.server.clone(), url: format!("{url}{}", endpoint.path) })
+        .collect();
+    Listening { url, servers }
+}
+
+/// Streams that wait cost a file descriptor each.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%cause, "the limit on open files stays as it is");
+    }
+}
+
+/// Hands over what tokens name.
+struct Handing {
+    deployment: Arc<Deployment>,
+    bundle: Loaded,
+}
+
+impl Handing {
+    async fn note_bundle(&self) -> anyhow::Result<()> {
+        let seal = self.deployment.keys.seal()?;
+        Ok(self.desk(&seal).note_bundle().await?)
+    }
+
+    fn desk<'a>(
+        &'a self,
+        seal: &'a warrantor_engine::bodies::SealKey,
+    ) -> Desk<'a, warrantor_store_sql::SqliteStore> {
+        Desk {
+            store: Arc::clone(&self.deployment.store),
+            stop: &self.deployment.stop,
+            bundle: &self.bundle,
+            seal,
+            clock: &*self.deployment.clock,
+            randomness: &*self.deployment.randomness,
+            evidence: self.deployment.hand.clone(),
+        }
+    }
+}
+
+impl Mandates for Handing {
+    async fn resolve(&self, name: &TemplateId) -> Result<(MandateId, Timestamp), String> {
+        let seal = self.deployment.keys.seal().map_err(|cause| cause.to_string())?;
+        let handed = self.desk(&seal).resume_or_begin(name).await.map_err(|cause| cause.to_string())?;
+        tracing::info!(mandate = %handed.mandate, task = %handed.task, until = %handed.expires_at, new = handed.new, "mandate");
+        Ok((handed.mandate, handed.expires_at))
+    }
+}
+
+pub(crate) fn token(command: TokenCommand, out: Output) -> anyhow::Result<Exit> {
+    match command {
+        TokenCommand::Add(args) => add(&args, out),
+    }
+}
+
+/// A token that was made; it is shown this once.
+#[derive(Serialize)]
+struct Made<'a> {
+    name: &'a str,
+    token: String,
+    sha256: String,
+}
+
+fn add(args: &TokenAddArgs, out: Output) -> anyhow::Result<Exit> {
+    let text = match fs::read_to_string(&args.file) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(cause) => {
+            return Err(cause).with_context(|| format!("{} cannot be read", args.file.display()));
+        }
+    };
+    let mut secret = [0u8; 32];
+    SystemRandom::new().fill(&mut secret).map_err(|_| anyhow::anyhow!("the system has no random bytes"))?;
+    let token = format!("wt_{}", secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let digest = Digest::of(token.as_bytes()).to_string();
+    let sha256 = digest.trim_start_matches("sha256:").to_owned();
+    let mandates: Vec<String> =
+        args.mandate.iter().map(|mandate| format!("{:?}", mandate.as_str())).collect();
+    let entry = format!(
+        "{}[tokens.{}]\nsha256 = \"{sha256}\"\nagent = \"{}\"\nmandates = [{}]\n",
+        if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" },
+        serde_json::Value::String(args.name.to_string()),
+        args.agent,
+        mandates.join(", ")
+    );
+    let whole = format!("{text}{entry}");
+    let report = warrantor_bundle::parse_any(warrantor_bundle::FileKind::Tokens, whole.as_bytes());
+    if !report.is_passed() {
+        out.note(&render(&report));
+        return Err(Usage(format!(
+            "{} would not be a file of tokens any more: nothing was written",
+            args.file.display()
+        ))
+        .into());
+    }
+    fs::write(&args.file, whole).with_context(|| format!("{} cannot be written", args.file.display()))?;
+    let made = Made { name: args.name.as_str(), token, sha256 };
+    out.answer(&made, |table| {
+        writeln!(table, "{}", made.token)?;
+        writeln!(table, "It is shown this once. Send it as `Authorization: Bearer …`; the gateway reads the file when it starts.")
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,88 @@
+//! Who calls: bearer tokens, each bound to an agent and to the mandates that it may run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use warrantor_model::{AgentId, Digest, ServerName, TemplateId, Timestamp};
+
+/// A caller as it is configured.
+#[derive(Debug, Clone)]
+pub struct CallerSettings {
+    /// The token's name, for records and logs.
+    pub name: String,
+    /// The digest of the token.
+    pub token: Digest,
+    /// Who calls with it.
+    pub agent: AgentId,
+    /// What it may run: mandates of the bundle, or instances.
+    pub mandates: Vec<TemplateId>,
+    /// The servers it reaches.
+    pub servers: BTreeSet<ServerName>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A caller, and how much it does right now.
+pub(super) struct Caller {
+    pub(super) settings: CallerSettings,
+    rate: DefaultDirectRateLimiter,
+    under_way: Arc<Semaphore>,
+}
+
+/// Why a caller has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// Too many requests a second.
+    Rate,
+    /// Too many requests under way.
+    UnderWay,
+}
+
+impl Caller {
+    fn new(settings: CallerSettings, per_second: NonZeroU32, under_way: usize) -> Self {
+        let burst = per_second.saturating_add(per_second.get());
+        Self {
+            settings,
+            rate: RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)),
+            under_way: Arc::new(Semaphore::new(under_way.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Takes a place among the caller's requests.
+    pub(super) fn begin(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        self.rate.check().map_err(|_| Busy::Rate)?;
+        Arc::clone(&self.under_way).try_acquire_owned().map_err(|_| Busy::UnderWay)
+    }
+
+    /// The mandate that a request runs: the one it names, or the only one.
+    pub(super) fn mandate(&self, named: Option<&str>) -> Option<&TemplateId> {
+        match (named, self.settings.mandates.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(named), all) => all.iter().find(|mandate| mandate.as_str() == named),
+        }
+    }
+}
+
+/// Everybody who may call.
+pub(super) struct Callers(BTreeMap<Digest, Arc<Caller>>);
+
+impl Callers {
+    pub(super) fn new(settings: Vec<CallerSettings>, per_second: NonZeroU32, under_way: usize) -> Self {
+        let caller = |settings: CallerSettings| {
+            (settings.token, Arc::new(Caller::new(settings, per_second, under_way)))
+        };
+        Self(settings.into_iter().map(caller).collect())
+    }
+
+    /// Whoever presents this token. Tokens are looked up by their digests, so that how long it takes tells nothing of other tokens.
+    pub(super) fn of(&self, token: &str, now: Timestamp) -> Option<&Arc<Caller>> {
+        let caller = self.0.get(&Digest::of(token.as_bytes()))?;
+        caller.settings.expires_at.is_none_or(|until| now < until).then_some(caller)
+    }
+}

@@ -1,0 +1,159 @@
+//! Connections: an exchange with an upstream, and what keeps it going.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    process::{ChildStdin, ChildStdout},
+    sync::watch,
+    task::JoinSet,
+};
+use warrantor_engine::Engine;
+use warrantor_mcp::message::FrameLimits;
+use warrantor_model::{Evidence, MandateId, ServerName};
+use warrantor_store::Store;
+
+use crate::{
+    exchange::{Exchange, SessionSettings, lock},
+    launch::{Launch, Running},
+    lines::{self, Incoming},
+    upstream::{HttpTarget, Upstream},
+};
+
+/// A virtual server: a tool server of the bundle under a path of its own.
+#[derive(Debug, Clone)]
+pub struct EndpointSettings {
+    /// The server as the bundle names it.
+    pub server: ServerName,
+    /// Its path.
+    pub path: String,
+    /// How it is reached.
+    pub upstream: UpstreamSettings,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// How long the handshake, a list or a ping may take.
+    pub request_timeout: Duration,
+    /// Bounds on the clients' messages.
+    pub client_limits: FrameLimits,
+    /// Bounds on the upstream's messages.
+    pub upstream_limits: FrameLimits,
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone)]
+pub enum UpstreamSettings {
+    /// Over HTTP.
+    Http(Arc<HttpTarget>),
+    /// As a process of its own for each connection.
+    Stdio(Arc<Launch>),
+}
+
+/// An exchange that is kept going.
+pub(super) struct Connection<S> {
+    pub(super) exchange: Arc<Exchange<S>>,
+    /// Tasks that hear the upstream; they end with the connection.
+    upkeep: Mutex<JoinSet<()>>,
+    closing: watch::Sender<bool>,
+}
+
+impl<S: Store> Connection<S> {
+    /// Opens a connection for a mandate. Nothing is said yet.
+    pub(super) fn open(
+        engine: Engine<S>,
+        endpoint: &EndpointSettings,
+        mandate: MandateId,
+        evidence: Evidence,
+    ) -> io::Result<Self> {
+        let settings = SessionSettings {
+            mandate,
+            server: endpoint.server.clone(),
+            evidence,
+            call_timeout: endpoint.call_timeout,
+            request_timeout: endpoint.request_timeout,
+            client_limits: endpoint.client_limits,
+            upstream_limits: endpoint.upstream_limits,
+            trace: None,
+        };
+        let closing = watch::Sender::new(false);
+        let mut upkeep = JoinSet::new();
+        let exchange = match &endpoint.upstream {
+            UpstreamSettings::Http(target) => {
+                Arc::new(Exchange::new(engine, settings, Upstream::http(Arc::clone(target))))
+            }
+            UpstreamSettings::Stdio(launch) => {
+                let (running, stdin, stdout): (Running, ChildStdin, ChildStdout) = launch.start()?;
+                let exchange = Arc::new(Exchange::new(engine, settings, Upstream::lines(stdin)));
+                upkeep.spawn(hear(Arc::clone(&exchange), running, stdout, closing.subscribe()));
+                exchange
+            }
+        };
+        Ok(Self { exchange, upkeep: Mutex::new(upkeep), closing })
+    }
+
+    /// Hears what an HTTP upstream says unasked, from now on.
+    pub(super) fn listen(&self) {
+        let exchange = Arc::clone(&self.exchange);
+        lock(&self.upkeep).spawn(async move {
+            exchange.upstream.listen(|line| exchange.from_upstream(None, line)).await;
+        });
+    }
+
+    /// Does something as long as the connection lasts.
+    pub(super) fn upkeep(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.upkeep).spawn(task);
+    }
+
+    /// Whether the upstream is gone or has forgotten us.
+    pub(super) fn is_lost(&self) -> bool {
+        self.exchange.upstream.is_lost()
+    }
+}
+
+impl<S> Connection<S> {
+    /// Ends the connection: calls under way are told that the upstream ended, and a process is ended.
+    pub(super) fn close(&self) {
+        self.exchange.upstream.ended();
+        self.exchange.upstream.close();
+        self.closing.send_replace(true);
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.close();
+        // The task that hears a process has been told, and ends it; it needs a moment for that.
+        lock(&self.upkeep).detach_all();
+    }
+}
+
+/// Hears a process until it ends or the connection does; then ends the process.
+async fn hear<S: Store>(
+    exchange: Arc<Exchange<S>>,
+    running: Running,
+    stdout: ChildStdout,
+    mut closing: watch::Receiver<bool>,
+) {
+    let mut lines = lines::read(stdout, exchange.settings.upstream_limits.bytes());
+    let hearing = async {
+        loop {
+            match lines.recv().await {
+                Some(Incoming::Line(line)) => exchange.from_upstream(None, line),
+                Some(Incoming::TooLong) => {
+                    tracing::warn!("the tool server sent a line beyond the bound; it was dropped");
+                }
+                Some(Incoming::End) | None => break,
+            }
+        }
+    };
+    tokio::select! {
+        () = hearing => {}
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    exchange.upstream.ended();
+    exchange.upstream.close();
+    drop(lines);
+    running.end().await;
+}

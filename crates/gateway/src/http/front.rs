@@ -1,0 +1,840 @@
+//! The HTTP face: what a request must be before anything of it is decided, and which exchange answers it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Method, Request, StatusCode,
+    body::Incoming,
+    header::{
+        ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, CONTENT_TYPE, HOST,
+        HeaderValue, ORIGIN, VARY,
+    },
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use warrantor_engine::Engine;
+use warrantor_mcp::{
+    Declared, Era, Id, Message, ProtocolVersion, RpcError,
+    era::declared,
+    headers::{self, Header, HeaderError},
+    message::FrameLimits,
+    params::ToolCallParams,
+    rpc,
+};
+use warrantor_model::{
+    Clock, Evidence, MandateId, Randomness, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
+};
+use warrantor_store::Store;
+
+use super::{
+    callers::{Busy, Caller, CallerSettings, Callers},
+    connection::{Connection, EndpointSettings},
+    respond::{self, Answer},
+    sessions::Session,
+    stream::{Beginning, EventBody, EventStream, From},
+};
+use crate::exchange::{Asked, Exchange, Flight, Outlet, Reply, lock};
+
+/// The header in which a client with several mandates names the one that a request runs.
+pub const MANDATE_HEADER: &str = "warrantor-mandate";
+/// How long an answer is waited for before the response begins as a stream.
+const BEFORE_STREAMING: Duration = Duration::from_secs(10);
+
+/// Tells which mandate a name stands for now: a mandate of the bundle is resumed, or handed over the first time; an instance stands for itself.
+pub trait Mandates: Send + Sync + 'static {
+    /// The mandate, and when it ends.
+    ///
+    /// # Errors
+    /// Why nothing can be run under this name, in words for the caller.
+    fn resolve(
+        &self,
+        name: &TemplateId,
+    ) -> impl Future<Output = Result<(MandateId, Timestamp), String>> + Send;
+}
+
+/// What a gateway is put together from.
+pub struct GatewayParts<S, M> {
+    /// Decides.
+    pub engine: Engine<S>,
+    /// The virtual servers.
+    pub endpoints: Vec<EndpointSettings>,
+    /// Who may call.
+    pub callers: Vec<CallerSettings>,
+    /// Finds mandates.
+    pub mandates: M,
+    /// Names in the header `Host` that are answered to.
+    pub hosts: BTreeSet<String>,
+    /// Origins of web pages that may call.
+    pub origins: BTreeSet<String>,
+    /// Bounds.
+    pub limits: GatewayLimits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes, for the ids of sessions.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+/// Bounds of a gateway.
+#[derive(Debug, Clone)]
+pub struct GatewayLimits {
+    /// Most connections at a time.
+    pub connections: usize,
+    /// Most sessions at a time.
+    pub sessions: usize,
+    /// Most requests under way of one caller.
+    pub requests: usize,
+    /// Most requests a second of one caller; over a short while twice as many.
+    pub requests_per_second: NonZeroU32,
+    /// How long a request may take to arrive.
+    pub receive: Duration,
+    /// How long a session may be idle.
+    pub idle: Duration,
+}
+
+/// Whose a connection of the modern era is: what one caller's mandate has said to a server is nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Whose {
+    server: ServerName,
+    caller: String,
+    mandate: MandateId,
+}
+
+/// The HTTP face of a gateway.
+pub(super) struct Front<S, M> {
+    pub(super) engine: Engine<S>,
+    endpoints: BTreeMap<String, EndpointSettings>,
+    callers: Callers,
+    mandates: M,
+    hosts: BTreeSet<String>,
+    origins: BTreeSet<String>,
+    pub(super) limits: GatewayLimits,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    /// What names of mandates stand for, until that ends.
+    resolved: Mutex<HashMap<TemplateId, (MandateId, Timestamp)>>,
+    sessions: Mutex<HashMap<String, (ServerName, Arc<Session<S>>)>>,
+    modern: Mutex<BTreeMap<Whose, Arc<Connection<S>>>>,
+    /// Held by everything under way: when all are gone, the receiver's wait ends.
+    under_way: Mutex<Option<mpsc::Sender<Infallible>>>,
+}
+
+/// A request whose caller is known.
+struct Known<'a, S> {
+    engine: &'a Engine<S>,
+    endpoint: &'a EndpointSettings,
+    caller: &'a Arc<Caller>,
+    headers: &'a HeaderMap,
+}
+
+impl<S> Known<'_, S> {
+    fn evidence(&self) -> Evidence {
+        Evidence::Token { name: self.caller.settings.name.clone() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn pairs(&self) -> Vec<Header<'_>> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+    }
+}
+
+impl<S: Store, M: Mandates> Front<S, M> {
+    pub(super) fn new(parts: GatewayParts<S, M>, under_way: mpsc::Sender<Infallible>) -> Self {
+        let limits = parts.limits;
+        Self {
+            engine: parts.engine,
+            endpoints: parts
+                .endpoints
+                .into_iter()
+                .map(|endpoint| (endpoint.path.clone(), endpoint))
+                .collect(),
+            callers: Callers::new(parts.callers, limits.requests_per_second, limits.requests),
+            mandates: parts.mandates,
+            hosts: parts.hosts,
+            origins: parts.origins,
+            limits,
+            clock: parts.clock,
+            randomness: parts.randomness,
+            resolved: Mutex::default(),
+            sessions: Mutex::default(),
+            modern: Mutex::default(),
+            under_way: Mutex::new(Some(under_way)),
+        }
+    }
+
+    /// Answers a request. Never fails: what goes wrong is a response.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let origin = request.headers().get(ORIGIN).cloned();
+        let answer = match self.is_addressed(request.headers()) {
+            Err(refused) => return refused,
+            Ok(()) => self.route(request).await,
+        };
+        match origin {
+            Some(origin) => for_page(answer, origin),
+            None => answer,
+        }
+    }
+
+    /// Whether the request is meant for us, and comes from no page that may not call: a page that was given our address by its own name server sends
+    /// its own name.
+    fn is_addressed(&self, headers: &HeaderMap) -> Result<(), Answer> {
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        let host = text(HOST).unwrap_or_default().to_ascii_lowercase();
+        if !self.hosts.contains(without_port(&host)) {
+            return Err(respond::refused(
+                StatusCode::FORBIDDEN,
+                "this gateway is not known by the name in `Host`: add it to `hosts` of its configuration",
+            ));
+        }
+        match text(ORIGIN) {
+            Some(origin) if !self.origins.contains(&origin.to_ascii_lowercase()) => Err(respond::refused(
+                StatusCode::FORBIDDEN,
+                "pages of this origin may not call: add it to `origins` of the gateway's configuration",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn route(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
+        let Some(endpoint) = self.endpoints.get(request.uri().path()) else {
+            return match (request.method(), request.uri().path()) {
+                (&Method::GET, "/healthz") => respond::text(StatusCode::OK, "ok\n"),
+                _ => respond::refused(StatusCode::NOT_FOUND, "no server has this path"),
+            };
+        };
+        match *request.method() {
+            Method::POST | Method::GET | Method::DELETE => {}
+            Method::OPTIONS => return preflight(),
+            _ => {
+                let refused = respond::refused(StatusCode::METHOD_NOT_ALLOWED, "use POST, GET or DELETE");
+                return respond::with(refused, "allow", HeaderValue::from_static("POST, GET, DELETE"));
+            }
+        }
+        let now = self.clock.now();
+        let Some(caller) = bearer(request.headers()).and_then(|token| self.callers.of(token, now)) else {
+            let refused = respond::refused(
+                StatusCode::UNAUTHORIZED,
+                "a bearer token of this gateway is needed in `Authorization`, and this is none",
+            );
+            return respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer"));
+        };
+        if !caller.settings.servers.contains(&endpoint.server) {
+            // As if there were no such server: what a token does not reach it need not know.
+            return respond::refused(StatusCode::NOT_FOUND, "no server has this path");
+        }
+        let place = match caller.begin() {
+            Ok(place) => place,
+            Err(busy) => return too_busy(busy),
+        };
+        let (head, body) = request.into_parts();
+        let known = Known { engine: &self.engine, endpoint, caller, headers: &head.headers };
+        match head.method {
+            Method::POST => match self.receive(&known, body).await {
+                Ok(body) => self.post(&known, body, place).await,
+                Err(refused) => refused,
+            },
+            Method::GET => self.listen(&known, place),
+            _ => self.end(&known),
+        }
+    }
+
+    /// The body of a request.
+    async fn receive(&self, known: &Known<'_, S>, body: Incoming) -> Result<Bytes, Answer> {
+        if !is_json(known.headers) {
+            let why = "a message is sent as `Content-Type: application/json`";
+            return Err(respond::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        if !accepts(known.headers, "application/json") || !accepts(known.headers, "text/event-stream") {
+            let why = "`Accept` must list application/json and text/event-stream";
+            return Err(respond::refused(StatusCode::NOT_ACCEPTABLE, why));
+        }
+        let bound = known.endpoint.client_limits.bytes();
+        let received = Limited::new(body, bound).collect();
+        match tokio::time::timeout(self.limits.receive, received).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(respond::refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the message has more than the {bound} bytes that are allowed"),
+            )),
+            Ok(Err(_)) => Err(respond::refused(StatusCode::BAD_REQUEST, "the message was cut off")),
+            Err(_) => {
+                Err(respond::refused(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive"))
+            }
+        }
+    }
+
+    async fn post(
+        self: &Arc<Self>,
+        known: &Known<'_, S>,
+        body: Bytes,
+        place: OwnedSemaphorePermit,
+    ) -> Answer {
+        let limits = known.endpoint.client_limits;
+        let message = match Message::parse(&body, &limits) {
+            Ok(message) => message,
+            Err(cause) => return respond::json(StatusCode::BAD_REQUEST, cause.to_response()),
+        };
+        let version = match headers::one(&known.pairs(), headers::PROTOCOL_VERSION) {
+            Ok(version) => version.map(std::borrow::Cow::into_owned),
+            Err(cause) => return mismatch(None, &cause),
+        };
+        match message {
+            Message::Request { id, method, params } => {
+                let declared = match declared(&method, params) {
+                    Ok(declared) => declared,
+                    Err(cause) => return respond::fault(StatusCode::BAD_REQUEST, Some(&id), &cause.to_rpc()),
+                };
+                match declared {
+                    Declared::Modern(declared) => {
+                        if let Err(cause) = self.agrees(known, &method, params, declared) {
+                            return mismatch(Some(&id), &cause);
+                        }
+                        self.answer_modern(known, &body, &method, place).await
+                    }
+                    Declared::Handshake(_) => self.initialize(known, &body, &id).await,
+                    Declared::Nothing => match self.of_session(known, version.as_deref(), Some(&id)) {
+                        Ok((_, session)) => {
+                            self.answer_in_session(session, body.clone(), &id, limits, place).await
+                        }
+                        Err(refused) => refused,
+                    },
+                }
+            }
+            Message::Notification { method, params } => {
+                if is_modern(version.as_deref()) {
+                    // Nothing that a modern client says unasked is of use; but it must not contradict itself.
+                    let named = headers::repeats(&known.pairs(), headers::METHOD, "the method", &method);
+                    return named.map_or_else(
+                        |cause| mismatch(None, &cause),
+                        |()| respond::empty(StatusCode::ACCEPTED),
+                    );
+                }
+                match self.of_session(known, version.as_deref(), None) {
+                    Ok((_, session)) => {
+                        session.notified(&method, params);
+                        respond::empty(StatusCode::ACCEPTED)
+                    }
+                    Err(refused) => refused,
+                }
+            }
+            // Nothing is ever asked of a client, so this answers nothing.
+            Message::Response { .. } => match self.of_session(known, version.as_deref(), None) {
+                Ok(_) => respond::empty(StatusCode::ACCEPTED),
+                Err(refused) => refused,
+            },
+        }
+    }
+
+    /// Whether the headers of a modern request repeat its body.
+    fn agrees(
+        &self,
+        known: &Known<'_, S>,
+        method: &str,
+        params: Option<&serde_json::value::RawValue>,
+        version: ProtocolVersion,
+    ) -> Result<(), HeaderError> {
+        let pairs = known.pairs();
+        headers::repeats(&pairs, headers::PROTOCOL_VERSION, "the protocol version", version.as_str())?;
+        headers::repeats(&pairs, headers::METHOD, "the method", method)?;
+        if method != "tools/call" {
+            return Ok(());
+        }
+        // What is no call is refused as such where it is read.
+        let Ok(call) = ToolCallParams::parse(params) else { return Ok(()) };
+        headers::repeats(&pairs, headers::NAME, "the tool's name", &call.name)?;
+        let Ok(name) = ToolName::new(call.name.to_string()) else { return Ok(()) };
+        let tool = ToolRef::new(known.endpoint.server.clone(), name);
+        let arguments = call.arguments.map_or("{}", serde_json::value::RawValue::get);
+        let wanted =
+            crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, arguments.as_bytes());
+        headers::parameters_agree(&pairs, &wanted)
+    }
+
+    /// The mandate that a request runs, which its token must be bound to.
+    async fn mandate(&self, known: &Known<'_, S>) -> Result<MandateId, Answer> {
+        let forbidden = |why: String| respond::refused(StatusCode::FORBIDDEN, why);
+        let named = known.header(MANDATE_HEADER);
+        let Some(name) = known.caller.mandate(named) else {
+            return Err(forbidden(match named {
+                Some(_) => format!("the token is not bound to the mandate in `{MANDATE_HEADER}`"),
+                None => format!("the token is bound to several mandates: name one in `{MANDATE_HEADER}`"),
+            }));
+        };
+        let now = self.clock.now();
+        let resolved = lock(&self.resolved).get(name).filter(|(_, until)| now < *until).cloned();
+        if let Some((mandate, _)) = resolved {
+            return Ok(mandate);
+        }
+        let (mandate, until) = self.mandates.resolve(name).await.map_err(forbidden)?;
+        match self.engine.agent_of(&mandate).await {
+            Some(agent) if agent == known.caller.settings.agent => {}
+            _ => return Err(forbidden(format!("the mandate {name} is not one of the token's agent"))),
+        }
+        lock(&self.resolved).insert(name.clone(), (mandate.clone(), until));
+        Ok(mandate)
+    }
+
+    fn open(&self, known: &Known<'_, S>, mandate: MandateId) -> Result<Connection<S>, Answer> {
+        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence()).map_err(|cause| {
+            tracing::error!(server = %known.endpoint.server, %cause, "the tool server could not be started");
+            respond::refused(StatusCode::BAD_GATEWAY, "the tool server could not be started")
+        })
+    }
+
+    /// Answers a modern request: nothing but the request itself says what it belongs to.
+    async fn answer_modern(
+        self: &Arc<Self>,
+        known: &Known<'_, S>,
+        body: &Bytes,
+        method: &str,
+        place: OwnedSemaphorePermit,
+    ) -> Answer {
+        let connection = match self.modern_connection(known).await {
+            Ok(connection) => connection,
+            Err(refused) => return refused,
+        };
+        let stream = Arc::new(EventStream::default());
+        let told = Arc::clone(&stream);
+        let outlet: Outlet = Arc::new(move |message| told.tell(message));
+        let flight = Flight::new(outlet);
+        let exchange = Arc::clone(&connection.exchange);
+        let ending = Arc::clone(&stream);
+        let limits = known.endpoint.client_limits;
+        let (body, asked) = (body.clone(), flight.clone());
+        let (status, mut told) = tokio::sync::oneshot::channel();
+        let begun = self.begin(async move {
+            let reply = reply(&exchange, &body, &limits, &asked).await;
+            let _ = status.send(match &reply {
+                Reply::Fault(_, code) => modern_status(*code),
+                Reply::Line(_) | Reply::Nothing => StatusCode::OK,
+            });
+            ending.end(reply.into_line());
+            drop(place);
+        });
+        if begun == Begun::Stopping {
+            return stopping();
+        }
+        let leave = move || flight.take_back(&connection.exchange.upstream);
+        // Dropped when the client goes before the response has begun.
+        let going = OnDrop::new(leave.clone());
+        let beginning = stream.beginning(BEFORE_STREAMING).await;
+        going.disarm();
+        match beginning {
+            Beginning::Answer(message) => respond::json(told.try_recv().unwrap_or(StatusCode::OK), message),
+            Beginning::Nothing => {
+                tracing::debug!(method, "a request was taken back");
+                respond::empty(StatusCode::ACCEPTED)
+            }
+            Beginning::Stream => {
+                respond::events(EventBody::new(stream, None, From::Unread).opening().on_leave(leave))
+            }
+        }
+    }
+
+    async fn modern_connection(&self, known: &Known<'_, S>) -> Result<Arc<Connection<S>>, Answer> {
+        let mandate = self.mandate(known).await?;
+        let whose = Whose {
+            server: known.endpoint.server.clone(),
+            caller: known.caller.settings.name.clone(),
+            mandate: mandate.clone(),
+        };
+        let mut modern = lock(&self.modern);
+        if let Some(connection) = modern.get(&whose).filter(|connection| !connection.is_lost()) {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(self.open(known, mandate)?);
+        modern.insert(whose, Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Begins a session.
+    async fn initialize(self: &Arc<Self>, known: &Known<'_, S>, body: &Bytes, id: &Id<'_>) -> Answer {
+        if lock(&self.sessions).len() >= self.limits.sessions {
+            let error = RpcError::new(rpc::INTERNAL_ERROR, "the gateway has no room for another session");
+            return respond::fault(StatusCode::SERVICE_UNAVAILABLE, Some(id), &error);
+        }
+        let mandate = match self.mandate(known).await {
+            Ok(mandate) => mandate,
+            Err(refused) => return refused,
+        };
+        let connection = match self.open(known, mandate.clone()) {
+            Ok(connection) => connection,
+            Err(refused) => return refused,
+        };
+        let flight = Flight::new(Arc::new(|_| {}));
+        let reply = reply(&connection.exchange, body, &known.endpoint.client_limits, &flight).await;
+        if connection.exchange.handshake().era != Some(Era::Legacy) {
+            let line = reply.into_line().unwrap_or_default();
+            return respond::json(StatusCode::OK, line);
+        }
+        let Some(name) = self.session_name() else {
+            let error = RpcError::new(rpc::INTERNAL_ERROR, "no random bytes for the session's id");
+            return respond::fault(StatusCode::INTERNAL_SERVER_ERROR, Some(id), &error);
+        };
+        let session = Session::new(Arc::clone(known.caller), mandate, connection);
+        lock(&self.sessions).insert(name.clone(), (known.endpoint.server.clone(), session));
+        let answer = respond::json(StatusCode::OK, reply.into_line().unwrap_or_default());
+        match HeaderValue::from_str(&name) {
+            Ok(name) => respond::with(answer, headers::SESSION, name),
+            Err(_) => answer,
+        }
+    }
+
+    /// 256 unpredictable bits.
+    fn session_name(&self) -> Option<String> {
+        let mut bytes = [0; 32];
+        self.randomness.fill(&mut bytes).ok()?;
+        Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The session that a request belongs to. One of another caller, another server or another mandate is as good as none.
+    fn of_session(
+        &self,
+        known: &Known<'_, S>,
+        version: Option<&str>,
+        id: Option<&Id<'_>>,
+    ) -> Result<(String, Arc<Session<S>>), Answer> {
+        let refused = |status, code, why: &str| respond::fault(status, id, &RpcError::new(code, why));
+        match version.map(str::parse::<ProtocolVersion>) {
+            None => {}
+            Some(Ok(version)) if version.era() == Era::Legacy => {}
+            Some(Ok(_)) => {
+                let why = "the request lacks the `_meta` that its protocol version demands";
+                return Err(refused(StatusCode::BAD_REQUEST, rpc::INVALID_PARAMS, why));
+            }
+            Some(Err(cause)) => {
+                return Err(refused(StatusCode::BAD_REQUEST, rpc::INVALID_REQUEST, &cause.to_string()));
+            }
+        }
+        let Some(name) = known.header(headers::SESSION) else {
+            let why = "the header Mcp-Session-Id is missing: begin with `initialize`";
+            return Err(refused(StatusCode::BAD_REQUEST, rpc::INVALID_REQUEST, why));
+        };
+        let session = lock(&self.sessions).get(name).cloned();
+        let mandate = known.header(MANDATE_HEADER);
+        let session = session.filter(|(server, session)| {
+            *server == known.endpoint.server
+                && session.caller.settings.token == known.caller.settings.token
+                && (mandate.is_none()
+                    || known.caller.mandate(mandate).is_some_and(|name| {
+                        lock(&self.resolved).get(name).is_some_and(|(mandate, _)| *mandate == session.mandate)
+                    }))
+        });
+        match session {
+            Some((_, session)) if session.connection.is_lost() => {
+                self.end_session(name);
+                Err(refused(StatusCode::NOT_FOUND, rpc::INVALID_REQUEST, "the session has ended: begin anew"))
+            }
+            Some((_, session)) => {
+                session.touch();
+                Ok((name.to_owned(), session))
+            }
+            None => Err(refused(
+                StatusCode::NOT_FOUND,
+                rpc::INVALID_REQUEST,
+                "there is no such session: begin anew",
+            )),
+        }
+    }
+
+    async fn answer_in_session(
+        self: &Arc<Self>,
+        session: Arc<Session<S>>,
+        body: Bytes,
+        id: &Id<'_>,
+        limits: FrameLimits,
+        place: OwnedSemaphorePermit,
+    ) -> Answer {
+        let key = id.key().clone();
+        let begun = match session.begin(&key) {
+            Ok(begun) => begun,
+            Err(why) => {
+                return respond::fault(StatusCode::OK, Some(id), &RpcError::new(rpc::INVALID_REQUEST, why));
+            }
+        };
+        let (stream, flight) = (Arc::clone(&begun.stream), begun.flight);
+        let started = self.begin(async move {
+            let reply = reply(&session.connection.exchange, &body, &limits, &flight).await;
+            session.done(&key);
+            stream.end(reply.into_line());
+            drop(place);
+        });
+        if started == Begun::Stopping {
+            return stopping();
+        }
+        match begun.stream.beginning(BEFORE_STREAMING).await {
+            Beginning::Answer(message) => respond::json(StatusCode::OK, message),
+            Beginning::Nothing => respond::empty(StatusCode::ACCEPTED),
+            Beginning::Stream => {
+                respond::events(EventBody::new(begun.stream, Some(begun.name), From::Unread).opening())
+            }
+        }
+    }
+
+    /// A stream of what is said unasked, or of what a client missed.
+    fn listen(&self, known: &Known<'_, S>, place: OwnedSemaphorePermit) -> Answer {
+        if !accepts(known.headers, "text/event-stream") {
+            return respond::refused(StatusCode::NOT_ACCEPTABLE, "`Accept` must list text/event-stream");
+        }
+        let version = known.header(headers::PROTOCOL_VERSION);
+        if is_modern(version) {
+            let refused = respond::refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this protocol version has no streams but those of requests",
+            );
+            return respond::with(refused, "allow", HeaderValue::from_static("POST"));
+        }
+        match self.of_session(known, version, None) {
+            Ok((_, session)) => match session.read(known.header(headers::LAST_EVENT)) {
+                Some(body) => respond::events(body.holding(place)),
+                None => respond::refused(StatusCode::NOT_FOUND, "there is no such event to resume at"),
+            },
+            Err(refused) => refused,
+        }
+    }
+
+    /// Ends a session.
+    fn end(&self, known: &Known<'_, S>) -> Answer {
+        let version = known.header(headers::PROTOCOL_VERSION);
+        if is_modern(version) {
+            let refused =
+                respond::refused(StatusCode::METHOD_NOT_ALLOWED, "this protocol version has no sessions");
+            return respond::with(refused, "allow", HeaderValue::from_static("POST"));
+        }
+        match self.of_session(known, version, None) {
+            Ok((name, _)) => {
+                self.end_session(&name);
+                respond::empty(StatusCode::NO_CONTENT)
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    fn end_session(&self, name: &str) {
+        let session = lock(&self.sessions).remove(name);
+        if let Some((_, session)) = session {
+            session.end();
+        }
+    }
+
+    /// Runs something that outlives its client.
+    fn begin(&self, task: impl Future<Output = ()> + Send + 'static) -> Begun {
+        let Some(held) = lock(&self.under_way).clone() else { return Begun::Stopping };
+        tokio::spawn(async move {
+            task.await;
+            drop(held);
+        });
+        Begun::Running
+    }
+
+    /// Nothing new begins any more.
+    pub(super) fn stop(&self) {
+        lock(&self.under_way).take();
+        for (_, session) in lock(&self.sessions).values() {
+            session.end_streams();
+        }
+    }
+
+    /// Ends everything that is still there.
+    pub(super) fn end_all(&self) {
+        for (_, (_, session)) in lock(&self.sessions).drain() {
+            session.end();
+        }
+        for (_, connection) in std::mem::take(&mut *lock(&self.modern)) {
+            connection.close();
+        }
+    }
+
+    /// Ends what is idle, and what runs under a mandate that does not stand any more.
+    pub(super) fn tidy(&self) {
+        let idle: Vec<String> = lock(&self.sessions)
+            .iter()
+            .filter(|(_, (_, session))| session.is_idle(self.limits.idle) || session.connection.is_lost())
+            .map(|(name, _)| name.clone())
+            .collect();
+        idle.iter().for_each(|name| self.end_session(name));
+        lock(&self.modern).retain(|_, connection| !connection.is_lost());
+    }
+
+    /// Ends sessions, streams and calls under way whose mandate does not stand any more.
+    pub(super) async fn revoke(&self) {
+        let mut mandates: BTreeSet<MandateId> =
+            lock(&self.sessions).values().map(|(_, session)| session.mandate.clone()).collect();
+        mandates.extend(lock(&self.modern).keys().map(|whose| whose.mandate.clone()));
+        for mandate in mandates {
+            let Err(why) = self.engine.stands(&mandate).await else { continue };
+            tracing::info!(%mandate, %why, "what runs under the mandate is ended");
+            lock(&self.resolved).retain(|_, (resolved, _)| *resolved != mandate);
+            let ended: Vec<String> = lock(&self.sessions)
+                .iter()
+                .filter(|(_, (_, session))| session.mandate == mandate)
+                .map(|(name, _)| name.clone())
+                .collect();
+            ended.iter().for_each(|name| self.end_session(name));
+            lock(&self.modern).retain(|whose, connection| {
+                let stands = whose.mandate != mandate;
+                if !stands {
+                    connection.close();
+                }
+                stands
+            });
+        }
+    }
+}
+
+/// Whether something was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Running,
+    /// While we stop nothing new begins.
+    Stopping,
+}
+
+fn stopping() -> Answer {
+    respond::refused(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
+}
+
+/// Answers a message that has been parsed before; what borrows from it lives here.
+async fn reply<S: Store>(
+    exchange: &Exchange<S>,
+    body: &[u8],
+    limits: &FrameLimits,
+    flight: &Flight,
+) -> Reply {
+    match Message::parse(body, limits) {
+        Ok(Message::Request { id, method, params }) => {
+            exchange.answer(&Asked { id: &id, method: &method, params, flight }).await
+        }
+        _ => Reply::Nothing,
+    }
+}
+
+/// Does something when it is dropped, unless it was disarmed.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    fn new(act: F) -> Self {
+        Self(Some(act))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+fn mismatch(id: Option<&Id<'_>>, cause: &HeaderError) -> Answer {
+    respond::fault(StatusCode::BAD_REQUEST, id, &RpcError::new(rpc::HEADER_MISMATCH, cause.to_string()))
+}
+
+/// The status of an error of our own towards a modern client.
+fn modern_status(code: i64) -> StatusCode {
+    match code {
+        rpc::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        rpc::HEADER_MISMATCH
+        | rpc::MISSING_CAPABILITY
+        | rpc::UNSUPPORTED_VERSION
+        | rpc::INVALID_REQUEST
+        | rpc::PARSE_ERROR => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
+}
+
+fn too_busy(busy: Busy) -> Answer {
+    let why = match busy {
+        Busy::Rate => "too many requests a second: wait and try again",
+        Busy::UnderWay => "too many requests are under way: wait until one is answered",
+    };
+    let refused = respond::refused(StatusCode::TOO_MANY_REQUESTS, why);
+    respond::with(refused, "retry-after", HeaderValue::from_static("1"))
+}
+
+fn is_modern(version: Option<&str>) -> bool {
+    version
+        .and_then(|version| version.parse::<ProtocolVersion>().ok())
+        .is_some_and(|v| v.era() == Era::Modern)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    // Two credentials are none.
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Whether the client takes such an answer.
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let family = wanted.split('/').next().unwrap_or_default();
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let kind = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            kind == wanted || kind == "*/*" || kind.strip_suffix("/*") == Some(family)
+        })
+}
+
+/// What a page's browser asks before it calls.
+fn preflight() -> Answer {
+    let mut answer = respond::empty(StatusCode::NO_CONTENT);
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Warrantor-Mandate",
+        ),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    answer
+}
+
+/// Lets a page of an origin that may call read the response.
+fn for_page(mut answer: Answer, origin: HeaderValue) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers
+        .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    answer
+}

@@ -1,0 +1,14 @@
+//! Streamable HTTP: one endpoint for each tool server, both eras of the protocol on it.
+
+mod callers;
+mod connection;
+mod front;
+mod respond;
+mod serve;
+mod sessions;
+mod stream;
+
+pub use callers::CallerSettings;
+pub use connection::{EndpointSettings, UpstreamSettings};
+pub use front::{GatewayLimits, GatewayParts, MANDATE_HEADER, Mandates};
+pub use serve::{Gateway, TlsError, tls};

@@ -1,0 +1,203 @@
+//! Listening: connections, TLS, and the gateway's end.
+
+use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    time::MissedTickBehavior,
+};
+use tokio_rustls::TlsAcceptor;
+use warrantor_store::Store;
+
+use super::front::{Front, GatewayParts, Mandates};
+
+/// How long a client may take for the handshake of TLS.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests under way get when the gateway stops.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long connections get to end after that.
+const LAST: Duration = Duration::from_secs(5);
+/// How often the stop file is looked at. A stopped call is refused at its release in any case; this ends streams.
+const WATCH: Duration = Duration::from_millis(100);
+/// How often everything that runs is looked over: what expired, and what was revoked elsewhere.
+const TIDY: Duration = Duration::from_secs(1);
+/// Most headers of a request.
+const MAX_HEADERS: usize = 100;
+/// Most bytes of a request's headers, and of what is read ahead.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file does not hold what it should.
+    #[error("{file} cannot be read as PEM: {cause}")]
+    Pem {
+        /// Which.
+        file: String,
+        /// Why.
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit each other, or neither fits TLS.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 with this certificate and key.
+///
+/// # Errors
+/// [`TlsError`]
+pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let pem = |file: &Path| {
+        let file = file.display().to_string();
+        move |cause| TlsError::Pem { file, cause }
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(pem(certificate))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(pem(key))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A gateway that has not begun.
+pub struct Gateway<S, M> {
+    front: Arc<Front<S, M>>,
+    under_way: mpsc::Receiver<Infallible>,
+}
+
+impl<S: Store, M: Mandates> Gateway<S, M> {
+    /// Puts a gateway together.
+    #[must_use]
+    pub fn new(parts: GatewayParts<S, M>) -> Self {
+        let (held, under_way) = mpsc::channel(1);
+        Self { front: Arc::new(Front::new(parts, held)), under_way }
+    }
+
+    /// Serves until `stop` is ready, then lets what is under way end. Every effect has its outcome recorded or kept when this returns.
+    pub async fn serve(
+        mut self,
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let graceful = GracefulShutdown::new();
+        let acceptor = tls.map(TlsAcceptor::from);
+        let room = Arc::new(Semaphore::new(self.front.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let watching = tokio::spawn(watch(Arc::clone(&self.front)));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // A place first: connections beyond the bound wait at the operating system, and not with us.
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = async {
+                    let place = Arc::clone(&room).acquire_owned().await;
+                    listener.accept().await.map(|(stream, _)| (place, stream))
+                } => accepted,
+            };
+            let (place, stream) = match accepted {
+                Ok(accepted) => accepted,
+                Err(cause) => {
+                    tracing::warn!(%cause, "a connection could not be taken");
+                    // Out of file descriptors, most likely: some come back when connections end.
+                    if !is_of_one_connection(&cause) {
+                        tokio::time::sleep(WATCH).await;
+                    }
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let (front, watcher, acceptor) = (Arc::clone(&self.front), graceful.watcher(), acceptor.clone());
+            tokio::spawn(async move {
+                match acceptor {
+                    None => converse(front, watcher, stream).await,
+                    Some(acceptor) => {
+                        match tokio::time::timeout(TLS_PATIENCE, acceptor.accept(stream)).await {
+                            Ok(Ok(stream)) => converse(front, watcher, stream).await,
+                            Ok(Err(cause)) => tracing::debug!(%cause, "no TLS came about"),
+                            Err(_) => tracing::debug!("no TLS came about in time"),
+                        }
+                    }
+                }
+                drop(place);
+            });
+        }
+        drop(listener);
+        self.front.stop();
+        if tokio::time::timeout(GRACE, self.under_way.recv()).await.is_err() {
+            tracing::warn!(
+                "requests were still under way at the end: their outcomes are recorded as unknown"
+            );
+        }
+        self.front.end_all();
+        let _ = tokio::time::timeout(LAST, async { while self.under_way.recv().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(LAST, graceful.shutdown()).await;
+        watching.abort();
+        self.front.engine.settle().await;
+    }
+}
+
+/// One connection, request after request.
+async fn converse<S: Store, M: Mandates>(
+    front: Arc<Front<S, M>>,
+    watcher: hyper_util::server::graceful::Watcher,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) {
+    let receive = front.limits.receive;
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request).await) }
+    });
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(receive)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    if let Err(cause) = watcher.watch(connection).await {
+        tracing::debug!(%cause, "a connection ended early");
+    }
+}
+
+/// Ends what must not go on, as long as the gateway lives.
+async fn watch<S: Store, M: Mandates>(front: Arc<Front<S, M>>) {
+    let mut known = front.engine.stops();
+    let mut last = tokio::time::Instant::now();
+    let mut tick = tokio::time::interval(WATCH);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let stops = front.engine.stops();
+        let changed = stops != known;
+        known = stops;
+        if changed || last.elapsed() >= TIDY {
+            last = tokio::time::Instant::now();
+            front.revoke().await;
+            front.tidy();
+        }
+    }
+}
+
+fn is_of_one_connection(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,167 @@
+//! Sessions of the older protocol versions: a connection that outlives requests, and streams that can be resumed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use warrantor_mcp::{IdKey, envelope, params::CancelledParams};
+use warrantor_model::MandateId;
+use warrantor_store::Store;
+
+use super::{
+    callers::Caller,
+    connection::Connection,
+    stream::{EventBody, EventStream, From},
+};
+use crate::exchange::{Flight, Outlet, lock};
+
+/// Most requests of a session that may be unanswered.
+const MAX_IN_FLIGHT: usize = 256;
+/// Most streams of answered requests that are kept for resuming.
+const KEPT_STREAMS: usize = 32;
+/// The stream of what is said unasked.
+const STANDING: u64 = 0;
+
+/// A session.
+pub(super) struct Session<S> {
+    pub(super) caller: Arc<Caller>,
+    pub(super) mandate: MandateId,
+    pub(super) connection: Connection<S>,
+    in_flight: Mutex<HashMap<IdKey, Flight>>,
+    streams: Mutex<Streams>,
+    used: Mutex<Instant>,
+    is_initialized: AtomicBool,
+}
+
+struct Streams {
+    last: u64,
+    kept: VecDeque<(u64, Arc<EventStream>)>,
+    standing: Arc<EventStream>,
+}
+
+/// A request that has begun.
+pub(super) struct Begun {
+    pub(super) flight: Flight,
+    pub(super) stream: Arc<EventStream>,
+    pub(super) name: u64,
+}
+
+impl<S: Store> Session<S> {
+    pub(super) fn new(caller: Arc<Caller>, mandate: MandateId, connection: Connection<S>) -> Arc<Self> {
+        let standing = Arc::new(EventStream::default());
+        let mut news = connection.exchange.news.subscribe();
+        let told = Arc::clone(&standing);
+        connection.upkeep(async move {
+            while news.changed().await.is_ok() {
+                told.tell(envelope::notification("notifications/tools/list_changed", None));
+            }
+        });
+        Arc::new(Self {
+            caller,
+            mandate,
+            connection,
+            in_flight: Mutex::default(),
+            streams: Mutex::new(Streams { last: STANDING, kept: VecDeque::new(), standing }),
+            used: Mutex::new(Instant::now()),
+            is_initialized: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes note that the client is there.
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// Whether nothing has happened for so long, and nobody listens.
+    pub(super) fn is_idle(&self, patience: Duration) -> bool {
+        lock(&self.used).elapsed() > patience
+            && lock(&self.in_flight).is_empty()
+            && !lock(&self.streams).standing.has_reader()
+    }
+
+    /// Begins a request, unless its id is taken or too many are under way.
+    pub(super) fn begin(&self, key: &IdKey) -> Result<Begun, &'static str> {
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.contains_key(key) {
+            return Err("a request with this id is still unanswered");
+        }
+        if in_flight.len() >= MAX_IN_FLIGHT {
+            return Err("too many requests are unanswered");
+        }
+        let stream = Arc::new(EventStream::default());
+        let told = Arc::clone(&stream);
+        let outlet: Outlet = Arc::new(move |message| told.tell(message));
+        let flight = Flight::new(outlet);
+        in_flight.insert(key.clone(), flight.clone());
+        let mut streams = lock(&self.streams);
+        streams.last = streams.last.saturating_add(1);
+        let name = streams.last;
+        streams.kept.push_back((name, Arc::clone(&stream)));
+        // Those of answered requests go first; one that is still awaited is somebody's.
+        while streams.kept.len() > KEPT_STREAMS {
+            let Some(oldest) = streams.kept.iter().position(|(_, stream)| stream.has_ended()) else { break };
+            streams.kept.remove(oldest);
+        }
+        Ok(Begun { flight, stream, name })
+    }
+
+    /// A request is answered.
+    pub(super) fn done(&self, key: &IdKey) {
+        lock(&self.in_flight).remove(key);
+        self.touch();
+    }
+
+    /// What the client says without wanting an answer.
+    pub(super) fn notified(&self, method: &str, params: Option<&RawValue>) {
+        let upstream = &self.connection.exchange.upstream;
+        match method {
+            "notifications/initialized" if !self.is_initialized.swap(true, Ordering::SeqCst) => {
+                upstream.post(envelope::notification("notifications/initialized", None));
+                self.connection.listen();
+            }
+            "notifications/cancelled" => {
+                let Ok(cancelled) = CancelledParams::parse(params) else { return };
+                let flight = lock(&self.in_flight).get(cancelled.request_id.key()).cloned();
+                if let Some(flight) = flight {
+                    flight.take_back(upstream);
+                }
+            }
+            other => tracing::debug!(method = other, "a notification of the client was not passed on"),
+        }
+    }
+
+    /// The stream that a client reads with a GET: of what is said unasked, or the one that an event's id names.
+    pub(super) fn read(&self, resume: Option<&str>) -> Option<EventBody> {
+        let streams = lock(&self.streams);
+        let Some(id) = resume else {
+            return Some(
+                EventBody::new(Arc::clone(&streams.standing), Some(STANDING), From::Unread).opening(),
+            );
+        };
+        let (name, number) = id.split_once('-')?;
+        let (name, number): (u64, u64) = (name.parse().ok()?, number.parse().ok()?);
+        let stream = match name {
+            STANDING => Some(&streams.standing),
+            name => streams.kept.iter().find(|(kept, _)| *kept == name).map(|(_, stream)| stream),
+        }?;
+        Some(EventBody::new(Arc::clone(stream), Some(name), From::After(number)).opening())
+    }
+
+    /// Ends the stream of what is said unasked, so that its client lets go.
+    pub(super) fn end_streams(&self) {
+        lock(&self.streams).standing.end(None);
+    }
+
+    /// Ends the session: its streams, its calls under way, its upstream.
+    pub(super) fn end(&self) {
+        self.connection.close();
+        self.end_streams();
+    }
+}

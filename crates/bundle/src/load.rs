@@ -440,6 +440,12 @@ impl Loaded {
         let mut doc = Doc::parse(file, bytes, Format::of(file).unwrap_or(Format::Yaml), report)?;
         let document = doc.tree.to_json();
         let terms = terms::read_terms(&mut doc, report)?;
+        let other = self.templates.get(&terms.template);
+        if other.is_some_and(|other| other.document.canonical() != document.canonical()) {
+            let message = format!("the bundle has another mandate {}", terms.template);
+            doc.error(report, &["id"], message, "give this one an id of its own");
+            return None;
+        }
         let mut places = Places::default();
         let above = terms.parent.as_ref().and_then(|parent| self.templates.get(parent));
         let Some(above) = above else {

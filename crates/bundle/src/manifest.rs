@@ -154,6 +154,14 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
             );
         }
     }
+    let of_returns = entry.returns.iter().map(|(path, _)| ("returns", path));
+    for (field, path) in of_returns.chain(entry.outputs.iter().map(|(path, _)| ("outputs", path))) {
+        if !path.is_root() && path.to_string().starts_with('/') {
+            let pointer = ["tools", name, field, &path.to_string()];
+            let message = format!("{path} begins with a member without a name");
+            doc.error_at_key(report, &pointer, message, "leave the first `/` out");
+        }
+    }
     for (path, record) in &entry.returns {
         if !file.records.contains_key(record) {
             let pointer = ["tools", name, "returns", &path.to_string()];

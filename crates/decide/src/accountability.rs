@@ -97,6 +97,10 @@ impl Accountability {
                 Some("may be delegated as far as the mandate before it, or further")
             } else if child.mandate.terms.kind != parent.mandate.terms.kind {
                 Some("is of another kind than the mandate before it")
+            } else if child.mandate.terms.kind == MandateKind::Standing
+                && child.mandate.terms.sponsor != parent.mandate.terms.sponsor
+            {
+                Some("has another sponsor than the mandate before it")
             } else {
                 None
             };
@@ -154,6 +158,15 @@ impl Accountability {
         if !self.anyone_live(snapshot, facts, owner) {
             let detail = format!("the owner of {id}, {}, is not active", agent.owner);
             self.find(Finding::new(ReasonCode::NoLiveOwner, detail).at_hop(at).by(format!("agent:{id}")));
+        }
+        let sponsor = &hop.mandate.terms.sponsor;
+        let answers = agent.sponsors.iter().any(|known| snapshot.accountable(known).contains(&sponsor));
+        // Beyond the root it is the sponsor of the mandate before it, which the chain sees to.
+        if at == 0 && hop.mandate.terms.kind == MandateKind::Standing && !answers {
+            let detail = format!("{sponsor} is no sponsor of {id}");
+            self.find(
+                Finding::new(ReasonCode::NoLiveSponsor, detail).at_hop(at).by(format!("person:{sponsor}")),
+            );
         }
         if !self.anyone_live(snapshot, facts, &agent.sponsors) {
             let detail = format!("no sponsor of {id} is active");

@@ -254,6 +254,11 @@ impl Compiled {
             || self.template.is_some()
     }
 
+    /// Whatever could fill the holes of a text's template, within its bounds, and whether that is all; none without a template.
+    pub(crate) fn fillings(&self, text: &str, most: usize) -> (Vec<Json>, bool) {
+        self.template.as_ref().map_or((Vec::new(), true), |template| template.fillings(text, most))
+    }
+
     fn judge_text(
         &self,
         value: &Json,
@@ -309,10 +314,17 @@ impl Compiled {
             }
         }
         let kind = kind.unwrap_or_default();
+        // A host is reached by the web; another scheme is another service on it, or none.
+        let by_web = |text: &str| {
+            text.split_once("://").is_none_or(|(scheme, _)| {
+                ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+            })
+        };
         if let Some(hosts) = &b.host_in {
-            let known = host_of(kind, text).is_ok_and(|host| {
-                hosts.iter().any(|known| canonical(Kind::Host, known).is_ok_and(|known| known == host))
-            });
+            let known = by_web(text)
+                && host_of(kind, text).is_ok_and(|host| {
+                    hosts.iter().any(|known| canonical(Kind::Host, known).is_ok_and(|known| known == host))
+                });
             if !known {
                 return must(format!("lead to {}", list(hosts)));
             }
@@ -321,11 +333,12 @@ impl Compiled {
             let below = |host: &str, domain: &str| {
                 host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             };
-            let known = host_of(kind, text).is_ok_and(|host| {
-                domains
-                    .iter()
-                    .any(|domain| canonical(Kind::Host, domain).is_ok_and(|domain| below(&host, &domain)))
-            });
+            let known = by_web(text)
+                && host_of(kind, text).is_ok_and(|host| {
+                    domains
+                        .iter()
+                        .any(|domain| canonical(Kind::Host, domain).is_ok_and(|domain| below(&host, &domain)))
+                });
             if !known {
                 return must(format!("belong to {}", list(domains)));
             }

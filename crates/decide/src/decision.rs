@@ -72,6 +72,15 @@ pub struct Grounds {
     pub tracked: Vec<(String, Decimal)>,
 }
 
+impl Grounds {
+    /// Adds a policy that held; once, though several hops name the same principal.
+    fn add_policy(&mut self, policy: PolicyRecord) {
+        if !self.policies.contains(&policy) {
+            self.policies.push(policy);
+        }
+    }
+}
+
 /// A pass that has not been committed. Only [`decide`] makes one.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -134,7 +143,8 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     obstacles.hard.extend(tools::judge(snapshot, call));
     let mut passing = Passing { uses: accountability.uses, ..Passing::default() };
     if let Some(tool) = snapshot.facts(&call.tool) {
-        let tracer = Tracer::new(snapshot, task);
+        let handed = snapshot.handed(&task.chain, tool, call);
+        let tracer = Tracer::new(snapshot, task, &handed);
         grounds.effects = snapshot.effects(&tool.tool, &call.arguments);
         passing.charges = mandates(&tracer, tool, call, &mut obstacles, &mut grounds);
         sources(&tracer, tool, call, &mut grounds);
@@ -142,7 +152,13 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
         policies(snapshot, tool, task, call, now, &mut obstacles, &mut grounds);
         passing.markers = success_markers(task, call);
         if obstacles.is_clear() && !grounds.effects.is_pure_read() {
-            passing.echoes = tracer.echoes(&call.arguments);
+            let remembered = tracer.echoes(&handed);
+            if let (true, Some(root)) = (remembered.more, task.chain.first()) {
+                let detail = "it hands out more values that could lead somewhere than can be remembered";
+                let finding = Finding::new(ReasonCode::ApprovalRequired, detail).by("arguments");
+                obstacles.asks.push((format!("person:{}", root.mandate.terms.person), finding));
+            }
+            passing.echoes = remembered.members;
         }
     }
     obstacles.into_decision(grounds, passing)
@@ -173,7 +189,7 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
     let mut found = 0usize;
     path::walk(&call.arguments, &mut Vec::new(), &mut |location, value| {
         let scalar = !matches!(value, Json::Null | Json::Array(_) | Json::Object(_));
-        if location.is_empty() || !scalar || found >= MAX_SOURCES {
+        if location.is_empty() || !scalar {
             return;
         }
         let speaking: Vec<_> = grants
@@ -182,6 +198,12 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
             .collect();
         let sensitive = facts.rule(location).is_some_and(|rule| rule.sensitive);
         if !asked_for && !sensitive && speaking.is_empty() {
+            return;
+        }
+        if found >= MAX_SOURCES {
+            // Which values are looked at is for the agent to choose, by their order: the others count as the worst there is.
+            let worst = ["anyone", "unknown"].map(str::to_owned);
+            grounds.sources.entry(generalized(location)).or_default().extend(worst);
             return;
         }
         found = found.saturating_add(1);
@@ -242,6 +264,14 @@ struct Obstacles {
 }
 
 impl Obstacles {
+    /// Adds what stands in the way of a hop; once, though it stands in the way of several.
+    fn add(&mut self, finding: Finding, at: usize) {
+        let known = |other: &Finding| other.code == finding.code && other.detail == finding.detail;
+        if !self.hard.iter().any(known) {
+            self.hard.push(if at == 0 { finding } else { finding.at_hop(at) });
+        }
+    }
+
     fn is_clear(&self) -> bool {
         self.hard.is_empty() && self.asks.is_empty()
     }
@@ -311,7 +341,8 @@ fn unlimited(charge: Charge) -> Charge {
     }
 }
 
-/// Layer 5 for both principals.
+/// Layer 5 for both principals of every hop: what an agent may not do it cannot have done by another, and no mandate says for another whose task,
+/// purpose or sponsor it is.
 fn policies(
     snapshot: &Snapshot,
     facts: &ToolFacts,
@@ -321,7 +352,7 @@ fn policies(
     obstacles: &mut Obstacles,
     grounds: &mut Grounds,
 ) {
-    let (Some(root), Some(last)) = (task.chain.first(), task.chain.last()) else { return };
+    let Some(root) = task.chain.first() else { return };
     let mut inexact = Vec::new();
     let arguments = facts.shape.cedar_object(&call.arguments, &mut inexact);
     for number in inexact {
@@ -347,45 +378,37 @@ fn policies(
         }
     };
     let circumstances = circumstances(task, call, grounds.effects, resource);
-    let mut context = shared_context(task, root, last, now, call);
-    context.push(("tracked".to_owned(), tracked(snapshot, &grounds.tracked, obstacles)));
-    context.push(("person".to_owned(), person));
+    let tracked = tracked(snapshot, &grounds.tracked, obstacles);
     let own = [("arguments", arguments), ("sources", source_sets(facts, &grounds.sources))];
-    let result =
-        judge_agent(snapshot, &circumstances, &context, own, last, root).and_then(|(agent, second)| {
-            collect(
-                snapshot,
-                Principal::Agent(&last.mandate.terms.agent),
-                agent,
-                ReasonCode::NoPolicyPermits,
-                obstacles,
-                grounds,
-            );
-            let second = match second {
-                Some(evaluation) => evaluation,
-                None => judge_sponsor(snapshot, &circumstances, &context, call, last)?,
-            };
-            let person = second_person(last);
-            collect(
-                snapshot,
-                Principal::Person(person),
-                second,
-                ReasonCode::PersonNotPermitted,
-                obstacles,
-                grounds,
-            );
-            Ok(())
-        });
-    if let Err(why) = result {
-        obstacles.hard.push(unavailable(why));
+    for (at, hop) in task.chain.iter().enumerate() {
+        let mut context = shared_context(task, root, hop, at, now, call);
+        context.push(("tracked".to_owned(), tracked.clone()));
+        context.push(("person".to_owned(), person.clone()));
+        let judged =
+            judge_agent(snapshot, &circumstances, &context, own.clone(), hop).and_then(|(agent, second)| {
+                let second = match second {
+                    Some(evaluation) => evaluation,
+                    None => judge_sponsor(snapshot, &circumstances, &context, call, hop)?,
+                };
+                Ok((agent, second))
+            });
+        match judged {
+            Ok((agent, second)) => {
+                let principal = Principal::Agent(&hop.mandate.terms.agent);
+                collect(snapshot, at, principal, agent, ReasonCode::NoPolicyPermits, obstacles, grounds);
+                let principal = Principal::Person(second_person(hop));
+                collect(snapshot, at, principal, second, ReasonCode::PersonNotPermitted, obstacles, grounds);
+            }
+            Err(why) => obstacles.hard.push(unavailable(why).at_hop(at)),
+        }
     }
 }
 
 /// The second principal: the person acted for, or the sponsor of a standing mandate.
-fn second_person(last: &Hop) -> &PersonId {
-    match last.mandate.terms.kind {
-        MandateKind::Delegated => &last.mandate.terms.person,
-        MandateKind::Standing => &last.mandate.terms.sponsor,
+fn second_person(hop: &Hop) -> &PersonId {
+    match hop.mandate.terms.kind {
+        MandateKind::Delegated => &hop.mandate.terms.person,
+        MandateKind::Standing => &hop.mandate.terms.sponsor,
     }
 }
 
@@ -395,17 +418,16 @@ fn judge_agent(
     circumstances: &Circumstances<'_>,
     context: &[(String, RestrictedExpression)],
     own: [(&str, RestrictedExpression); 2],
-    last: &Hop,
-    root: &Hop,
+    hop: &Hop,
 ) -> Result<(Evaluation, Option<Evaluation>), String> {
     let mut context = context.to_vec();
     context.extend(own.map(|(name, value)| (name.to_owned(), value)));
     let policies = snapshot.policies();
     let prepared = policies.prepare(circumstances, context)?;
-    let agent = policies.evaluate(&prepared, Principal::Agent(&last.mandate.terms.agent))?;
-    let person = match last.mandate.terms.kind {
+    let agent = policies.evaluate(&prepared, Principal::Agent(&hop.mandate.terms.agent))?;
+    let person = match hop.mandate.terms.kind {
         MandateKind::Delegated => {
-            Some(policies.evaluate(&prepared, Principal::Person(&root.mandate.terms.person))?)
+            Some(policies.evaluate(&prepared, Principal::Person(&hop.mandate.terms.person))?)
         }
         MandateKind::Standing => None,
     };
@@ -418,15 +440,15 @@ fn judge_sponsor(
     circumstances: &Circumstances<'_>,
     context: &[(String, RestrictedExpression)],
     call: &Call,
-    last: &Hop,
+    hop: &Hop,
 ) -> Result<Evaluation, String> {
     let mut context = context.to_vec();
     context.push(("tool".to_owned(), RestrictedExpression::new_string(call.tool.to_string())));
     context.push(("effects".to_owned(), effect_set(circumstances.effects)));
-    let agent = policy::agent_value(&last.mandate.terms.agent).ok_or("the agent makes no Cedar entity")?;
+    let agent = policy::agent_value(&hop.mandate.terms.agent).ok_or("the agent makes no Cedar entity")?;
     context.push(("agent".to_owned(), agent));
     let prepared = snapshot.policies().prepare_delegate(circumstances, context)?;
-    snapshot.policies().evaluate(&prepared, Principal::Person(&last.mandate.terms.sponsor))
+    snapshot.policies().evaluate(&prepared, Principal::Person(&hop.mandate.terms.sponsor))
 }
 
 fn circumstances<'a>(
@@ -474,6 +496,7 @@ fn resource<'a>(facts: &'a ToolFacts, call: &Call) -> Result<Option<(&'a str, St
 /// Sorts what one principal's evaluation found into obstacles and grounds.
 fn collect(
     snapshot: &Snapshot,
+    at: usize,
     principal: Principal<'_>,
     evaluation: Evaluation,
     unpermitted: ReasonCode,
@@ -489,25 +512,27 @@ fn collect(
     for failure in &evaluation.errors {
         let code = if failure.missing { ReasonCode::FactsUnavailable } else { ReasonCode::PolicyError };
         let detail = format!("policy {} failed for {who}: {}", failure.policy, failure.message);
-        obstacles.hard.push(Finding::new(code, detail).by(failure.policy.clone()));
+        obstacles.add(Finding::new(code, detail).by(failure.policy.clone()), at);
     }
     if evaluation.permits.is_empty() {
         let detail = format!("no policy permits {who}");
-        obstacles.hard.push(Finding::new(unpermitted, detail).by(who.clone()));
+        obstacles.add(Finding::new(unpermitted, detail).by(who.clone()), at);
     }
-    grounds.policies.extend(evaluation.permits.iter().map(|policy| hit(policy, "permit")));
+    evaluation.permits.iter().for_each(|policy| grounds.add_policy(hit(policy, "permit")));
     for policy in &evaluation.forbids {
         let detail = format!("policy {policy} forbids it to {who}");
-        obstacles.hard.push(Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone()));
-        grounds.policies.push(hit(policy, "forbid"));
+        obstacles.add(Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone()), at);
+        grounds.add_policy(hit(policy, "forbid"));
     }
     for (policy, group) in evaluation.asks {
         let detail =
             format!("policy {policy} forbids it to {who} unless a person of {group} approves this call");
-        grounds.policies.push(hit(&policy, "forbid"));
-        obstacles
-            .asks
-            .push((format!("group:{group}"), Finding::new(ReasonCode::ApprovalRequired, detail).by(policy)));
+        grounds.add_policy(hit(&policy, "forbid"));
+        let finding = Finding::new(ReasonCode::ApprovalRequired, detail).by(policy);
+        let asked = (format!("group:{group}"), finding);
+        if !obstacles.asks.contains(&asked) {
+            obstacles.asks.push(asked);
+        }
     }
     lift_observed(&who, &evaluation.observed, obstacles, grounds);
 }
@@ -518,15 +543,14 @@ fn lift_observed(who: &str, policies: &[String], obstacles: &mut Obstacles, grou
     for policy in policies {
         let detail = format!("policy {policy}, in observe mode, forbids it to {who}");
         let finding = Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone());
-        grounds.policies.push(PolicyRecord {
+        grounds.add_policy(PolicyRecord {
             policy: policy.clone(),
             principal: who.to_owned(),
             effect: "forbid".into(),
         });
-        if stands {
-            obstacles.hard.push(finding);
-        } else {
-            grounds.observed.push(finding);
+        let told = if stands { &mut obstacles.hard } else { &mut grounds.observed };
+        if !told.contains(&finding) {
+            told.push(finding);
         }
     }
 }

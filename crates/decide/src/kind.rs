@@ -9,6 +9,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_script::{Script, UnicodeScript};
 use warrantor_model::{Decimal, Kind, decimal};
 
+use crate::trace::could_be_grouped;
+
 /// Longest host name that is looked at, in bytes: more than any name can have, before its labels are encoded.
 const MAX_HOST_BYTES: usize = 1024;
 
@@ -54,11 +56,11 @@ pub fn canonical(kind: Kind, text: &str) -> Result<String, Ambiguous> {
 /// A number as JSON writes it: signs, points, zeros and separators elsewhere are read in several ways.
 fn number(text: &str) -> Option<Decimal> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
-    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
+    let whole = digits.split('.').next().unwrap_or_default();
+    // Exponents are read by some and cut off by others; `12.000` is twelve to some and twelve thousand to others.
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         && digits.ends_with(|c: char| c.is_ascii_digit())
-        && !digits.contains(".e")
-        && !digits.contains(".E")
+        && !could_be_grouped(digits)
         && (whole == "0" || digits.starts_with(|c: char| c.is_ascii_digit() && c != '0'));
     plain.then(|| decimal::exact(text)).flatten()
 }
@@ -115,6 +117,37 @@ pub(crate) fn same_comparable(kind: Kind, a: &str, b: &str) -> bool {
     whole.strip_prefix("https:").or_else(|| whole.strip_prefix("http:")) == Some(bare)
 }
 
+/// What a canonical URL gets from its server, for counting: whatever its scheme, without the fragment, which stays with the client, without an empty
+/// query, and with escapes that stand for plain letters undone.
+pub(crate) fn page(url: &str) -> String {
+    let bare = url.strip_prefix("https:").or_else(|| url.strip_prefix("http:")).unwrap_or(url);
+    let bare = bare.split('#').next().unwrap_or_default();
+    let bare = bare.strip_suffix('?').unwrap_or(bare).trim_end_matches('/');
+    let mut out = String::with_capacity(bare.len());
+    let mut rest = bare;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        let code = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code.map(char::from) {
+            Some(c) if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~') => {
+                out.push(c);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            Some(_) => {
+                out.push('%');
+                out.push_str(&after.get(..2).unwrap_or_default().to_ascii_uppercase());
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push('%');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// The host a string of this kind leads to: of a URL, a mail address, or the host itself.
 ///
 /// # Errors
@@ -158,7 +191,7 @@ fn characters(kind: Kind, text: &str) -> Result<(), Ambiguous> {
 }
 
 /// Characters that show nothing or turn the direction of what follows (Unicode default ignorable and bidirectional controls).
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -172,7 +205,8 @@ fn untrimmed(text: &str) -> Result<&str, Ambiguous> {
 
 fn mail(text: &str) -> Result<String, Ambiguous> {
     let Some((local, domain)) = text.rsplit_once('@') else { return ambiguous("has no @") };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    // `%` and `!` route through the domain to another address at some relays.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "#$&'*+-/=?^_`{|}~.".contains(c);
     if local.is_empty() || !local.chars().all(plain) {
         return ambiguous("has a local part that is quoted or not plain ASCII");
     }
@@ -298,7 +332,9 @@ fn path_of_url(url: &str) -> Result<(), Ambiguous> {
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     let segments = path.split('/').skip(1);
     encoded_separators(path)?;
-    if segments.clone().any(|segment| matches!(segment, "." | "..")) {
+    // Some servers cut a segment off at its first `;`.
+    let mut bare = segments.clone().map(|segment| segment.split(';').next().unwrap_or_default());
+    if bare.any(|segment| matches!(segment, "." | "..")) {
         return ambiguous("is a URL with dot segments");
     }
     Ok(())
@@ -306,8 +342,25 @@ fn path_of_url(url: &str) -> Result<(), Ambiguous> {
 
 fn encoded_separators(text: &str) -> Result<(), Ambiguous> {
     let lower = text.to_ascii_lowercase();
-    // The last three begin overlong and non-standard escapes, which honest text has no use for.
-    match ["%2f", "%5c", "%2e", "%25", "%00", "%c0", "%c1", "%u00"].iter().find(|code| lower.contains(**code))
+    // The later ones are overlong, non-standard or full-width escapes of the same signs, which honest text has no use for.
+    match [
+        "%2f",
+        "%5c",
+        "%2e",
+        "%25",
+        "%00",
+        "%c0",
+        "%c1",
+        "%u00",
+        "%e0%80",
+        "%e0%81",
+        "%f0%80",
+        "%ef%bc%8e",
+        "%ef%bc%8f",
+        "%ef%bc%bc",
+    ]
+    .iter()
+    .find(|code| lower.contains(**code))
     {
         Some(code) => ambiguous(format!("has the encoded separator {code}")),
         None => Ok(()),
@@ -321,8 +374,11 @@ fn path(text: &str) -> Result<String, Ambiguous> {
     if folded.matches('/').count() != text.matches('/').count() || folded.contains('\\') {
         return ambiguous("is a path with backslashes or characters that stand for separators");
     }
-    if folded.split('/').any(|segment| matches!(segment, "." | "..")) {
+    if folded.split('/').any(|segment| !segment.is_empty() && segment.bytes().all(|b| b == b'.')) {
         return ambiguous("is a path with dot segments");
+    }
+    if folded.contains(['*', '$']) {
+        return ambiguous("is a path with `*` or `$`, which some readers expand");
     }
     if text.is_empty() {
         return ambiguous("is an empty path");

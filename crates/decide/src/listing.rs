@@ -37,7 +37,7 @@ pub fn listed(
             let Some(known) = snapshot.facts(&tool) else { return false };
             let observed = snapshot.observes(&call_as.server);
             task.chain.iter().all(|hop| observed || could_grant(snapshot, known, hop, &tool))
-                && could_permit(snapshot, last, &tool)
+                && task.chain.iter().all(|hop| could_permit(snapshot, hop, &tool))
         })
         .cloned()
         .collect()

@@ -51,6 +51,10 @@ impl Narrowing<'_> {
                 format!("write {}", parent.person),
             );
         }
+        if child.sponsor != parent.sponsor {
+            let message = format!("the mandate above is sponsored by {}", parent.sponsor);
+            self.wider(&["sponsor"], message, format!("write `sponsor: {}`", parent.sponsor));
+        }
         if child.kind != parent.kind {
             let kind = parent.kind.as_str();
             self.wider(&["kind"], format!("the mandate above is {kind}"), format!("write `kind: {kind}`"));

@@ -24,6 +24,7 @@ use crate::{
 mod entities;
 mod files;
 mod schema;
+mod words;
 
 pub(crate) use entities::{agent_value, person_value};
 
@@ -116,7 +117,7 @@ impl Policies {
         trackers: &[Tracker],
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
-        let Known { people, agents, groups, manifests } = *known;
+        let Known { people, agents, groups, manifests, .. } = *known;
         let schema_text = schema_text(manifests, tools, trackers);
         let names = Names::new()?;
         let schema = match Schema::from_cedarschema_str(&schema_text) {

@@ -103,7 +103,13 @@ impl Snapshot {
         }
         tracking::check(&parts.trackers, &tools, &mut faults);
         check_results(&manifests, &tools, &mut faults);
-        let known = Known { people: &people, agents: &agents, groups: &groups, manifests: &manifests };
+        let known = Known {
+            people: &people,
+            agents: &agents,
+            groups: &groups,
+            manifests: &manifests,
+            labels: &labels,
+        };
         let policies = Policies::build(&parts.policies, &known, &tools, &parts.trackers, &mut faults);
         match policies {
             Some(policies) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
@@ -369,6 +375,33 @@ fn known_labels(manifests: &BTreeMap<ServerName, Manifest>) -> BTreeSet<String> 
     labels
 }
 
+/// Conditions on writers should compare fields that there are: of one that is misspelt it can never be told whether it holds.
+fn check_conditions(manifest: &Manifest, faults: &mut Vec<Fault>) {
+    for (name, record) in &manifest.records {
+        for (path, field) in &record.fields {
+            let WriterRule::Depends { when, .. } = &field.writer else { continue };
+            let compared =
+                when.iter().flat_map(|(selector, _)| &selector.0).filter_map(|one| one.path.as_ref());
+            let listed = |path: &Path| {
+                let steps = path.segments().iter().map(|segment| match segment {
+                    Segment::Name(name) => Step::Member(name.clone()),
+                    _ => Step::Index(0),
+                });
+                let steps: Vec<Step> = steps.collect();
+                record.fields.keys().any(|field| field.covers(&steps).is_some())
+            };
+            for unknown in compared.filter(|path| !path.is_keys() && !listed(path)) {
+                let fields = ["records", name, "fields", &path.to_string(), "writer"];
+                let place = Place::Manifest { server: manifest.server.clone(), pointer: pointer(&fields) };
+                let message = format!(
+                    "the condition compares {unknown}, which is no listed field of {name}: where it is not there, the worse writer counts"
+                );
+                faults.push(Fault::warning(place, message).cure("list the field, or correct its name"));
+            }
+        }
+    }
+}
+
 /// What manifests say of results: selectors refer to nothing that is not there, and reads do not carry data out unnoticed.
 fn check_results(
     manifests: &BTreeMap<ServerName, Manifest>,
@@ -376,6 +409,7 @@ fn check_results(
     faults: &mut Vec<Fault>,
 ) {
     for manifest in manifests.values() {
+        check_conditions(manifest, faults);
         let place =
             |fields: &[&str]| Place::Manifest { server: manifest.server.clone(), pointer: pointer(fields) };
         let mut no_slots = |fields: &[&str], rule: &WriterRule| {

@@ -12,10 +12,10 @@ use warrantor_model::{
 };
 
 use crate::{
-    kind::canonical,
+    kind::{self, canonical},
     snapshot::{Snapshot, ToolFacts},
     terms::CompiledTerms,
-    trace::{self, History},
+    trace::{Handed, History, memory},
     tracking,
 };
 
@@ -209,6 +209,11 @@ fn values(path: &Path, facts: &ToolFacts, arguments: &Json, any_scheme: bool) ->
             })),
             Json::Null => {}
             _ if names => {}
+            // Each element counts by itself: the same ones in another order are no new value.
+            Json::Array(items) => {
+                let items = items.iter().filter(|item| !item.is_null());
+                found.extend(items.map(|item| compared(item, facts.kind(location), any_scheme)));
+            }
             value => found.push(compared(value, facts.kind(location), any_scheme)),
         }
     });
@@ -223,16 +228,17 @@ fn values(path: &Path, facts: &ToolFacts, arguments: &Json, any_scheme: bool) ->
 fn compared(value: &Json, kind: Option<Kind>, any_scheme: bool) -> Option<Json> {
     let number = |number: Decimal| Json::Number(number.normalize().to_string().into());
     Some(match value {
+        // Where a schema takes both, an id is the same as a number and as a text.
+        Json::Number(_) if kind == Some(Kind::Id) => {
+            Json::String(value.as_decimal()?.normalize().to_string())
+        }
         Json::Number(_) => number(value.as_decimal()?),
         Json::String(text) => {
             // What has no canonical form is refused by layer 3 where the manifest names a kind; as written it is some value.
             let form = kind.and_then(|kind| canonical(kind, text).ok()).unwrap_or_else(|| text.clone());
             match kind {
                 Some(Kind::Number) => decimal::exact(&form).map_or(Json::String(form), number),
-                Some(Kind::Url) if any_scheme => {
-                    let bare = form.strip_prefix("https:").or_else(|| form.strip_prefix("http:"));
-                    Json::String(bare.map_or_else(|| form.clone(), str::to_owned))
-                }
+                Some(Kind::Url) if any_scheme => Json::String(kind::page(&form)),
                 _ => Json::String(form),
             }
         }
@@ -248,25 +254,6 @@ fn compared(value: &Json, kind: Option<Kind>, any_scheme: bool) -> Option<Json> 
         Json::Null | Json::Bool(_) => value.clone(),
     })
 }
-
-impl Snapshot {
-    /// The members that say whether a value of the arguments was put somewhere by an earlier call of the person's agents.
-    fn echoes_wanted(&self, chain: &[Hop], facts: &ToolFacts, arguments: &Json) -> BTreeSet<String> {
-        let mut members = BTreeSet::new();
-        let Some(person) = chain.first().and_then(|root| self.person(&root.mandate.terms.person)) else {
-            return members;
-        };
-        path::walk(arguments, &mut Vec::new(), &mut |location, value| {
-            if members.len() < MAX_ECHOES_READ && matches!(value, Json::String(_)) {
-                members.extend(trace::echo_members(person, value, facts.kind(location)));
-            }
-        });
-        members
-    }
-}
-
-/// Most members that are read to see what was put somewhere. Arguments beyond it are free text of many parts, which nothing trusts.
-const MAX_ECHOES_READ: usize = 512;
 
 /// The marker that a call satisfied the nth condition of a grant.
 pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> String {
@@ -293,6 +280,14 @@ impl Snapshot {
         subjects
     }
 
+    /// The values of a call that are compared with what is remembered of its person, and remembered of it.
+    pub(crate) fn handed(&self, chain: &[Hop], facts: &ToolFacts, call: &Call) -> Handed {
+        let effects = self.effects(&facts.tool, &call.arguments);
+        let grants = chain.iter().flat_map(|hop| hop.terms.grants());
+        let matching: Vec<_> = grants.filter(|grant| grant.matches(&call.tool, effects)).collect();
+        Handed::of(facts, &matching, &call.arguments)
+    }
+
     /// What must be read before a call can be decided: every counter and member that a matching grant or a policy could look at, the trackers as of
     /// `at`.
     #[must_use]
@@ -300,8 +295,11 @@ impl Snapshot {
         let mut wanted = Wanted::default();
         let Some(facts) = self.facts(&call.tool) else { return wanted };
         wanted.counters.extend(tracking::wanted(self, chain, call, at));
-        wanted.members.extend(self.echoes_wanted(chain, facts, &call.arguments));
         let effects = self.effects(&facts.tool, &call.arguments);
+        if let Some(person) = chain.first().and_then(|root| self.person(&root.mandate.terms.person)) {
+            let handed = self.handed(chain, facts, call);
+            wanted.members.extend(memory::wanted(person, &handed));
+        }
         for hop in chain {
             let mut scopes = vec![Scope::of_mandate(&hop.mandate)];
             for (at, grant) in

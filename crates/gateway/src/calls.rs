@@ -28,6 +28,9 @@ use crate::{
     upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
 };
 
+/// Why an answer is not shown, in words that hold nothing of it. The log says more.
+const WITHHELD: &str = "it is not as the protocol demands; the log says how";
+
 /// The outcome that is owed for a call that was released. Whatever ends the task that has it, an outcome is told.
 struct Owed<S: Store> {
     engine: Engine<S>,
@@ -237,8 +240,13 @@ impl<S: Store> Exchange<S> {
         answer: &Result<Answer, NoAnswer>,
         rebuild: impl FnOnce(&RawValue) -> Result<(Fragment<'static>, T), String>,
     ) -> Result<(Vec<u8>, T), Reply> {
-        let internal = |message: String| Reply::error(id, rpc::INTERNAL_ERROR, message);
-        let answer = answer.as_ref().map_err(|cause| internal(cause.to_string()))?;
+        let answer =
+            answer.as_ref().map_err(|cause| Reply::error(id, rpc::INTERNAL_ERROR, cause.to_string()))?;
+        let internal = |why: String| {
+            tracing::warn!(why, "an answer of the tool server was withheld");
+            let message = format!("the tool server's answer was withheld: {WITHHELD}");
+            Reply::error(id, rpc::INTERNAL_ERROR, message)
+        };
         match answer.said(&self.settings.upstream_limits).map_err(internal)? {
             Said::Error(error) => Err(Reply::Line(envelope::relayed_error(id, &Fragment::from(error)))),
             Said::Result(result) => {
@@ -353,10 +361,14 @@ impl<S: Store> Exchange<S> {
             let result = match answer.said(&self.settings.upstream_limits)? {
                 Said::Result(result) => result,
                 Said::Error(error) => {
-                    return Err(format!("the tool server does not list its tools: {}", error.get()));
+                    tracing::warn!(error = error.get(), "the tool server does not list its tools");
+                    return Err("the tool server does not list its tools".to_owned());
                 }
             };
-            let list = ToolList::parse(result).map_err(|cause| cause.to_string())?;
+            let list = ToolList::parse(result).map_err(|cause| {
+                tracing::warn!(%cause, "the tool server's list was not taken");
+                "the tool server's list of tools is not as the protocol demands".to_owned()
+            })?;
             listing.page(Some(manifest), &list);
             cursor = list.next_cursor().map(str::to_owned);
             if cursor.is_none() {
@@ -485,8 +497,10 @@ impl<S: Store> Exchange<S> {
     }
 
     async fn bring_back(&self, id: &Id<'_>, mut owed: Owed<S>, answer: &Answer, took: Duration) -> Reply {
-        let withheld = |why: String, name: String| {
-            let message = format!("the tool server's answer was withheld: {why}{name}");
+        // What is wrong with it may quote it, and nothing of a withheld answer is shown.
+        let withheld = |why: &str, name: String| {
+            tracing::warn!(why, decision = name.trim(), "an answer of the tool server was withheld");
+            let message = format!("the tool server's answer was withheld: {WITHHELD}{name}");
             Reply::error(id, rpc::INTERNAL_ERROR, message)
         };
         let (outcome, line, body, output) = match answer.said(&self.settings.upstream_limits) {
@@ -498,7 +512,7 @@ impl<S: Store> Exchange<S> {
             ),
             Ok(Said::Result(result)) => match ToolResult::parse(result) {
                 Err(cause) => {
-                    let reply = withheld(cause.to_string(), owed.name());
+                    let reply = withheld(&cause.to_string(), owed.name());
                     owed.tell(Outcome::Withheld, took);
                     return reply;
                 }
@@ -509,7 +523,7 @@ impl<S: Store> Exchange<S> {
                 }
             },
             Err(why) => {
-                let reply = withheld(why, owed.name());
+                let reply = withheld(&why, owed.name());
                 owed.tell(Outcome::Withheld, took);
                 return reply;
             }
@@ -522,7 +536,11 @@ impl<S: Store> Exchange<S> {
                 }
                 Reply::Line(line)
             }
-            Err(cause) => withheld(cause.to_string(), name),
+            Err(cause) => {
+                tracing::warn!(%cause, decision = name.trim(), "an answer of the tool server was withheld");
+                let message = format!("the tool server's answer was withheld: {cause}{name}");
+                Reply::error(id, rpc::INTERNAL_ERROR, message)
+            }
         }
     }
 

@@ -91,14 +91,14 @@ pub fn cancelled(id: u64) -> Vec<u8> {
     notification("notifications/cancelled", Some(&params))
 }
 
-/// A `notifications/progress` for the caller, under the token that it chose.
+/// A `notifications/progress` for the caller, under the token that it chose: how far, out of how much. The upstream's words stay here: what an agent
+/// reads has to be in its task's history first, and progress comes before the answer is.
 #[must_use]
 pub fn progress(params: &ProgressParams<'_>, token: &ProgressToken<'_>) -> Vec<u8> {
     let params = ObjectWriter::new()
         .member("progressToken", &token.fragment())
         .member("progress", &Fragment::from(params.progress))
         .maybe("total", params.total.map(Fragment::from).as_ref())
-        .maybe("message", params.message.map(Fragment::from).as_ref())
         .finish();
     notification("notifications/progress", Some(&params))
 }
@@ -184,7 +184,7 @@ mod tests {
             ),
             (
                 progress(&ProgressParams::parse(Some(from)).unwrap(), &token),
-                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":1.0,"total":2e0,"message":"m"}}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":1.0,"total":2e0}}"#,
             ),
         ] {
             assert_eq!(line(bytes), wanted);

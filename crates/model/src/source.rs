@@ -328,6 +328,9 @@ fn comparison(text: &str, of_arguments: bool) -> Result<(Comparison, &str), Sour
     if left.contains(['"', ',']) {
         return fault(format!("{:?} compares nothing", short(left)), form);
     }
+    if left.ends_with(['!', '<', '>', '*', '-', '+', '%', ':', '~', '^']) || after.starts_with('=') {
+        return fault(format!("{:?} is no comparison that there is", short(text)), form);
+    }
     let path = match left {
         "" => return fault(format!("{:?} compares nothing", short(text)), form),
         "." => None,

@@ -1,6 +1,9 @@
 //! Texts with holes: every way to split a value over them, within a budget, and the best that comes of it.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use warrantor_model::{Bounds, Json};
 
@@ -77,9 +80,37 @@ impl CompiledTemplate {
     /// The best that a split of the text comes to which satisfies every hole; none when no split does. A hole that stands twice must hold the
     /// same text.
     pub(super) fn best(&self, text: &str, source: HoleSource<'_>) -> Option<Sourced> {
-        let mut fitting = Fitting { template: self, source, budget: MAX_TEMPLATE_BYTES, best: None };
+        let mut fitting =
+            Fitting { template: self, source, budget: MAX_TEMPLATE_BYTES, best: None, every_split: false };
         fitting.from(&self.parts, text, &mut BTreeMap::new(), Sourced::Pass);
         fitting.best
+    }
+
+    /// Whatever fills a hole in any split, and whether that is all.
+    pub(super) fn fillings(&self, text: &str, most: usize) -> (Vec<Json>, bool) {
+        let found = RefCell::new((BTreeSet::new(), true));
+        let collect = |_: &Compiled, value: &Json| {
+            if let Json::String(text) = value {
+                let (texts, all) = &mut *found.borrow_mut();
+                if texts.len() < most {
+                    texts.insert(text.clone());
+                } else {
+                    *all = false;
+                }
+            }
+            Sourced::Pass
+        };
+        let mut fitting = Fitting {
+            template: self,
+            source: &collect,
+            budget: MAX_TEMPLATE_BYTES,
+            best: None,
+            every_split: true,
+        };
+        fitting.from(&self.parts, text, &mut BTreeMap::new(), Sourced::Pass);
+        let spent = fitting.budget == 0;
+        let (texts, all) = found.into_inner();
+        (texts.into_iter().map(Json::String).collect(), all && !spent)
     }
 }
 
@@ -87,8 +118,11 @@ impl CompiledTemplate {
 struct Fitting<'t> {
     template: &'t CompiledTemplate,
     source: HoleSource<'t>,
+    /// What is left of it; none once anything was left out.
     budget: usize,
     best: Option<Sourced>,
+    /// Every split is tried, and not only those that could be better.
+    every_split: bool,
 }
 
 impl<'t> Fitting<'t> {
@@ -100,7 +134,7 @@ impl<'t> Fitting<'t> {
         filled: &mut BTreeMap<&'t str, &'t str>,
         so_far: Sourced,
     ) {
-        if self.best.as_ref().is_some_and(|best| best.rank() <= so_far.rank()) {
+        if !self.every_split && self.best.as_ref().is_some_and(|best| best.rank() <= so_far.rank()) {
             return;
         }
         let Some((part, rest)) = parts.split_first() else {
@@ -168,7 +202,10 @@ fn spend(budget: &mut usize, bytes: usize) -> bool {
             *budget = left;
             true
         }
-        None => false,
+        None => {
+            *budget = 0;
+            false
+        }
     }
 }
 

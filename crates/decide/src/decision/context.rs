@@ -16,24 +16,25 @@ use crate::{
 pub(super) fn shared_context(
     task: &TaskState,
     root: &Hop,
-    last: &Hop,
+    hop: &Hop,
+    depth: usize,
     now: Timestamp,
     call: &Call,
 ) -> Vec<(String, RestrictedExpression)> {
     let text = |s: &str| RestrictedExpression::new_string(s.to_owned());
-    let terms = &last.mandate.terms;
+    let terms = &hop.mandate.terms;
     let number = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
-    let depth = u64::try_from(task.chain.len().saturating_sub(1)).unwrap_or(u64::MAX);
+    let depth = u64::try_from(depth).unwrap_or(u64::MAX);
     let mandate = record(vec![
         ("id", text(terms.template.as_str())),
-        ("instance", text(last.mandate.id.as_str())),
+        ("instance", text(hop.mandate.id.as_str())),
         ("root", text(root.mandate.terms.template.as_str())),
         ("purpose", text(&terms.purpose)),
         ("kind", text(terms.kind.as_str())),
         ("depth", number(depth)),
     ]);
     let state = record(vec![
-        ("id", text(last.mandate.task.as_str())),
+        ("id", text(hop.mandate.task.as_str())),
         ("calls", number(task.calls)),
         ("effects", effect_set(task.effects)),
         ("labels", text_set(&task.labels)),

@@ -11,6 +11,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 use warrantor_model::{Agent, AgentId, GroupName, Manifest, Person, PersonId, ServerName};
 
+use super::words::unknown_words;
 use crate::parts::{Fault, Place, PolicySource};
 
 /// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
@@ -33,6 +34,7 @@ pub(crate) struct Known<'a> {
     pub(crate) agents: &'a BTreeMap<AgentId, Agent>,
     pub(crate) groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
     pub(crate) manifests: &'a BTreeMap<ServerName, Manifest>,
+    pub(crate) labels: &'a BTreeSet<String>,
 }
 
 impl Known<'_> {
@@ -149,8 +151,10 @@ pub(super) fn read_policy(
             false
         }
     };
+    let mut unknown = Vec::new();
     let attributes = match policy.to_json() {
         Ok(json) => {
+            unknown = unknown_words(&json, known.labels, known.manifests);
             let mut names = BTreeSet::new();
             attribute_names(&json, &mut names);
             names
@@ -162,6 +166,10 @@ pub(super) fn read_policy(
     };
     if faults.len() > before {
         return None;
+    }
+    for message in unknown {
+        let cure = "correct the word, or leave it if other bundles have it";
+        faults.push(Fault::warning(place(), message).cure(cure));
     }
     let id = match policy.annotation("id") {
         Some(id) => id.to_owned(),

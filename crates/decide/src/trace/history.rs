@@ -3,6 +3,7 @@
 //! An event never changes once it is taken in. A history is a list of shared events, so that one that goes on costs no copy of what was before.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
@@ -22,6 +23,8 @@ use crate::{
 
 /// Most places of one result that are kept; of a larger one it is known only that something was there.
 const MAX_PLACES: usize = 200_000;
+/// Most bytes of names on the ways to all places of one result: each place keeps its own way.
+const MAX_WAYS: usize = 32 << 20;
 /// Most leaves of one call's arguments that are kept.
 const MAX_LEAVES: usize = 20_000;
 
@@ -248,8 +251,15 @@ impl Snapshot {
         let empty = BTreeMap::new();
         let records = self.manifest(&tool.server).map_or(&empty, |manifest| &manifest.records);
         let outcome = Outcome { error: output.error, ..Outcome::default() };
-        let mut taking =
-            Taking { tool: facts.map(|facts| &facts.tool), records, person, outcome, found: HashMap::new() };
+        let mut taking = Taking {
+            tool: facts.map(|facts| &facts.tool),
+            records,
+            person,
+            outcome,
+            found: HashMap::new(),
+            is_undescribed: Cell::new(output.error),
+            ways: 0,
+        };
         taking.take(output);
         Event { id: id.to_owned(), tool: tool.clone(), what: What::Result(taking.outcome) }
     }
@@ -259,15 +269,20 @@ impl Snapshot {
     pub fn lost_result_event(&self, id: &str, tool: &ToolRef) -> Event {
         let mut labels = BTreeSet::from([UNTRUSTED.to_owned()]);
         if let (Some(facts), Some(manifest)) = (self.facts(tool), self.manifest(&tool.server)) {
-            labels.extend(facts.tool.outputs.values().flat_map(|rule| rule.labels.iter().cloned()));
-            for record in facts.tool.returns.iter().filter_map(|(_, record)| manifest.records.get(record)) {
-                labels.extend(record.labels.iter().cloned());
-                labels.extend(record.fields.values().flat_map(|rule| rule.labels.iter().cloned()));
-            }
+            labels.extend(possible_labels(&facts.tool, &manifest.records));
         }
         let outcome = Outcome { labels, cut: true, ..Outcome::default() };
         Event { id: id.to_owned(), tool: tool.clone(), what: What::Result(outcome) }
     }
+}
+
+/// Every label that a result of the tool could bring.
+fn possible_labels(tool: &Tool, records: &BTreeMap<String, RecordType>) -> BTreeSet<String> {
+    let outputs = tool.outputs.values().flat_map(|rule| &rule.labels);
+    let returned = tool.returns.iter().filter_map(|(_, record)| records.get(record));
+    let returned = returned
+        .flat_map(|record| record.labels.iter().chain(record.fields.values().flat_map(|rule| &rule.labels)));
+    outputs.chain(returned).cloned().collect()
 }
 
 /// A scalar as text: numbers as they compare.
@@ -289,6 +304,10 @@ struct Taking<'a> {
     outcome: Outcome,
     /// Records by where they are.
     found: HashMap<(usize, Location), usize>,
+    /// Something in it is not where the manifest describes anything.
+    is_undescribed: Cell<bool>,
+    /// How many bytes the ways to its places have.
+    ways: usize,
 }
 
 impl Taking<'_> {
@@ -316,6 +335,10 @@ impl Taking<'_> {
                 Err(_) => self.plain(other, Some(Writer::Anyone)),
             }
         }
+        // An error, or an answer in another form than the manifest says, may hold what the described one holds.
+        if let Some(tool) = self.tool.filter(|_| self.is_undescribed.get() || self.outcome.cut) {
+            self.outcome.labels.extend(possible_labels(tool, self.records));
+        }
         if self.outcome.places.iter().any(|place| place.writer == Writer::Anyone && !place.leaf.is_null())
             || self.outcome.cut
         {
@@ -338,7 +361,13 @@ impl Taking<'_> {
         }
         let mut found = Vec::new();
         walk(&value, &mut Vec::new(), &mut |location, leaf| {
-            if found.len() >= MAX_PLACES {
+            let way = location.iter().map(|step| match step {
+                Step::Member(name) => name.len(),
+                Step::Index(_) => 0,
+            });
+            let way = way.fold(0, usize::saturating_add);
+            self.ways = self.ways.saturating_add(way.saturating_mul(2));
+            if found.len() >= MAX_PLACES || self.ways > MAX_WAYS {
                 self.outcome.cut = true;
                 return;
             }
@@ -527,6 +556,9 @@ impl Taking<'_> {
         if self.outcome.error {
             return (Writer::Anyone, BTreeSet::new());
         }
+        if speaking.is_empty() {
+            self.is_undescribed.set(true);
+        }
         let labels = speaking.iter().flat_map(|rule| rule.labels.iter().cloned()).collect();
         if let Some(writer) = written {
             return (writer, labels);
@@ -550,9 +582,16 @@ impl Taking<'_> {
                     })
                 };
                 let referred = selecting::Referred { person: self.person, slots: None };
-                when.iter()
+                let chosen = when
+                    .iter()
                     .find(|(selector, _)| selecting::holds(selector, held, None, &kind, &referred))
-                    .map_or(*otherwise, |(_, writer)| *writer)
+                    .map_or(*otherwise, |(_, writer)| *writer);
+                // Whether a condition holds cannot be told of a field that is not there: it may be either.
+                let untold = when.iter().filter(|(selector, _)| {
+                    let mut paths = selector.0.iter().filter_map(|one| one.path.as_ref());
+                    paths.any(|path| path.select(held).is_empty())
+                });
+                untold.map(|(_, writer)| *writer).chain([chosen]).min().unwrap_or(Writer::Anyone)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A grant's demand on where a value comes from, judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use warrantor_model::{
     Answer, Json, Kind, Otherwise, Provenance, Source,
@@ -145,9 +145,17 @@ impl Tracer<'_> {
             Source::Slot(name) => hop.mandate.terms.slots.get(name).is_some_and(|value| needle.is_in(value)),
             // Put in by an approval; none is given here.
             Source::Person => false,
-            Source::Computed => traced.class() == Class::Computed && !traced.suspected && !traced.incomplete,
+            Source::Computed => {
+                traced.class() == Class::Computed
+                    && !traced.suspected
+                    && !traced.incomplete
+                    && !self.leads_where_anyone_says(needle)
+            }
             Source::Record(source) => return self.record_holds(hop, source, traced),
-            Source::Tool(source) => traced.hits.iter().any(|hit| self.is_of_tool(hop, source, hit)),
+            Source::Tool(source) => {
+                let mut selected = Selected::new(&source.selector);
+                traced.hits.iter().any(|hit| self.is_of_tool(hop, source, hit, &mut selected))
+            }
             Source::Call { tool, argument } => {
                 self.task.history.events().iter().any(|event| match &event.what {
                     What::Call(call) if call.passed && event.tool == *tool => {
@@ -160,7 +168,19 @@ impl Tracer<'_> {
         if held { Held::Yes } else { Held::No }
     }
 
+    /// Whether it leads to a host that stands where anyone writes: then the rest of it may be the agent's, and where it leads is not.
+    pub(super) fn leads_where_anyone_says(&self, needle: &Needle) -> bool {
+        let Some(host) = needle.loose_host() else { return false };
+        let hosts = [host];
+        self.task.history.results().any(|(_, _, outcome)| {
+            outcome.candidates(&hosts).into_iter().any(|at| {
+                outcome.places.get(at).is_some_and(|place| place.writer == warrantor_model::Writer::Anyone)
+            })
+        })
+    }
+
     fn record_holds(&self, hop: &Hop, source: &RecordSource, traced: &Traced) -> Held {
+        let mut selected = Selected::new(&source.selector);
         let found = traced.hits.iter().filter(|hit| !hit.is_laundered()).any(|hit| {
             self.place(hit).is_some_and(|(event, outcome, place)| {
                 let instance = place.record.and_then(|nth| Some((nth, outcome.records.get(nth)?)));
@@ -171,7 +191,9 @@ impl Tracer<'_> {
                 instance.is_some_and(|(nth, instance)| {
                     names_place(&source.path, instance, place)
                         && (instance.key.is_none() || self.is_latest(hit.event, nth))
-                        && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
+                        && selected.or((hit.event, nth), || {
+                            self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
+                        })
                 })
             })
         });
@@ -184,6 +206,7 @@ impl Tracer<'_> {
     /// How many different values the field has over all records that match. Two are enough to know.
     fn different_values(&self, hop: &Hop, source: &RecordSource) -> usize {
         let mut values = BTreeSet::new();
+        let mut selected = Selected::new(&source.selector);
         for (at, event, outcome) in self.task.history.results() {
             if source.server.as_ref().is_some_and(|server| *server != event.tool.server) {
                 continue;
@@ -197,7 +220,9 @@ impl Tracer<'_> {
                 if instance.record == source.record
                     && names_place(&source.path, instance, place)
                     && (instance.key.is_none() || self.is_latest(at, nth))
-                    && self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
+                    && selected.or((at, nth), || {
+                        self.selects(hop, source, event, outcome, instance, Some(&place.leaf))
+                    })
                 {
                     let text = super::history::scalar_text(&place.leaf);
                     values.insert(comparable(place.kind.unwrap_or_default(), &text, false).unwrap_or(text));
@@ -252,7 +277,7 @@ impl Tracer<'_> {
         Referred { person: self.person, slots: Some(&hop.mandate.terms.slots) }
     }
 
-    fn is_of_tool(&self, hop: &Hop, source: &ToolSource, hit: &Hit) -> bool {
+    fn is_of_tool(&self, hop: &Hop, source: &ToolSource, hit: &Hit, selected: &mut Selected) -> bool {
         let Some((event, outcome, place)) = self.place(hit) else { return false };
         if event.tool != source.tool || outcome.error || hit.is_laundered() {
             return false;
@@ -263,7 +288,12 @@ impl Tracer<'_> {
         };
         placed
             && self.was_called_so(hop, source, event)
-            && self.holder_selected(hop, source, event, outcome, place)
+            && match place.record {
+                Some(nth) => {
+                    selected.or((hit.event, nth), || self.holder_selected(hop, source, event, outcome, place))
+                }
+                None => self.holder_selected(hop, source, event, outcome, place),
+            }
     }
 
     fn was_called_so(&self, hop: &Hop, source: &ToolSource, event: &Event) -> bool {
@@ -309,6 +339,23 @@ impl Tracer<'_> {
             What::Result(outcome) => Some((event, outcome, outcome.places.get(hit.place)?)),
             What::Call(_) => None,
         }
+    }
+}
+
+/// Which records a selector holds on, by event and place: told once a record, unless it depends on the element.
+struct Selected {
+    by_element: bool,
+    known: HashMap<(usize, usize), bool>,
+}
+
+impl Selected {
+    fn new(selector: &warrantor_model::Selector) -> Self {
+        let by_element = selector.0.iter().any(|comparison| comparison.path.is_none());
+        Self { by_element, known: HashMap::new() }
+    }
+
+    fn or(&mut self, record: (usize, usize), judge: impl FnOnce() -> bool) -> bool {
+        if self.by_element { judge() } else { *self.known.entry(record).or_insert_with(judge) }
     }
 }
 

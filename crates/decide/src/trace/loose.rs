@@ -35,10 +35,19 @@ pub(crate) fn loose(text: &str) -> String {
     fold(&plain)
 }
 
-/// The loose form of a text, and of what stands in it in base64, each ended by a line break so that nothing is found across two.
+/// The loose form with escapes left as they are written: to one reader they are none.
+pub(crate) fn as_written(text: &str) -> String {
+    fold(text)
+}
+
+/// The loose form of a text, also as it is written, and of what stands in it in base64, each ended by a line break so that nothing is found across two.
 pub(crate) fn push_loose(text: &str, out: &mut String) {
     out.push_str(&loose(text));
     out.push('\n');
+    if text.contains(['%', '&', '\\']) {
+        out.push_str(&as_written(text));
+        out.push('\n');
+    }
     for inner in base64_within(text) {
         out.push_str(&loose(&inner));
         out.push('\n');
@@ -159,7 +168,7 @@ fn escape(text: &str) -> Option<(Vec<u8>, &str)> {
         return Some((character(u32::from_str_radix(digits, 16).ok()?)?, after));
     }
     if let Some(rest) = text.strip_prefix("&#") {
-        let (code, after) = rest.split_once(';')?;
+        let (code, after) = entity(rest)?;
         let code = match code.strip_prefix(['x', 'X']) {
             Some(hex) => u32::from_str_radix(hex, 16).ok()?,
             None => code.parse().ok()?,
@@ -167,7 +176,7 @@ fn escape(text: &str) -> Option<(Vec<u8>, &str)> {
         return Some((character(code)?, after));
     }
     let rest = text.strip_prefix('&')?;
-    let (name, after) = rest.split_once(';').filter(|(name, _)| name.len() <= 8)?;
+    let (name, after) = entity(rest)?;
     let named = match name {
         "amp" => "&",
         "lt" => "<",
@@ -185,6 +194,13 @@ fn escape(text: &str) -> Option<(Vec<u8>, &str)> {
         _ => return None,
     };
     Some((named.as_bytes().to_vec(), after))
+}
+
+/// What stands before a semicolon that is near enough to end an entity.
+fn entity(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().take(9).position(|byte| byte == b';')?;
+    let (name, after) = text.split_at_checked(end)?;
+    Some((name, after.get(1..)?))
 }
 
 #[cfg(test)]

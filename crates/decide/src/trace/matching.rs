@@ -6,10 +6,10 @@ use regex::Regex;
 use unicode_normalization::char::is_combining_mark;
 use warrantor_model::{Decimal, Json, Kind, decimal};
 
-use crate::kind::{canonical, comparable, same_comparable};
+use crate::kind::{canonical, comparable, host_of, is_invisible, same_comparable};
 
 use super::{
-    loose::{base64_within, loose},
+    loose::{as_written, base64_within, loose},
     numbers::{has_number, has_number_in_any_reading},
 };
 
@@ -61,10 +61,12 @@ impl Needle {
             Form::Number(_) | Form::Bool(_) | Form::Inexact => true,
             Form::Text(form) => matches!(kind, Kind::Date | Kind::Time) || is_trivial(kind, form),
         };
-        let mut forms = vec![loose(&shown)];
+        let mut forms = vec![loose(&shown), as_written(&shown)];
         forms.extend(base64_within(&shown).iter().map(|inner| loose(inner)));
         if let Form::Text(form) = &form {
             forms.push(loose(form));
+            // A URL may stand without its scheme.
+            forms.extend(form.split_once("//").filter(|_| kind == Kind::Url).map(|(_, rest)| loose(rest)));
         }
         forms.retain(|form| !form.is_empty());
         forms.sort_unstable();
@@ -123,6 +125,30 @@ impl Needle {
         }
     }
 
+    /// Whether a person's words say it: it stands in them, and they say it as a value of its kind. A word such as `account` is no account, and
+    /// `README.md` is no web page, however they could be read; in quotation marks they are.
+    pub(crate) fn is_said_in(&self, words: &str) -> bool {
+        if !self.occurs(words) {
+            return false;
+        }
+        let Form::Text(form) = &self.form else { return true };
+        let has_digit = || form.chars().any(char::is_numeric);
+        let plainly = match self.kind {
+            Kind::Account => has_digit(),
+            Kind::Path => form.contains(['/', '.']) || has_digit(),
+            Kind::Host => form.contains('.'),
+            Kind::Url => {
+                let rest = form.split_once("//").map_or(form.as_str(), |(_, rest)| rest);
+                let words = words.to_lowercase();
+                rest.contains(['/', '?', '#'])
+                    || rest.starts_with("www.")
+                    || words.contains(&format!("//{}", rest.to_lowercase()))
+            }
+            _ => true,
+        };
+        plainly || quoted_spans(words).any(|span| self.is_whole_text(span))
+    }
+
     /// Whether a leaf in whose loose form one of ours was found could be meant: short forms have to be a word of it.
     pub(crate) fn is_suspected_in(&self, leaf: &Json) -> bool {
         if self.loose.iter().any(|form| form.len() >= MIN_WITHIN) {
@@ -135,6 +161,31 @@ impl Needle {
                 .split(|c: char| !c.is_alphanumeric())
                 .any(|word| !word.is_empty() && self.loose.contains(&loose(word))),
         }
+    }
+
+    /// Whether it stands in a field of a kind of its own. Such a field is one value: a part of it is another one.
+    pub(crate) fn is_in_field(&self, leaf: &Json, kind: Option<Kind>) -> bool {
+        match kind {
+            None | Some(Kind::Text | Kind::Mail) => self.is_in(leaf),
+            Some(Kind::Url) if self.kind == Kind::Host => leaf
+                .as_str()
+                .and_then(|url| host_of(Kind::Url, url).ok())
+                .is_some_and(|host| self.is_whole_text(&host)),
+            Some(_) => self.is_value(leaf),
+        }
+    }
+
+    /// Whether its loose forms are too short to be looked for in the middle of others.
+    pub(crate) fn is_short(&self) -> bool {
+        self.loose.iter().all(|form| form.len() < MIN_WITHIN)
+    }
+
+    /// The loose form of the host that it leads to.
+    pub(crate) fn loose_host(&self) -> Option<String> {
+        let Form::Text(form) = &self.form else { return None };
+        let leads = matches!(self.kind, Kind::Url | Kind::Mail | Kind::Host) || form.contains("://");
+        let host = leads.then(|| host_of(self.kind, form).ok()).flatten()?;
+        Some(loose(&host)).filter(|host| !host.is_empty())
     }
 
     /// Whether the values of a call, in their loose forms a line each, hold it.
@@ -214,13 +265,8 @@ pub(super) fn is_inner(c: char) -> bool {
 }
 
 pub(super) fn is_continuing(c: char) -> bool {
-    c.is_alphanumeric() || is_combining_mark(c) || is_hidden(c)
-}
-
-/// Characters that show nothing: they end no value.
-fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+    // Characters that show nothing end no value.
+    c.is_alphanumeric() || is_combining_mark(c) || is_invisible(c)
 }
 
 /// Whether a value can begin after this text.
@@ -282,6 +328,9 @@ fn has_token(kind: Kind, text: &str, form: &str) -> bool {
         .any(|token| comparable(kind, token, false).is_some_and(|token| same_comparable(kind, form, &token)))
 }
 
+/// Longest account or number that is looked for within a text, in characters; a longer one is none, and has to be the whole value.
+const MAX_COMPACT: usize = 128;
+
 /// How a kind drops what stands between its characters.
 #[derive(Clone, Copy, PartialEq)]
 enum Compact {
@@ -303,6 +352,9 @@ fn has_compact(text: &str, form: &str, how: Compact) -> bool {
         .collect();
     let wanted: Vec<char> = form.chars().collect();
     let (Some(first), true) = (wanted.first(), wanted.len() <= kept.len()) else { return false };
+    if wanted.len() > MAX_COMPACT {
+        return false;
+    }
     let spaced_at_all = form.chars().any(|c| c.is_numeric());
     kept.windows(wanted.len()).any(|window| {
         if window.first().map(|(_, c)| c) != Some(first) || !window.iter().map(|(_, c)| c).eq(&wanted) {
@@ -446,6 +498,25 @@ mod tests {
             for text in *outside {
                 assert!(!needle.is_in(&Json::String((*text).into())), "{value} was found in {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_word_is_no_account_and_a_file_no_page_unless_it_is_quoted() {
+        for (kind, value, words, said) in [
+            (Kind::Account, "\"invoice\"", "pay the invoice", false),
+            (Kind::Account, "\"PAYME\"", "pay to \"PAYME\"", true),
+            (Kind::Account, "\"DE89370400440532013000\"", "to DE89 3704 0044 0532 0130 00", true),
+            (Kind::Url, "\"https://README.md\"", "read README.md", false),
+            (Kind::Url, "\"https://readme.md\"", "read https://readme.md", true),
+            (Kind::Url, "\"https://example.com/a\"", "read example.com/a", true),
+            (Kind::Url, "\"https://www.example.com\"", "read www.example.com", true),
+            (Kind::Path, "\"account\"", "their account", false),
+            (Kind::Path, "\"notes.txt\"", "read notes.txt", true),
+            (Kind::Host, "\"account\"", "their account", false),
+            (Kind::Handle, "\"alice\"", "write to alice", true),
+        ] {
+            assert_eq!(needle(kind, value).is_said_in(words), said, "{value} in {words}");
         }
     }
 

@@ -8,6 +8,7 @@ mod history;
 mod judging;
 mod loose;
 mod matching;
+pub(crate) mod memory;
 mod naming;
 mod numbers;
 mod selecting;
@@ -18,15 +19,20 @@ use std::{
     rc::Rc,
 };
 
-use warrantor_model::{Digest, Json, Kind, Person, Writer};
+use warrantor_model::{
+    Json, Kind, Person, ServerName, ToolRef, Writer,
+    path::{Location, Step, walk},
+};
 
 pub use history::{Event, History, Output, UNTRUSTED};
 pub(crate) use judging::{Demand, Sourced};
+pub(crate) use numbers::could_be_grouped;
 pub(crate) use selecting::own_values;
 
 use crate::{snapshot::Snapshot, task::TaskState};
 use history::{Outcome, What};
 use matching::Needle;
+pub(crate) use memory::Handed;
 
 /// How far a value can be trusted by where it was found, weakest first (design section 4, order of trust).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,13 +66,25 @@ pub(crate) struct Hit {
     pub(crate) place: usize,
     pub(crate) declared: Writer,
     pub(crate) trust: Trust,
+    /// This task had handed the value out before, from a source that was not good.
+    pub(crate) handed: bool,
 }
 
 impl Hit {
-    /// Whether an earlier call brought the value there, from a worse source than the one who is said to write there.
+    /// Whether an earlier call may have brought the value there: it was handed out, and came from a worse source than the one who is said to write
+    /// there. Where anyone writes none is worse, and what an answer repeats of the task's own calls is no source either.
     fn is_laundered(&self) -> bool {
-        self.trust < Trust::from(self.declared).min(Trust::Organization)
+        self.handed || self.trust < Trust::from(self.declared).min(Trust::Organization)
     }
+}
+
+/// A place as it can be read again: whatever stood in it before the task handed the value out was not put there by the task.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Spot<'t> {
+    /// A field of a record with a key.
+    Field(&'t ServerName, &'t str, &'t str, Location),
+    /// A place in the answer of a tool to certain arguments.
+    Answer(&'t ToolRef, String, usize, Location),
 }
 
 /// Where one value was found.
@@ -139,6 +157,8 @@ pub(crate) struct Tracer<'a> {
     budget: Cell<usize>,
     /// Events and places of records that no later reading has again.
     latest: OnceCell<HashSet<(usize, usize)>>,
+    /// The call has more values than are compared with what is remembered for the person.
+    beyond_memory: bool,
 }
 
 /// Most bytes of histories that are searched for one call: a fraction of a second. What is not searched for counts as a stranger's.
@@ -148,7 +168,7 @@ const MAX_SEARCHED: usize = 2 << 30;
 pub(crate) type Found = (Option<Rc<Needle>>, Rc<Traced>);
 
 impl<'a> Tracer<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, task: &'a TaskState) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, task: &'a TaskState, handed: &Handed) -> Self {
         let root = task.chain.first().map(|hop| &hop.mandate.terms);
         let person = root.and_then(|terms| snapshot.person(&terms.person));
         let quoted: Vec<String> = root.map(|terms| terms.quoted.clone()).unwrap_or_default();
@@ -163,6 +183,7 @@ impl<'a> Tracer<'a> {
             known: RefCell::default(),
             budget: Cell::new(MAX_SEARCHED),
             latest: OnceCell::new(),
+            beyond_memory: handed.is_beyond(),
         }
     }
 
@@ -202,7 +223,7 @@ impl<'a> Tracer<'a> {
             request: self
                 .request
                 .iter()
-                .any(|words| needle.occurs(words) || needle.is_value(&Json::String(words.clone()))),
+                .any(|words| needle.is_said_in(words) || needle.is_value(&Json::String(words.clone()))),
             request_plainly: self.request.iter().any(|words| needle.is_quoted_or_identifier_in(words)),
             own: self.own.iter().any(|own| needle.is_value(own)),
             slots: slots
@@ -228,6 +249,7 @@ impl<'a> Tracer<'a> {
             needle,
             sure: traced.is_sure(),
             echoed: self.echoed(needle),
+            handed: false,
             traced,
             covered: Vec::new(),
             pieces: 0,
@@ -238,86 +260,76 @@ impl<'a> Tracer<'a> {
                 What::Result(outcome) => walk.result(at, outcome),
             }
         }
+        self.clear_what_stood_there_before(&mut walk.traced.hits);
         walk.traced
     }
 
-    /// The weakest trust with which the person's agents have put a value somewhere, in this task or an earlier one.
-    fn echoed(&self, needle: &Needle) -> Option<Trust> {
-        let person = self.person?;
-        ECHOED.iter().find_map(|(word, trust)| {
-            let remembered = |form: &String| self.task.members.contains(&echo_member(person, word, form));
-            needle.loose.iter().any(remembered).then_some(*trust)
-        })
+    /// A value that stood in a place before this task handed it out stands there by whoever wrote it, also when it is read again.
+    fn clear_what_stood_there_before(&self, hits: &mut [Hit]) {
+        if !hits.iter().any(|hit| hit.handed) {
+            return;
+        }
+        let calls: HashMap<&str, &history::Call> = self
+            .task
+            .history
+            .events()
+            .iter()
+            .filter_map(|event| match &event.what {
+                What::Call(call) => Some((event.id.as_str(), call)),
+                What::Result(_) => None,
+            })
+            .collect();
+        let mut before = HashSet::new();
+        for hit in hits {
+            let spot = self.spot(hit, &calls);
+            if !hit.handed && !hit.is_laundered() {
+                before.extend(spot);
+            } else if hit.handed && spot.is_some_and(|spot| before.contains(&spot)) {
+                hit.handed = false;
+                hit.trust = Trust::from(hit.declared);
+            }
+        }
     }
-}
 
-/// What a value that was put somewhere is remembered as, weakest first. What is better needs no remembering.
-const ECHOED: [(&str, Trust); 3] =
-    [("unknown", Trust::Unknown), ("anyone", Trust::Anyone), ("computed", Trust::Computed)];
-
-/// The member by which a person's agents are known to have put a value somewhere.
-fn echo_member(person: &Person, word: &str, form: &str) -> String {
-    format!("echo/{}/{word}/{}", person.id, Digest::of(form.as_bytes()).hex())
-}
-
-/// The members that say whether, and from how bad a source, a value was put somewhere by an earlier call.
-pub(crate) fn echo_members(person: &Person, value: &Json, kind: Option<Kind>) -> Vec<String> {
-    let Some(needle) = Needle::of(value, kind).filter(|needle| !needle.trivial) else { return Vec::new() };
-    let forms = needle.loose.iter();
-    forms.flat_map(|form| ECHOED.iter().map(move |(word, _)| echo_member(person, word, form))).collect()
-}
-
-impl Tracer<'_> {
-    /// What is to be remembered of the values that an effectful call puts somewhere: each that is worse than the organization's own, and the
-    /// addresses, URLs and numbers within texts.
-    pub(crate) fn echoes(&self, arguments: &Json) -> BTreeSet<String> {
-        let mut members = BTreeSet::new();
-        let Some(person) = self.person else { return members };
-        let mut remember = |value: &Json, kind: Option<Kind>| {
-            if members.len() >= MAX_ECHOES {
-                return;
-            }
-            let (Some(needle), traced) = self.trace(value, kind) else { return };
-            if needle.trivial {
-                return;
-            }
-            let trust = match traced.class() {
-                Class::Elsewhere => return,
-                Class::Computed => "computed",
-                Class::Untrusted if traced.incomplete && !traced.suspected => "unknown",
-                Class::Untrusted => "anyone",
-            };
-            members.extend(needle.loose.iter().map(|form| echo_member(person, trust, form)));
-        };
-        warrantor_model::path::walk(arguments, &mut Vec::new(), &mut |_, value| {
-            if matches!(value, Json::String(_) | Json::Number(_)) {
-                remember(value, None);
-                for (kind, inner) in value.as_str().map(embedded::values).unwrap_or_default() {
-                    remember(&Json::String(inner), Some(kind));
-                }
-            }
+    fn spot(&self, hit: &Hit, calls: &HashMap<&str, &history::Call>) -> Option<Spot<'_>> {
+        let (event, outcome, place) = self.place(hit)?;
+        let instance = place.record.and_then(|at| outcome.records.get(at));
+        if let Some((instance, key)) =
+            instance.and_then(|instance| Some((instance, instance.key.as_deref()?)))
+        {
+            let below = place.at.get(instance.at.len()..).unwrap_or_default().to_vec();
+            return Some(Spot::Field(&event.tool.server, &instance.record, key, below));
+        }
+        let arguments = calls.get(event.id.as_str())?.arguments.canonical();
+        // Lists grow: which element it was does not matter.
+        let place_in_lists = place.at.iter().map(|step| match step {
+            Step::Index(_) => Step::Index(0),
+            member @ Step::Member(_) => member.clone(),
         });
-        members
+        Some(Spot::Answer(&event.tool, arguments, place.root, place_in_lists.collect()))
     }
 }
-
-/// Most values of one call that are remembered.
-const MAX_ECHOES: usize = 512;
 
 /// One value on its way through the history.
 struct Walk<'n> {
     needle: &'n Needle,
     sure: bool,
-    /// The weakest trust with which the value was handed out so far.
+    /// The weakest trust with which the value was handed out so far, by whichever task.
     echoed: Option<Trust>,
+    /// This task has handed it out, from a source that was not good.
+    handed: bool,
     traced: Traced,
     /// Which characters of the value's loose form earlier calls have handed out in pieces.
     covered: Vec<bool>,
     pieces: usize,
 }
 
-/// Shortest piece that counts as one.
+/// Shortest piece that counts as one where it stands by itself.
 const MIN_PIECE: usize = 4;
+/// Shortest piece that counts as one in the middle of a text.
+const MIN_PIECE_WITHIN: usize = 6;
+/// Longest loose form that is looked for in pieces.
+const MAX_ASSEMBLED: usize = 256;
 
 impl Walk<'_> {
     fn call(&mut self, call: &history::Call) {
@@ -326,6 +338,7 @@ impl Walk<'_> {
             return;
         }
         if self.needle.is_among(&call.loose)
+            || (self.needle.is_short() && self.stands_in(&call.arguments))
             || (!call.effects.is_pure_read() && self.is_assembled(&call.loose))
         {
             let trust = match self.traced.class() {
@@ -335,23 +348,56 @@ impl Walk<'_> {
                 Class::Untrusted => Trust::Unknown,
             };
             self.echoed = Some(self.echoed.map_or(trust, |known| known.min(trust)));
+            self.handed |= trust < Trust::Organization;
         }
     }
 
-    /// Whether calls have handed out most of the value in two pieces or more.
+    /// Whether the value stands in a text of the arguments. For values whose loose form is too short to be looked for in the middle of others.
+    fn stands_in(&self, arguments: &Json) -> bool {
+        let mut found = false;
+        walk(arguments, &mut Vec::new(), &mut |_, leaf| {
+            found = found || (leaf.as_str().is_some() && self.needle.is_in(leaf));
+        });
+        found
+    }
+
+    /// Whether calls have handed out most of the value in two pieces or more: longer ones wherever they stand, shorter ones by themselves.
     fn is_assembled(&mut self, lines: &str) -> bool {
-        let Some(form) = self.needle.loose.first().filter(|_| !self.needle.trivial) else { return false };
+        let form =
+            self.needle.loose.first().filter(|form| !self.needle.trivial && form.len() <= MAX_ASSEMBLED);
+        let Some(form) = form.filter(|form| form.is_ascii()) else { return false };
         self.covered.resize(form.len(), false);
-        for piece in lines.lines().filter(|line| (MIN_PIECE..form.len()).contains(&line.len())) {
-            for (at, _) in form.match_indices(piece) {
-                let end = at.saturating_add(piece.len());
-                let fresh = self.covered.iter().take(end).skip(at).any(|covered| !covered);
-                self.pieces = self.pieces.saturating_add(usize::from(fresh));
-                self.covered.iter_mut().take(end).skip(at).for_each(|covered| *covered = true);
+        let alone: HashSet<&str> =
+            lines.lines().filter(|line| (MIN_PIECE..MIN_PIECE_WITHIN).contains(&line.len())).collect();
+        let mut at = 0usize;
+        while at < form.len() {
+            match self.piece_at(form, at, lines, &alone) {
+                Some(end) => {
+                    let fresh = self.covered.iter().take(end).skip(at).any(|covered| !covered);
+                    self.pieces = self.pieces.saturating_add(usize::from(fresh));
+                    self.covered.iter_mut().take(end).skip(at).for_each(|covered| *covered = true);
+                    at = end;
+                }
+                None => at = at.saturating_add(1),
             }
         }
         let known = self.covered.iter().filter(|covered| **covered).count();
         self.pieces >= 2 && known.saturating_mul(5) >= form.len().saturating_mul(4)
+    }
+
+    /// Where the longest piece ends that begins here and stands in the text.
+    fn piece_at(&self, form: &str, at: usize, lines: &str, alone: &HashSet<&str>) -> Option<usize> {
+        let piece = |end: usize| form.get(at..end);
+        let least = at.saturating_add(MIN_PIECE_WITHIN);
+        if piece(least).is_some_and(|piece| lines.contains(piece)) {
+            let longest =
+                (least..=form.len()).rev().find(|end| piece(*end).is_some_and(|p| lines.contains(p)));
+            return longest;
+        }
+        (MIN_PIECE..MIN_PIECE_WITHIN)
+            .rev()
+            .filter_map(|length| at.checked_add(length))
+            .find(|end| piece(*end).is_some_and(|piece| alone.contains(piece)))
     }
 
     fn result(&mut self, event: usize, outcome: &Outcome) {
@@ -362,7 +408,7 @@ impl Walk<'_> {
         };
         for at in candidates {
             let Some(place) = outcome.places.get(at) else { continue };
-            let exact = self.needle.is_in(&place.leaf);
+            let exact = self.needle.is_in_field(&place.leaf, place.kind);
             if !exact && (self.needle.loose.is_empty() || !self.needle.is_suspected_in(&place.leaf)) {
                 continue;
             }
@@ -372,7 +418,8 @@ impl Walk<'_> {
             if exact {
                 let declared = Trust::from(place.writer);
                 let trust = self.echoed.map_or(declared, |echoed| declared.min(echoed));
-                self.traced.hits.push(Hit { event, place: at, declared: place.writer, trust });
+                let handed = self.handed && !self.sure;
+                self.traced.hits.push(Hit { event, place: at, declared: place.writer, trust, handed });
             }
         }
     }
@@ -385,11 +432,26 @@ fn suspected(needle: &Needle, leaf: &Json) -> bool {
     needle.is_among(&lines)
 }
 
-/// The request without the spans that others wrote. What stands on two sides of one is not read together.
+/// The request without the spans that others wrote, however they lie in each other. What stands on two sides of one is not read together.
 fn own_words(request: &str, quoted: &[String]) -> Vec<String> {
-    let mut words = vec![request.to_owned()];
-    for span in quoted.iter().filter(|span| !span.is_empty()) {
-        words = words.iter().flat_map(|part| part.split(span.as_str())).map(str::to_owned).collect();
+    let mut foreign: Vec<(usize, usize)> = quoted
+        .iter()
+        .filter(|span| !span.is_empty())
+        .flat_map(|span| {
+            // Overlapping occurrences as well.
+            request.char_indices().filter_map(|(at, _)| {
+                request.get(at..)?.starts_with(span.as_str()).then(|| (at, at.saturating_add(span.len())))
+            })
+        })
+        .collect();
+    foreign.sort_unstable();
+    let mut words = Vec::new();
+    let mut from = 0usize;
+    for (begin, end) in foreign {
+        words.extend(request.get(from..begin.max(from)).map(str::to_owned));
+        from = from.max(end);
     }
+    words.extend(request.get(from..).map(str::to_owned));
+    words.retain(|part| !part.is_empty());
     words
 }

@@ -44,10 +44,18 @@ impl Tracer<'_> {
                 .insert(if traced.incomplete && !traced.trivial { "unknown" } else { "computed" }.to_owned());
         }
         if kind.unwrap_or_default() == Kind::Text {
-            for (kind, inner) in value.as_str().map(embedded::values).unwrap_or_default() {
-                let (_, traced) = self.trace(&Json::String(inner), Some(kind));
+            let within = value.as_str().map(embedded::values).unwrap_or_default();
+            if within.more {
+                names.extend(["anyone", "unknown"].map(str::to_owned));
+            }
+            for (kind, inner) in within.values {
+                let (needle, traced) = self.trace(&Json::String(inner), Some(kind));
                 let mut found = BTreeSet::new();
                 self.name_places(&traced, &mut found);
+                // The rest of an address may be the agent's; where it leads is not.
+                if found.is_empty() && needle.is_some_and(|needle| self.leads_where_anyone_says(&needle)) {
+                    found.insert("anyone".to_owned());
+                }
                 if found.is_empty() {
                     found.insert(if traced.incomplete { "unknown" } else { "computed" }.to_owned());
                 }
@@ -99,9 +107,12 @@ impl Tracer<'_> {
             if let Some((event, outcome, place)) = self.place(hit) {
                 let name = place_name(event, outcome, place);
                 let echoed = if hit.is_laundered() { ", put there by an earlier call" } else { "" };
+                let at = match place.at.as_slice() {
+                    [] => "the text".to_owned(),
+                    at => crate::places::shown(at),
+                };
                 places.push(format!(
-                    "{name} ({} in the answer to {}), written by {}{echoed}",
-                    crate::places::shown(&place.at),
+                    "{name} ({at} in the answer to {}), written by {}{echoed}",
                     event.id,
                     place.writer.as_str()
                 ));

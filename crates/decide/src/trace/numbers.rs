@@ -11,15 +11,24 @@ use super::matching::{begins_clean, ends_clean, is_continuing, is_inner};
 static NUMBERS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[0-9][0-9.,'’_\u{a0}\u{202f}]*").ok());
 
+/// Longest run of digits and signs that is read as a number, in bytes.
+const MAX_TOKEN: usize = 64;
+
 /// Whether a number stands alone in a text. Numbers in texts that do not hold its digits are not looked at.
 pub(super) fn has_number(text: &str, number: Decimal) -> bool {
-    let Some(numbers) = &*NUMBERS else { return false };
     let digits = number.abs().trunc().normalize().to_string();
-    text.match_indices(&digits).any(|(at, _)| {
-        let starts = text.get(..at).is_some_and(|before| !before.ends_with(|c: char| c.is_ascii_digit()));
-        let token = starts.then(|| numbers.find_at(text, at)).flatten().filter(|found| found.start() == at);
-        token.and_then(|found| plain_number(text, found.start(), found.as_str())) == Some(number)
+    if !text.contains(&digits) {
+        return false;
+    }
+    tokens(text).any(|found| {
+        found.as_str().starts_with(&digits)
+            && plain_number(text, found.start(), found.as_str()) == Some(number)
     })
+}
+
+/// What could be numbers. A longer run of digits and signs is none that could be compared.
+fn tokens(text: &str) -> impl Iterator<Item = regex::Match<'_>> {
+    NUMBERS.iter().flat_map(|numbers| numbers.find_iter(text)).filter(|found| found.len() <= MAX_TOKEN)
 }
 
 /// The value of a number that stands alone and is not grouped.
@@ -30,10 +39,21 @@ fn plain_number(text: &str, at: usize, token: &str) -> Option<Decimal> {
         Some(rest) if !rest.ends_with(|c: char| is_continuing(c) || is_inner(c)) => (rest, true),
         _ => (before, false),
     };
-    let plain = !token.contains(|c| c != '.' && GROUPING.contains(&c));
+    let plain = !token.contains(|c| c != '.' && GROUPING.contains(&c)) && !could_be_grouped(token);
     let alone = plain && begins_clean(before) && !goes_on(before, token) && ends_number(after);
     let number = decimal::exact(token).filter(|_| alone)?;
     Some(if negative { -number } else { number })
+}
+
+/// Whether points may part groups of three digits: `10.000` is ten to one reader and ten thousand to another.
+pub(crate) fn could_be_grouped(token: &str) -> bool {
+    let mut groups = token.split('.');
+    let first = groups.next().unwrap_or_default();
+    let rest: Vec<&str> = groups.collect();
+    (1..=3).contains(&first.len())
+        && !first.starts_with('0')
+        && !rest.is_empty()
+        && rest.iter().all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whether a number before this one goes on in it: a grouping sign after a digit, or a space before what could be a group.
@@ -53,7 +73,7 @@ const GROUPING: [char; 7] = ['.', ',', '\'', '’', '_', '\u{a0}', '\u{202f}'];
 /// Whether a number stands in a text in any reading: with commas, points or other signs between its groups.
 pub(super) fn has_number_in_any_reading(text: &str, number: Decimal) -> bool {
     let number = number.abs();
-    NUMBERS.iter().flat_map(|numbers| numbers.find_iter(text)).any(|found| {
+    tokens(text).any(|found| {
         let token = found.as_str().trim_end_matches(GROUPING);
         let without = |dropped: char, point: char| -> String {
             let kept = token.chars().filter(|c| *c == point || *c == dropped || c.is_ascii_digit());
@@ -72,7 +92,7 @@ pub(super) fn has_number_in_any_reading(text: &str, number: Decimal) -> bool {
 fn following_groups(text: &str, from: usize) -> String {
     let mut groups = String::new();
     let mut rest = text.get(from..).unwrap_or_default();
-    while let Some(after) = rest.strip_prefix(' ') {
+    while let Some(after) = rest.strip_prefix(' ').filter(|_| groups.len() < MAX_TOKEN) {
         let group: String = after.chars().take_while(char::is_ascii_digit).collect();
         if group.len() != 3 {
             break;

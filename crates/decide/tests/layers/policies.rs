@@ -21,6 +21,7 @@ fn standing() -> World {
             r#"{{"id":"root","kind":"standing","person":"alice","sponsor":"bob","grants":{READ}}}"#
         )])
         .call("files/read", "{}")
+        .with(|w| w.parts.agents[0].sponsors.push("bob".parse().unwrap()))
 }
 
 #[test]
@@ -152,8 +153,9 @@ fn policies_read_the_context_as_designed() {
     let yes = [
         r#"context.task.calls == 7 && context.task.id == "task-1""#,
         r#"context.task.effects == ["write"]"#,
-        r#"context.mandate.id == "sub" && context.mandate.root == "top" && context.mandate.instance == "m1""#,
-        r#"context.mandate.purpose == "look" && context.mandate.kind == "delegated" && context.mandate.depth == 1"#,
+        // Every hop is judged with its own mandate.
+        r#"context.mandate.root == "top" && ["top", "sub"].contains(context.mandate.id) && ["m0", "m1"].contains(context.mandate.instance)"#,
+        r#"context.mandate.depth == 0 || (context.mandate.purpose == "look" && context.mandate.kind == "delegated" && context.mandate.depth == 1)"#,
         r#"context.person == Person::"alice" && context.person.mail.contains("alice@example.com")"#,
         r#"context.person in Group::"finance" && context.person.issuer like "https://*""#,
         r#"context.environment.time == datetime("2026-10-05T12:30:00.999Z")"#,

@@ -110,7 +110,7 @@ fn a_value_of_two_readings_denies_for_its_kind() {
         ),
         (
             "path",
-            &["/a/b", "a b.txt", "100%", "/a/…", "/a/report….txt"],
+            &["/a/b", "a b.txt", "100%", "/a/report….txt", ".hidden", "a..b"],
             &[
                 "/a/../b",
                 "..",
@@ -125,6 +125,12 @@ fn a_value_of_two_readings_denies_for_its_kind() {
                 "/a\u{ff0f}b",
                 "/a\u{ff3c}b",
                 "//a",
+                "/a/…",
+                "a/.../b",
+                "a/*",
+                "a/$HOME",
+                "a/%ef%bc%8e%ef%bc%8e/x",
+                "a/%e0%80%ae/x",
             ],
         ),
         ("account", &["DE89 3704", "de-89"], &["DE\u{200b}89", "\u{17f}E45", "D\u{131}89", "DE\u{df}9"]),
@@ -147,8 +153,22 @@ fn a_value_of_two_readings_denies_for_its_kind() {
         ),
         (
             "number",
-            &["12.50", "1e3", "-4"],
-            &["1_000", "1,000", "0x10", "+5", ".5", "5.", " 5", "\u{661}", "00"],
+            &["12.50", "1200", "-4", "0.125", "1234.567"],
+            &[
+                "1e3",
+                "12e-1",
+                "12.000",
+                "1.234.567",
+                "1_000",
+                "1,000",
+                "0x10",
+                "+5",
+                ".5",
+                "5.",
+                " 5",
+                "\u{661}",
+                "00",
+            ],
         ),
     ];
     let mut wrong = Vec::new();

@@ -204,6 +204,15 @@ fn different(values: Vec<Json>) -> Vec<Json> {
     kept
 }
 
+/// What is counted at a path: a list counts by its elements.
+fn counted(path: &str, arguments: &Json) -> Vec<Json> {
+    let elements = |value: Json| match value {
+        Json::Array(items) => items.into_iter().filter(|item| !item.is_null()).collect(),
+        value => vec![value],
+    };
+    selected(path, arguments).into_iter().flat_map(elements).collect()
+}
+
 /// Whether the limits hold with this call on top of the calls that were charged before.
 fn within(limits: &Limits, before: &[&Json], now: &Json) -> bool {
     let calls = limits.calls.is_none_or(|most| (before.len() as u64) < most);
@@ -222,16 +231,16 @@ fn within(limits: &Limits, before: &[&Json], now: &Json) -> bool {
         mine == 0.0 || spent + mine <= most.to_string().parse().unwrap()
     });
     let distinct = limits.distinct.iter().all(|(path, most)| {
-        let past = different(before.iter().flat_map(|past| selected(&path.to_string(), past)).collect());
-        let new = different(selected(&path.to_string(), now))
+        let past = different(before.iter().flat_map(|past| counted(&path.to_string(), past)).collect());
+        let new = different(counted(&path.to_string(), now))
             .into_iter()
             .filter(|value| !past.iter().any(|known| equal(known, value)))
             .count();
         new == 0 || (past.len() + new) as u64 <= *most
     });
     let unique = limits.unique.iter().all(|path| {
-        let mine = selected(&path.to_string(), now);
-        let past: Vec<Json> = before.iter().flat_map(|past| selected(&path.to_string(), past)).collect();
+        let mine = counted(&path.to_string(), now);
+        let past: Vec<Json> = before.iter().flat_map(|past| counted(&path.to_string(), past)).collect();
         different(mine.clone()).len() == mine.len()
             && mine.iter().all(|value| !past.iter().any(|known| equal(known, value)))
     });

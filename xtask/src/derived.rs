@@ -22,6 +22,8 @@ const DERIVED: &[(&[&str], &str)] = &[
     (&["schema", "trackers"], "docs/reference/schemas/trackers.json"),
     (&["schema", "config"], "docs/reference/schemas/config.json"),
     (&["schema", "trace"], "docs/reference/schemas/trace.json"),
+    (&["schema", "gateway"], "docs/reference/schemas/gateway.json"),
+    (&["schema", "tokens"], "docs/reference/schemas/tokens.json"),
     (&["help-markdown"], "docs/reference/cli.md"),
 ];
 
@@ -34,6 +36,8 @@ const FORMATS: &[(&str, &str)] = &[
     ("trackers", "docs/reference/formats/trackers.md"),
     ("config", "docs/reference/formats/config.md"),
     ("trace", "docs/reference/formats/trace.md"),
+    ("gateway", "docs/reference/formats/gateway.md"),
+    ("tokens", "docs/reference/formats/tokens.md"),
 ];
 
 /// Directories that hold derived files only; anything else in them has outlived its source.

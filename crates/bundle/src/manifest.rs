@@ -154,8 +154,8 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
             );
         }
     }
-    let of_returns = entry.returns.iter().map(|(path, _)| ("returns", path));
-    for (field, path) in of_returns.chain(entry.outputs.iter().map(|(path, _)| ("outputs", path))) {
+    let of_returns = entry.returns.keys().map(|path| ("returns", path));
+    for (field, path) in of_returns.chain(entry.outputs.keys().map(|path| ("outputs", path))) {
         if !path.is_root() && path.to_string().starts_with('/') {
             let pointer = ["tools", name, field, &path.to_string()];
             let message = format!("{path} begins with a member without a name");

@@ -212,7 +212,7 @@ impl<S: Store> Exchange<S> {
     /// Sends an announced request and waits for its answer.
     async fn ask(&self, pending: Pending, request: Request, patience: Duration) -> Result<Answer, NoAnswer> {
         let about = pending.id;
-        self.upstream.ask(pending, request, patience, |line| self.from_upstream(Some(about), line)).await
+        self.upstream.ask(pending, request, patience, |line| self.hear(Some(about), line)).await
     }
 
     /// Asks something that has no parameters but `_meta`.
@@ -248,7 +248,17 @@ impl<S: Store> Exchange<S> {
             Reply::error(id, rpc::INTERNAL_ERROR, message)
         };
         match answer.said(&self.settings.upstream_limits).map_err(internal)? {
-            Said::Error(error) => Err(Reply::Line(envelope::relayed_error(id, &Fragment::from(error)))),
+            // Its words stay here: they would be read by whoever reads results, and are in no history.
+            Said::Error(error) => {
+                tracing::info!(error = error.get(), "the tool server answered with an error");
+                let code = serde_json::from_str::<serde_json::Value>(error.get());
+                let code = code.ok().and_then(|error| error.get("code")?.as_i64());
+                let error = RpcError::new(
+                    code.unwrap_or(rpc::INTERNAL_ERROR),
+                    "the tool server answered with this error",
+                );
+                Err(Reply::Line(envelope::error(Some(id), &error)))
+            }
             Said::Result(result) => {
                 let (fragment, learnt) = rebuild(result).map_err(internal)?;
                 Ok((envelope::result(id, &fragment), learnt))

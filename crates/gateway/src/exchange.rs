@@ -189,7 +189,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Takes a message of the upstream. Waits for nobody. Where a request has a stream of its own it is `about`: nothing else is answered there.
-    pub(crate) fn from_upstream(&self, about: Option<u64>, line: Vec<u8>) {
+    pub(crate) fn hear(&self, about: Option<u64>, line: Vec<u8>) {
         let answered = match Message::parse(&line, &self.settings.upstream_limits) {
             Ok(Message::Response { id: None, .. }) => about,
             Ok(Message::Response { id: Some(id), .. }) => {

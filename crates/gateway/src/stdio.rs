@@ -144,7 +144,7 @@ impl<S: Store> Shared<S> {
     async fn hear_upstream(self: Arc<Self>, mut from_upstream: mpsc::Receiver<Incoming>) {
         loop {
             match from_upstream.recv().await {
-                Some(Incoming::Line(line)) => self.exchange.from_upstream(None, line),
+                Some(Incoming::Line(line)) => self.exchange.hear(None, line),
                 Some(Incoming::TooLong) => {
                     tracing::warn!("the tool server sent a line beyond the bound; it was dropped");
                 }

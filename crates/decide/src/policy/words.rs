@@ -37,8 +37,11 @@ fn look(json: &Value, found: &mut impl FnMut(&[&str], &str)) {
             for operator in ["contains", "containsAny", "containsAll"] {
                 let Some(operand) = members.get(operator) else { continue };
                 let (Some(left), Some(right)) = (operand.get("left"), operand.get("right")) else { continue };
-                if let Some(path) = below_context(left) {
-                    texts(right).into_iter().for_each(|text| found(&path, text));
+                // Either side may be what is written out.
+                for (side, other) in [(left, right), (right, left)] {
+                    if let Some(path) = below_context(side) {
+                        texts(other).into_iter().for_each(|text| found(&path, text));
+                    }
                 }
             }
             members.values().for_each(|member| look(member, found));
@@ -97,9 +100,10 @@ mod tests {
         let labels = BTreeSet::from(["untrusted".to_owned(), "confidential".to_owned()]);
         for (condition, told) in [
             (r#"context.task.labels.contains("confidential")"#, 0),
-            (r#"context.task.labels.contains("confidental")"#, 1),
+            (r#"context.task.labels.contains("classified")"#, 1),
             (r#"context.task.labels.containsAny(["untrusted", "secret"])"#, 1),
             (r#"!context.task.labels.containsAll(["a", "b"])"#, 2),
+            (r#"["organization", "sistem"].containsAll(context.sources.to)"#, 1),
             (r#"context.sources.body.contains("anyone") || context.sources.to.contains("slot:vendor")"#, 0),
             (r#"context.sources.body.contains("anyon")"#, 1),
             (r#"context.sources.body.contains("record:Mial#body")"#, 1),

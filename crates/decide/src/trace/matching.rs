@@ -10,7 +10,7 @@ use crate::kind::{canonical, comparable, host_of, is_invisible, same_comparable}
 
 use super::{
     loose::{as_written, base64_within, loose},
-    numbers::{has_number, has_number_in_any_reading},
+    numbers::{could_be_grouped, has_number, has_number_in_any_reading},
 };
 
 /// Fewest characters of a text that is not trivial.
@@ -102,7 +102,7 @@ impl Needle {
         match &self.form {
             Form::Text(form) => comparable(self.kind, text, false)
                 .is_some_and(|other| same_comparable(self.kind, form, &other)),
-            Form::Number(number) => decimal::exact(text) == Some(*number),
+            Form::Number(number) => !could_be_grouped(text) && decimal::exact(text) == Some(*number),
             Form::Bool(_) | Form::Inexact => false,
         }
     }

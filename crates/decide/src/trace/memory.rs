@@ -69,18 +69,22 @@ impl Handed {
         }
     }
 
-    /// What leads somewhere within a text. Where there is too much of it, every word.
+    /// What leads somewhere within a text, and every word of it that could be a name, a path or a number of something.
     fn within(&mut self, text: &str) {
-        let embedded = embedded::values(text);
-        for (kind, inner) in embedded.values {
+        for (kind, inner) in embedded::values(text).values {
             self.add(Json::String(inner), Some(kind));
         }
-        if embedded.more {
-            let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
-            words
-                .filter(|word| word.len() >= 6)
-                .for_each(|word| self.add(Json::String(word.to_owned()), None));
-        }
+        let ends = |c: char| c.is_whitespace() || "\"'<>()[]{},;“”„«»‘’`|=".contains(c);
+        let words =
+            text.split(ends).map(|word| word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/'));
+        let telling = |word: &&str| {
+            word.len() >= 4
+                && word.len() < text.len()
+                && word.contains(|c: char| {
+                    c.is_numeric() || matches!(c, '/' | '.' | '@' | '_' | ':' | '-' | '#')
+                })
+        };
+        words.filter(telling).for_each(|word| self.add(Json::String(word.to_owned()), None));
     }
 
     /// Whether there are more values than are compared.

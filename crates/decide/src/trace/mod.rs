@@ -439,9 +439,9 @@ fn own_words(request: &str, quoted: &[String]) -> Vec<String> {
         .filter(|span| !span.is_empty())
         .flat_map(|span| {
             // Overlapping occurrences as well.
-            request.char_indices().filter_map(|(at, _)| {
-                request.get(at..)?.starts_with(span.as_str()).then(|| (at, at.saturating_add(span.len())))
-            })
+            let begins = |at: &usize| request.get(*at..).is_some_and(|rest| rest.starts_with(span.as_str()));
+            let places = request.char_indices().map(|(at, _)| at).filter(begins);
+            places.map(|at| (at, at.saturating_add(span.len()))).collect::<Vec<_>>()
         })
         .collect();
     foreign.sort_unstable();

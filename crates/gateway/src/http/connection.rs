@@ -97,7 +97,7 @@ impl<S: Store> Connection<S> {
     pub(super) fn listen(&self) {
         let exchange = Arc::clone(&self.exchange);
         lock(&self.upkeep).spawn(async move {
-            exchange.upstream.listen(|line| exchange.from_upstream(None, line)).await;
+            exchange.upstream.listen(|line| exchange.hear(None, line)).await;
         });
     }
 
@@ -140,7 +140,7 @@ async fn hear<S: Store>(
     let hearing = async {
         loop {
             match lines.recv().await {
-                Some(Incoming::Line(line)) => exchange.from_upstream(None, line),
+                Some(Incoming::Line(line)) => exchange.hear(None, line),
                 Some(Incoming::TooLong) => {
                     tracing::warn!("the tool server sent a line beyond the bound; it was dropped");
                 }

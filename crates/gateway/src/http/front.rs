@@ -13,11 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Incoming,
-    header::{
-        ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, CONTENT_TYPE, HOST,
-        HeaderValue, ORIGIN, VARY,
-    },
+    header::{HOST, HeaderValue, ORIGIN},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use warrantor_engine::Engine;
@@ -35,9 +31,13 @@ use warrantor_model::{
 use warrantor_store::Store;
 
 use super::{
-    callers::{Busy, Caller, CallerSettings, Callers},
+    callers::{Caller, CallerSettings, Callers},
+    checks::{
+        accepts, bearer, for_page, is_json, is_modern, mismatch, modern_status, preflight, too_busy,
+        without_port,
+    },
     connection::{Connection, EndpointSettings},
-    respond::{self, Answer},
+    respond::{self, Answer, Refused},
     sessions::Session,
     stream::{Beginning, EventBody, EventStream, From},
 };
@@ -107,6 +107,9 @@ struct Whose {
     mandate: MandateId,
 }
 
+/// Sessions by their names, each with its server.
+type Sessions<S> = HashMap<String, (ServerName, Arc<Session<S>>)>;
+
 /// The HTTP face of a gateway.
 pub(super) struct Front<S, M> {
     pub(super) engine: Engine<S>,
@@ -120,7 +123,7 @@ pub(super) struct Front<S, M> {
     randomness: Arc<dyn Randomness>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, (MandateId, Timestamp)>>,
-    sessions: Mutex<HashMap<String, (ServerName, Arc<Session<S>>)>>,
+    sessions: Mutex<Sessions<S>>,
     modern: Mutex<BTreeMap<Whose, Arc<Connection<S>>>>,
     /// Held by everything under way: when all are gone, the receiver's wait ends.
     under_way: Mutex<Option<mpsc::Sender<Infallible>>>,
@@ -176,7 +179,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let origin = request.headers().get(ORIGIN).cloned();
         let answer = match self.is_addressed(request.headers()) {
-            Err(refused) => return refused,
+            Err(refused) => return refused.into_answer(),
             Ok(()) => self.route(request).await,
         };
         match origin {
@@ -187,17 +190,17 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     /// Whether the request is meant for us, and comes from no page that may not call: a page that was given our address by its own name server sends
     /// its own name.
-    fn is_addressed(&self, headers: &HeaderMap) -> Result<(), Answer> {
+    fn is_addressed(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
         let host = text(HOST).unwrap_or_default().to_ascii_lowercase();
         if !self.hosts.contains(without_port(&host)) {
-            return Err(respond::refused(
+            return Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 "this gateway is not known by the name in `Host`: add it to `hosts` of its configuration",
             ));
         }
         match text(ORIGIN) {
-            Some(origin) if !self.origins.contains(&origin.to_ascii_lowercase()) => Err(respond::refused(
+            Some(origin) if !self.origins.contains(&origin.to_ascii_lowercase()) => Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 "pages of this origin may not call: add it to `origins` of the gateway's configuration",
             )),
@@ -241,7 +244,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         match head.method {
             Method::POST => match self.receive(&known, body).await {
                 Ok(body) => self.post(&known, body, place).await,
-                Err(refused) => refused,
+                Err(refused) => refused.into_answer(),
             },
             Method::GET => self.listen(&known, place),
             _ => self.end(&known),
@@ -249,27 +252,25 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// The body of a request.
-    async fn receive(&self, known: &Known<'_, S>, body: Incoming) -> Result<Bytes, Answer> {
+    async fn receive(&self, known: &Known<'_, S>, body: Incoming) -> Result<Bytes, Refused> {
         if !is_json(known.headers) {
             let why = "a message is sent as `Content-Type: application/json`";
-            return Err(respond::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
         if !accepts(known.headers, "application/json") || !accepts(known.headers, "text/event-stream") {
             let why = "`Accept` must list application/json and text/event-stream";
-            return Err(respond::refused(StatusCode::NOT_ACCEPTABLE, why));
+            return Err(Refused::new(StatusCode::NOT_ACCEPTABLE, why));
         }
         let bound = known.endpoint.client_limits.bytes();
         let received = Limited::new(body, bound).collect();
         match tokio::time::timeout(self.limits.receive, received).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(respond::refused(
+            Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Refused::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the message has more than the {bound} bytes that are allowed"),
             )),
-            Ok(Err(_)) => Err(respond::refused(StatusCode::BAD_REQUEST, "the message was cut off")),
-            Err(_) => {
-                Err(respond::refused(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive"))
-            }
+            Ok(Err(_)) => Err(Refused::new(StatusCode::BAD_REQUEST, "the message was cut off")),
+            Err(_) => Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive")),
         }
     }
 
@@ -306,7 +307,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                         Ok((_, session)) => {
                             self.answer_in_session(session, body.clone(), &id, limits, place).await
                         }
-                        Err(refused) => refused,
+                        Err(refused) => refused.into_answer(),
                     },
                 }
             }
@@ -324,13 +325,13 @@ impl<S: Store, M: Mandates> Front<S, M> {
                         session.notified(&method, params);
                         respond::empty(StatusCode::ACCEPTED)
                     }
-                    Err(refused) => refused,
+                    Err(refused) => refused.into_answer(),
                 }
             }
             // Nothing is ever asked of a client, so this answers nothing.
             Message::Response { .. } => match self.of_session(known, version.as_deref(), None) {
                 Ok(_) => respond::empty(StatusCode::ACCEPTED),
-                Err(refused) => refused,
+                Err(refused) => refused.into_answer(),
             },
         }
     }
@@ -361,8 +362,8 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// The mandate that a request runs, which its token must be bound to.
-    async fn mandate(&self, known: &Known<'_, S>) -> Result<MandateId, Answer> {
-        let forbidden = |why: String| respond::refused(StatusCode::FORBIDDEN, why);
+    async fn mandate(&self, known: &Known<'_, S>) -> Result<MandateId, Refused> {
+        let forbidden = |why: String| Refused::new(StatusCode::FORBIDDEN, why);
         let named = known.header(MANDATE_HEADER);
         let Some(name) = known.caller.mandate(named) else {
             return Err(forbidden(match named {
@@ -384,10 +385,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
         Ok(mandate)
     }
 
-    fn open(&self, known: &Known<'_, S>, mandate: MandateId) -> Result<Connection<S>, Answer> {
+    fn open(&self, known: &Known<'_, S>, mandate: MandateId) -> Result<Connection<S>, Refused> {
         Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence()).map_err(|cause| {
             tracing::error!(server = %known.endpoint.server, %cause, "the tool server could not be started");
-            respond::refused(StatusCode::BAD_GATEWAY, "the tool server could not be started")
+            Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })
     }
 
@@ -401,7 +402,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     ) -> Answer {
         let connection = match self.modern_connection(known).await {
             Ok(connection) => connection,
-            Err(refused) => return refused,
+            Err(refused) => return refused.into_answer(),
         };
         let stream = Arc::new(EventStream::default());
         let told = Arc::clone(&stream);
@@ -441,7 +442,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
     }
 
-    async fn modern_connection(&self, known: &Known<'_, S>) -> Result<Arc<Connection<S>>, Answer> {
+    async fn modern_connection(&self, known: &Known<'_, S>) -> Result<Arc<Connection<S>>, Refused> {
         let mandate = self.mandate(known).await?;
         let whose = Whose {
             server: known.endpoint.server.clone(),
@@ -465,11 +466,11 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
         let mandate = match self.mandate(known).await {
             Ok(mandate) => mandate,
-            Err(refused) => return refused,
+            Err(refused) => return refused.into_answer(),
         };
         let connection = match self.open(known, mandate.clone()) {
             Ok(connection) => connection,
-            Err(refused) => return refused,
+            Err(refused) => return refused.into_answer(),
         };
         let flight = Flight::new(Arc::new(|_| {}));
         let reply = reply(&connection.exchange, body, &known.endpoint.client_limits, &flight).await;
@@ -503,8 +504,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
         known: &Known<'_, S>,
         version: Option<&str>,
         id: Option<&Id<'_>>,
-    ) -> Result<(String, Arc<Session<S>>), Answer> {
-        let refused = |status, code, why: &str| respond::fault(status, id, &RpcError::new(code, why));
+    ) -> Result<(String, Arc<Session<S>>), Refused> {
+        let refused =
+            |status, code, why: &str| Refused::from(respond::fault(status, id, &RpcError::new(code, why)));
         match version.map(str::parse::<ProtocolVersion>) {
             None => {}
             Some(Ok(version)) if version.era() == Era::Legacy => {}
@@ -599,7 +601,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 Some(body) => respond::events(body.holding(place)),
                 None => respond::refused(StatusCode::NOT_FOUND, "there is no such event to resume at"),
             },
-            Err(refused) => refused,
+            Err(refused) => refused.into_answer(),
         }
     }
 
@@ -616,7 +618,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 self.end_session(&name);
                 respond::empty(StatusCode::NO_CONTENT)
             }
-            Err(refused) => refused,
+            Err(refused) => refused.into_answer(),
         }
     }
 
@@ -738,103 +740,4 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
             act();
         }
     }
-}
-
-fn mismatch(id: Option<&Id<'_>>, cause: &HeaderError) -> Answer {
-    respond::fault(StatusCode::BAD_REQUEST, id, &RpcError::new(rpc::HEADER_MISMATCH, cause.to_string()))
-}
-
-/// The status of an error of our own towards a modern client.
-fn modern_status(code: i64) -> StatusCode {
-    match code {
-        rpc::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
-        rpc::HEADER_MISMATCH
-        | rpc::MISSING_CAPABILITY
-        | rpc::UNSUPPORTED_VERSION
-        | rpc::INVALID_REQUEST
-        | rpc::PARSE_ERROR => StatusCode::BAD_REQUEST,
-        _ => StatusCode::OK,
-    }
-}
-
-fn too_busy(busy: Busy) -> Answer {
-    let why = match busy {
-        Busy::Rate => "too many requests a second: wait and try again",
-        Busy::UnderWay => "too many requests are under way: wait until one is answered",
-    };
-    let refused = respond::refused(StatusCode::TOO_MANY_REQUESTS, why);
-    respond::with(refused, "retry-after", HeaderValue::from_static("1"))
-}
-
-fn is_modern(version: Option<&str>) -> bool {
-    version
-        .and_then(|version| version.parse::<ProtocolVersion>().ok())
-        .is_some_and(|v| v.era() == Era::Modern)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.to_str().ok()?;
-    // Two credentials are none.
-    if values.next().is_some() {
-        return None;
-    }
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// Whether the client takes such an answer.
-fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
-    let family = wanted.split('/').next().unwrap_or_default();
-    headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let kind = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            kind == wanted || kind == "*/*" || kind.strip_suffix("/*") == Some(family)
-        })
-}
-
-/// What a page's browser asks before it calls.
-fn preflight() -> Answer {
-    let mut answer = respond::empty(StatusCode::NO_CONTENT);
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Warrantor-Mandate",
-        ),
-    );
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    answer
-}
-
-/// Lets a page of an origin that may call read the response.
-fn for_page(mut answer: Answer, origin: HeaderValue) -> Answer {
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers
-        .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate"));
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
-    answer
 }

@@ -1,6 +1,7 @@
 //! Streamable HTTP: one endpoint for each tool server, both eras of the protocol on it.
 
 mod callers;
+mod checks;
 mod connection;
 mod front;
 mod respond;

@@ -91,6 +91,26 @@ pub(super) fn refused(status: StatusCode, why: impl Into<String>) -> Answer {
     fault(status, None, &RpcError::new(rpc::INVALID_REQUEST, why))
 }
 
+/// A response that ends the work on a request. Boxed: it is large, and seldom.
+pub(super) struct Refused(Box<Answer>);
+
+impl Refused {
+    /// As [`refused`].
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        refused(status, why).into()
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        *self.0
+    }
+}
+
+impl From<Answer> for Refused {
+    fn from(answer: Answer) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
 /// Events.
 pub(super) fn events(body: EventBody) -> Answer {
     let mut response = Response::new(Answered::Events(Box::new(body)));

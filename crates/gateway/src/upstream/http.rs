@@ -268,12 +268,13 @@ impl HttpCarrier {
     pub(super) fn close(&self) {
         self.0.closing.send_replace(true);
         let inner = Arc::clone(&self.0);
+        // Without a runtime nothing can be sent; the server ends idle sessions itself.
         if inner.session().id.is_none() || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
+        let message = inner.message(Method::DELETE, None, None, None);
+        inner.session().id = None;
         tokio::spawn(async move {
-            let message = inner.message(Method::DELETE, None, None, None);
-            inner.session().id = None;
             let _ = tokio::time::timeout(POST_PATIENCE, inner.target.client.request(message)).await;
         });
     }

@@ -103,7 +103,7 @@ mod tests {
             (r#"context.task.labels.contains("classified")"#, 1),
             (r#"context.task.labels.containsAny(["untrusted", "secret"])"#, 1),
             (r#"!context.task.labels.containsAll(["a", "b"])"#, 2),
-            (r#"["organization", "sistem"].containsAll(context.sources.to)"#, 1),
+            (r#"["organization", "nobody"].containsAll(context.sources.to)"#, 1),
             (r#"context.sources.body.contains("anyone") || context.sources.to.contains("slot:vendor")"#, 0),
             (r#"context.sources.body.contains("anyon")"#, 1),
             (r#"context.sources.body.contains("record:Mial#body")"#, 1),

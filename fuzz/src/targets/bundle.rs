@@ -32,6 +32,14 @@ pub(crate) fn trace(bytes: &[u8]) -> Reading {
     file(FileKind::Trace, bytes)
 }
 
+pub(crate) fn gateway(bytes: &[u8]) -> Reading {
+    file(FileKind::Gateway, bytes)
+}
+
+pub(crate) fn tokens(bytes: &[u8]) -> Reading {
+    file(FileKind::Tokens, bytes)
+}
+
 pub(crate) fn definitions(bytes: &[u8]) -> Reading {
     judge(&parse_definitions(bytes), bytes)
 }

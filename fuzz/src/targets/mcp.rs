@@ -5,8 +5,10 @@ use warrantor_mcp::handshake::{DiscoverResult, InitializeResult, Instructions};
 use warrantor_mcp::message::{FrameLimits, Message, Outcome};
 use warrantor_mcp::params::{CancelledParams, InitializeParams, ListParams, ProgressParams, ToolCallParams};
 use warrantor_mcp::result::{ResultKind, ToolResult};
+use warrantor_mcp::sse::{self, EventReader};
 use warrantor_mcp::tools::ToolList;
-use warrantor_mcp::{Era, LineSplitter, envelope, era, handshake, params};
+use warrantor_mcp::{Era, LineSplitter, envelope, era, handshake, headers, params};
+use warrantor_model::Json;
 
 use crate::Reading;
 
@@ -36,6 +38,46 @@ pub(crate) fn lines(bytes: &[u8]) -> Reading {
         assert!(line.len() <= BOUND && !line.contains(&b'\n'), "no line: {line:?}");
     }
     if whole.iter().any(Option::is_some) { Reading::Taken } else { Reading::Refused }
+}
+
+/// However a stream of events is cut into chunks, the same events come out of it; and what they hold goes into one event each.
+pub(crate) fn events(bytes: &[u8]) -> Reading {
+    const BOUND: usize = 64;
+    let read = |size: usize| -> Vec<_> {
+        let mut reader = EventReader::new(BOUND);
+        bytes.chunks(size).flat_map(|chunk| reader.push(chunk)).collect()
+    };
+    let whole = read(bytes.len().max(1));
+    for size in [1, 3, 8] {
+        assert_eq!(read(size), whole, "chunks of {size}");
+    }
+    for event in whole.iter().flatten() {
+        assert!(event.data.len() <= BOUND, "more than the bound: {event:?}");
+        let again = EventReader::new(BOUND * 8).push(&sse::write_event(event.id.as_deref(), &event.data));
+        let data: Vec<&[u8]> = again.iter().map(|event| event.as_ref().unwrap().data.as_slice()).collect();
+        assert_eq!(data, [event.data.as_slice()], "it became other events");
+    }
+    if whole.iter().any(Result::is_ok) { Reading::Taken } else { Reading::Refused }
+}
+
+/// A header's value has one reading or none, and what is read can be written again. Marks of any schema are found or refused.
+pub(crate) fn headers(bytes: &[u8]) -> Reading {
+    let decoded = headers::decode(bytes);
+    if let Some(text) = &decoded {
+        let written = headers::encode(text).into_owned();
+        assert!(written.bytes().all(|byte| matches!(byte, b' '..=b'~')), "no header can say {written:?}");
+        assert_eq!(headers::decode(written.as_bytes()).as_deref(), Some(text.as_ref()));
+    }
+    if let Ok(schema) = Json::parse(bytes)
+        && let Ok(marked) = headers::marked(&schema)
+    {
+        for (header, text) in headers::repeated(&marked, &schema) {
+            assert!(header.starts_with(headers::PARAMETER_PREFIX), "{header}");
+            assert_eq!(headers::decode(headers::encode(&text).as_bytes()).as_deref(), Some(text.as_str()));
+        }
+        return Reading::Taken;
+    }
+    Reading::of(&decoded.ok_or(()))
 }
 
 /// The parameters of every method are read or refused; a call that is taken goes upstream with its very arguments.

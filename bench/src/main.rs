@@ -11,6 +11,7 @@
 
 mod decide;
 mod disk;
+mod gateway;
 mod process;
 mod report;
 mod trace;
@@ -27,6 +28,8 @@ enum Name {
     Decide,
     /// A call through `run` against the direct connection; start; memory.
     Run,
+    /// Calls through the gateway against the direct connection and a bare passthrough.
+    Gateway,
     /// Durable records a second against append and fdatasync.
     Store,
     /// What tracing costs: deciding, taking results in, replaying.
@@ -41,10 +44,16 @@ struct Arguments {
     /// Rounds of each side.
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    /// Serve one end of a measured connection instead.
+    #[arg(long, hide = true)]
+    serve: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(what) = &arguments.serve {
+        return gateway::serve(what);
+    }
     let wanted = |name| arguments.parts.is_empty() || arguments.parts.contains(&name);
     let root = repository()?;
     let mut parts: Vec<Part> = Vec::new();
@@ -60,6 +69,10 @@ fn main() -> anyhow::Result<()> {
     if wanted(Name::Run) {
         let binary = build(&root)?;
         parts.push(process::measure(&binary, arguments.rounds)?);
+    }
+    if wanted(Name::Gateway) {
+        let binary = build(&root)?;
+        parts.push(gateway::measure(&binary, arguments.rounds.min(5))?);
     }
     let text = report::render(&parts);
     println!("{text}");

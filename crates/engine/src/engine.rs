@@ -141,6 +141,10 @@ struct Inner<S> {
     chains: Mutex<HashMap<MandateId, Arc<Vec<Hop>>>>,
     seals: Mutex<HashMap<String, SealKey>>,
     histories: Mutex<HashMap<TaskId, Known>>,
+    /// How many commits of this engine are under way that add to a task's history.
+    adding: Mutex<HashMap<TaskId, usize>>,
+    /// Told whenever one of them is done.
+    added: tokio::sync::Notify,
     task_keys: Mutex<HashMap<TaskId, SealKey>>,
     gap: Mutex<Gap>,
     background: Mutex<JoinSet<()>>,
@@ -183,6 +187,8 @@ impl<S: Store> Engine<S> {
             chains: Mutex::default(),
             seals: Mutex::default(),
             histories: Mutex::default(),
+            adding: Mutex::default(),
+            added: tokio::sync::Notify::new(),
             task_keys: Mutex::default(),
             gap: Mutex::default(),
             background: Mutex::default(),
@@ -354,6 +360,7 @@ impl<S: Store> Engine<S> {
                 return Attempt::done(self.refuse(decided.id, presented, Some(call), unavailable(why)).await);
             }
         };
+        let _adding = self.adding(&task);
         let uncertain =
             Pending::Uncertain { commit: Box::new(commit.clone()), charges: draft.charges().to_vec() };
         match self.commit_within(commit, self.0.parts.settings.commit_deadline).await {
@@ -442,6 +449,7 @@ impl<S: Store> Engine<S> {
         let mut commit = Commit::new(decided.record(body.as_ref()));
         commit.body = body;
         let event = self.refused_event(decided, patience.saturating_sub(begun.elapsed())).await;
+        let _adding = event.as_ref().map(|(task, _)| self.adding(task));
         let gone = event
             .as_ref()
             .map(|(task, written)| self.add_event(&mut commit, task, written).unwrap_or_default());

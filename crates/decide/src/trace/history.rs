@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
+use memchr::memmem::Finder;
 use warrantor_model::{
-    EffectSet, FieldRule, Json, Kind, Person, RecordKey, RecordType, TextForm, Tool, ToolRef, Writer,
+    Digest, EffectSet, FieldRule, Json, Kind, Person, RecordKey, RecordType, TextForm, Tool, ToolRef, Writer,
     WriterRule,
     path::{Coverage, Location, Segment, Step, walk},
 };
@@ -73,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) passed: bool,
     /// The loose forms of its values, each ended by a line break.
     pub(crate) loose: String,
+    /// Tells calls of the same arguments.
+    pub(crate) form: Digest,
 }
 
 /// A result, taken apart.
@@ -209,10 +212,10 @@ impl Event {
 
 impl Outcome {
     /// The places in whose loose form one of these occurs.
-    pub(crate) fn candidates(&self, needles: &[String]) -> Vec<usize> {
+    pub(crate) fn candidates(&self, needles: &[Finder<'_>]) -> Vec<usize> {
         let mut found = Vec::new();
         for needle in needles {
-            for at in memchr::memmem::find_iter(self.loose.as_bytes(), needle.as_bytes()) {
+            for at in needle.find_iter(self.loose.as_bytes()) {
                 found.push(self.starts.partition_point(|start| *start <= at).saturating_sub(1));
             }
         }
@@ -240,7 +243,7 @@ impl Snapshot {
                 leaves = leaves.saturating_add(1);
             }
         });
-        let call = Call { arguments: arguments.clone(), effects, passed, loose };
+        let call = Call { arguments: arguments.clone(), effects, passed, loose, form: arguments.digest() };
         Event { id: id.to_owned(), tool: tool.clone(), what: What::Call(call) }
     }
 

@@ -171,7 +171,7 @@ impl Tracer<'_> {
     /// Whether it leads to a host that stands where anyone writes: then the rest of it may be the agent's, and where it leads is not.
     pub(super) fn leads_where_anyone_says(&self, needle: &Needle) -> bool {
         let Some(host) = needle.loose_host() else { return false };
-        let hosts = [host];
+        let hosts = [memchr::memmem::Finder::new(&host)];
         self.task.history.results().any(|(_, _, outcome)| {
             outcome.candidates(&hosts).into_iter().any(|at| {
                 outcome.places.get(at).is_some_and(|place| place.writer == warrantor_model::Writer::Anyone)

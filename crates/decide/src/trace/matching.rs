@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use regex::Regex;
 use unicode_normalization::char::is_combining_mark;
 use warrantor_model::{Decimal, Json, Kind, decimal};
@@ -189,14 +190,20 @@ impl Needle {
     }
 
     /// Whether the values of a call, in their loose forms a line each, hold it.
-    pub(crate) fn is_among(&self, lines: &str) -> bool {
-        self.loose.iter().any(|form| {
+    pub(crate) fn is_among(&self, lines: &str, finders: &[Finder<'_>]) -> bool {
+        finders.iter().any(|finder| {
+            let form = finder.needle();
             if form.len() >= MIN_WITHIN {
-                lines.contains(form.as_str())
+                finder.find(lines.as_bytes()).is_some()
             } else {
-                lines.lines().any(|line| line == form)
+                lines.lines().any(|line| line.as_bytes() == form)
             }
         })
+    }
+
+    /// What looks for its loose forms: made once for a whole history.
+    pub(crate) fn finders(&self) -> Vec<Finder<'_>> {
+        self.loose.iter().map(|form| Finder::new(form.as_str())).collect()
     }
 
     /// Whether it is what a quoted span of a text says, or an identifier with a digit that stands in it.

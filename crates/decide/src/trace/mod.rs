@@ -19,8 +19,9 @@ use std::{
     rc::Rc,
 };
 
+use memchr::memmem::Finder;
 use warrantor_model::{
-    Json, Kind, Person, ServerName, ToolRef, Writer,
+    Digest, Json, Kind, Person, ServerName, ToolRef, Writer,
     path::{Location, Step, walk},
 };
 
@@ -84,7 +85,7 @@ enum Spot<'t> {
     /// A field of a record with a key.
     Field(&'t ServerName, &'t str, &'t str, Location),
     /// A place in the answer of a tool to certain arguments.
-    Answer(&'t ToolRef, String, usize, Location),
+    Answer(&'t ToolRef, Digest, usize, Location),
 }
 
 /// Where one value was found.
@@ -157,6 +158,8 @@ pub(crate) struct Tracer<'a> {
     budget: Cell<usize>,
     /// Events and places of records that no later reading has again.
     latest: OnceCell<HashSet<(usize, usize)>>,
+    /// The forms of the arguments that results answer, by the results' places in the history.
+    calls: OnceCell<HashMap<usize, Digest>>,
     /// The call has more values than are compared with what is remembered for the person.
     beyond_memory: bool,
 }
@@ -183,6 +186,7 @@ impl<'a> Tracer<'a> {
             known: RefCell::default(),
             budget: Cell::new(MAX_SEARCHED),
             latest: OnceCell::new(),
+            calls: OnceCell::new(),
             beyond_memory: handed.is_beyond(),
         }
     }
@@ -247,6 +251,7 @@ impl<'a> Tracer<'a> {
         traced.suspected = traced.quoted;
         let mut walk = Walk {
             needle,
+            finders: needle.finders(),
             sure: traced.is_sure(),
             echoed: self.echoed(needle),
             handed: false,
@@ -269,19 +274,9 @@ impl<'a> Tracer<'a> {
         if !hits.iter().any(|hit| hit.handed) {
             return;
         }
-        let calls: HashMap<&str, &history::Call> = self
-            .task
-            .history
-            .events()
-            .iter()
-            .filter_map(|event| match &event.what {
-                What::Call(call) => Some((event.id.as_str(), call)),
-                What::Result(_) => None,
-            })
-            .collect();
         let mut before = HashSet::new();
         for hit in hits {
-            let spot = self.spot(hit, &calls);
+            let spot = self.spot(hit);
             if !hit.handed && !hit.is_laundered() {
                 before.extend(spot);
             } else if hit.handed && spot.is_some_and(|spot| before.contains(&spot)) {
@@ -291,7 +286,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn spot(&self, hit: &Hit, calls: &HashMap<&str, &history::Call>) -> Option<Spot<'_>> {
+    fn spot(&self, hit: &Hit) -> Option<Spot<'_>> {
         let (event, outcome, place) = self.place(hit)?;
         let instance = place.record.and_then(|at| outcome.records.get(at));
         if let Some((instance, key)) =
@@ -300,7 +295,18 @@ impl<'a> Tracer<'a> {
             let below = place.at.get(instance.at.len()..).unwrap_or_default().to_vec();
             return Some(Spot::Field(&event.tool.server, &instance.record, key, below));
         }
-        let arguments = calls.get(event.id.as_str())?.arguments.canonical();
+        let calls = self.calls.get_or_init(|| {
+            let mut forms = HashMap::new();
+            let mut answered = HashMap::new();
+            for (at, event) in self.task.history.events().iter().enumerate() {
+                match &event.what {
+                    What::Call(call) => drop(forms.insert(event.id.as_str(), call.form)),
+                    What::Result(_) => answered.extend(forms.get(event.id.as_str()).map(|form| (at, *form))),
+                }
+            }
+            answered
+        });
+        let arguments = *calls.get(&hit.event)?;
         // Lists grow: which element it was does not matter.
         let place_in_lists = place.at.iter().map(|step| match step {
             Step::Index(_) => Step::Index(0),
@@ -313,6 +319,7 @@ impl<'a> Tracer<'a> {
 /// One value on its way through the history.
 struct Walk<'n> {
     needle: &'n Needle,
+    finders: Vec<Finder<'n>>,
     sure: bool,
     /// The weakest trust with which the value was handed out so far, by whichever task.
     echoed: Option<Trust>,
@@ -337,7 +344,7 @@ impl Walk<'_> {
         if self.sure || (self.needle.trivial && call.effects.is_pure_read()) {
             return;
         }
-        if self.needle.is_among(&call.loose)
+        if self.needle.is_among(&call.loose, &self.finders)
             || (self.needle.is_short() && self.stands_in(&call.arguments))
             || (!call.effects.is_pure_read() && self.is_assembled(&call.loose))
         {
@@ -404,7 +411,7 @@ impl Walk<'_> {
         let candidates = match self.needle.loose.is_empty() {
             // Nothing but signs: there is no loose form to look for.
             true => (0..outcome.places.len()).collect(),
-            false => outcome.candidates(&self.needle.loose),
+            false => outcome.candidates(&self.finders),
         };
         for at in candidates {
             let Some(place) = outcome.places.get(at) else { continue };
@@ -429,7 +436,7 @@ impl Walk<'_> {
 fn suspected(needle: &Needle, leaf: &Json) -> bool {
     let mut lines = String::new();
     loose::push_loose(&history::scalar_text(leaf), &mut lines);
-    needle.is_among(&lines)
+    needle.is_among(&lines, &needle.finders())
 }
 
 /// The request without the spans that others wrote, however they lie in each other. What stands on two sides of one is not read together.

@@ -140,6 +140,7 @@ impl<S: Store> Engine<S> {
                 Some(Insert { member: Key::new(marker.clone()).ok()?, must_be_new: false, counted: None })
             }));
         }
+        let _adding = written.as_ref().map(|_| self.adding(&receipt.task));
         let gone = match &written {
             Some(written) => match self.add_event(&mut commit, &receipt.task, written) {
                 Ok(gone) => gone,

@@ -15,17 +15,46 @@ use crate::{
     recording::Decided,
 };
 
+/// A commit under way that adds to a task's history.
+pub(super) struct Adding<S> {
+    engine: Engine<S>,
+    task: TaskId,
+}
+
+impl<S> Drop for Adding<S> {
+    fn drop(&mut self) {
+        let mut adding = lock(&self.engine.0.adding);
+        let left = adding.get(&self.task).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            adding.remove(&self.task);
+        } else {
+            adding.insert(self.task.clone(), left);
+        }
+        drop(adding);
+        self.engine.0.added.notify_waiters();
+    }
+}
+
 impl<S: Store> Engine<S> {
     /// The task's history as of what was loaded.
     pub(super) async fn history(&self, loaded: &Loaded) -> Result<History, HistoryError> {
         let Some(root) = loaded.task.chain.first() else { return Ok(History::default()) };
         let task = &root.mandate.task;
         let (count, forgotten) = loaded.events;
-        let known = lock(&self.0.histories)
-            .get_mut(task)
-            .and_then(|known| known.as_of(loaded.revision, count, forgotten));
-        if let Some(history) = known {
-            return Ok(history);
+        loop {
+            // Asked for before looking, so that nothing is missed in between.
+            let added = self.0.added.notified();
+            let known = lock(&self.0.histories)
+                .get_mut(task)
+                .and_then(|known| known.as_of(loaded.revision, count, forgotten));
+            if let Some(history) = known {
+                return Ok(history);
+            }
+            // What the store has and we do not know yet is most likely being taken in by another call of this process.
+            if !lock(&self.0.adding).contains_key(task) {
+                break;
+            }
+            added.await;
         }
         let mut known = Known::default();
         if count > 0 {
@@ -99,6 +128,14 @@ impl<S: Store> Engine<S> {
             .unwrap_or_default();
         history::add(commit, task, written, &gone)?;
         Ok(gone)
+    }
+
+    /// Says that a commit under way adds to a task's history, until what comes of it was taken in.
+    pub(super) fn adding(&self, task: &TaskId) -> Adding<S> {
+        let mut adding = lock(&self.0.adding);
+        let count = adding.entry(task.clone()).or_default();
+        *count = count.saturating_add(1);
+        Adding { engine: self.clone(), task: task.clone() }
     }
 
     /// Takes in what was committed.

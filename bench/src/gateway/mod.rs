@@ -1,0 +1,377 @@
+//! The gateway between a client and a server on HTTP, against the direct connection and a bare passthrough.
+
+mod peers;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use self::peers::{Speaks, Wire};
+use crate::{
+    median,
+    report::{Part, Row},
+};
+
+/// Sequential calls a round.
+const CALLS: usize = 300;
+/// How long concurrent calls go on, a round.
+const WHILE: Duration = Duration::from_millis(700);
+
+/// What a process of this program serves instead of measuring.
+pub(crate) fn serve(what: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match what.split_once(':') {
+        Some(("echo", tools)) => runtime.block_on(peers::serve_echo(tools.parse()?)),
+        Some(("passthrough", to)) => runtime.block_on(peers::serve_passthrough(to.parse()?)),
+        _ => bail!("{what:?} is nothing that can be served"),
+    }
+}
+
+/// A process that said where it listens.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn own(what: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--serve", what]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().context("no pipe")?).read_line(&mut line)?;
+        Ok(Self { address: line.trim().parse()?, child })
+    }
+
+    fn gateway(binary: &Path, config: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary);
+        command.args(["gateway", "-o", "json", "--config"]).arg(config);
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut out = BufReader::new(child.stdout.take().context("no pipe")?);
+        let mut said = String::new();
+        let listening: Value = loop {
+            if out.read_line(&mut said)? == 0 {
+                bail!("no gateway came up");
+            }
+            if let Ok(listening) = serde_json::from_str(&said) {
+                break listening;
+            }
+        };
+        let url = listening.get("url").and_then(Value::as_str).context("no url")?;
+        Ok(Self { address: url.trim_start_matches("http://").parse()?, child })
+    }
+
+    /// Time on processors so far, in microseconds.
+    fn processor_micros(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |nth: usize| fields.get(nth).and_then(|field| field.parse::<f64>().ok());
+        // In hundredths of a second, as Linux counts for user space.
+        Ok((ticks(11).context("no utime")? + ticks(12).context("no stime")?) * 1e4)
+    }
+
+    fn resident(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
+        Ok(kilobytes / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One way to the server.
+struct Way {
+    address: SocketAddr,
+    path: &'static str,
+    token: String,
+}
+
+/// A gateway with its bundle and its data in a directory.
+struct Deployed {
+    server: Server,
+    token: String,
+}
+
+impl Deployed {
+    fn start(
+        binary: &Path,
+        directory: &Path,
+        data: &Path,
+        upstream: SocketAddr,
+        tools: usize,
+    ) -> anyhow::Result<Self> {
+        let bundle = directory.join("bundle");
+        for part in ["tools", "policies", "mandates"] {
+            fs::create_dir_all(bundle.join(part))?;
+        }
+        let files = [
+            (
+                "people.yaml",
+                "people:\n  - { id: ann, issuer: \"https://login.example.com\", subject: u1, mail: [ann@example.com], groups: [staff], status: active }\n",
+            ),
+            (
+                "agents.yaml",
+                "agents:\n  - { id: bot, owner: ann, sponsors: [ann], purpose: measuring, status: active, ceiling: { servers: [echo], effects: [read, write] } }\n",
+            ),
+            (
+                "policies/p.cedar",
+                "@id(\"all\") permit(principal, action in Action::\"server:echo\", resource) when { context.arguments.text like \"*\" };\n@id(\"large\") forbid(principal, action in Action::\"server:echo\", resource) when { context.arguments has amount && context.arguments.amount.greaterThan(decimal(\"1000.0\")) };\n@id(\"never\") forbid(principal, action in Action::\"server:echo\", resource) when { context.task.labels.contains(\"untrusted\") && context.task.calls < 0 };\n",
+            ),
+            (
+                "mandates/work.yaml",
+                "id: work\nperson: ann\nagent: bot\npurpose: measuring\nrequest: Say it again.\nexpires_in: 8h\nlimits: { calls: 100000000 }\ngrants:\n  - effects: [read]\n    servers: [echo]\n    arguments: { text: { max_length: 1000 }, amount: { max: 100 } }\n",
+            ),
+        ];
+        for (name, text) in files {
+            fs::write(bundle.join(name), text)?;
+        }
+        fs::write(bundle.join("tools/echo.tools.json"), peers::definitions(tools)?)?;
+        let names = (1..tools).map(|nth| format!("  echo_{nth}: {{ effects: [read] }}\n"));
+        let rules: String =
+            std::iter::once("  echo: { effects: [read] }\n".to_owned()).chain(names).collect();
+        let manifest = format!("server: echo\ndefinitions: echo.tools.json\ntools:\n{rules}");
+        fs::write(bundle.join("tools/echo.yaml"), manifest)?;
+        let tokens = directory.join("tokens.toml");
+        let _ = fs::remove_file(&tokens);
+        let made = Command::new(binary)
+            .args(["token", "add", "bench", "--agent", "bot", "--mandate", "work", "-o", "json", "--file"])
+            .arg(&tokens)
+            .output()?;
+        let made: Value = serde_json::from_slice(&made.stdout)?;
+        let token = made.get("token").and_then(Value::as_str).context("no token")?.to_owned();
+        let config = directory.join("gateway.toml");
+        fs::write(
+            &config,
+            format!(
+                "bundle = \"bundle\"\ndata = {:?}\ntokens = \"tokens.toml\"\nlisten = \"127.0.0.1:0\"\n[limits]\nrequests_per_second = 1000000\nrequests = 100000\n[servers.echo]\nurl = \"http://{upstream}/\"\n",
+                data.display().to_string()
+            ),
+        )?;
+        Ok(Self { server: Server::gateway(binary, &config)?, token })
+    }
+
+    fn way(&self) -> Way {
+        Way { address: self.server.address, path: "/echo", token: self.token.clone() }
+    }
+}
+
+/// The median of sequential calls, in microseconds.
+async fn sequential(way: &Way, speaks: Speaks) -> anyhow::Result<f64> {
+    let mut wire = Wire::open(way.address, way.path, &way.token, speaks).await?;
+    for _ in 0..20 {
+        wire.call().await?;
+    }
+    let mut taken = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let begun = Instant::now();
+        wire.call().await?;
+        taken.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(median(taken))
+}
+
+/// The median of sequential lists, in microseconds.
+async fn lists(way: &Way) -> anyhow::Result<f64> {
+    let mut wire = Wire::open(way.address, way.path, &way.token, Speaks::Modern).await?;
+    wire.list().await?;
+    let mut taken = Vec::new();
+    for _ in 0..40 {
+        let begun = Instant::now();
+        wire.list().await?;
+        taken.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(median(taken))
+}
+
+/// Calls a second of so many clients at once.
+async fn concurrent(way: &Way, clients: usize, speaks: Speaks) -> anyhow::Result<f64> {
+    let mut wires = Vec::new();
+    for _ in 0..clients {
+        let mut wire = Wire::open(way.address, way.path, &way.token, speaks).await?;
+        wire.call().await?;
+        wires.push(wire);
+    }
+    let begun = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut wire in wires {
+        tasks.spawn(async move {
+            let mut calls = 0u32;
+            while begun.elapsed() < WHILE {
+                wire.call().await?;
+                calls = calls.saturating_add(1);
+            }
+            anyhow::Ok(calls)
+        });
+    }
+    let mut calls = 0.0;
+    while let Some(done) = tasks.join_next().await {
+        calls += f64::from(done??);
+    }
+    Ok(calls / begun.elapsed().as_secs_f64())
+}
+
+/// Figures of one way, round by round.
+#[derive(Default)]
+struct Figures {
+    sequential: Vec<f64>,
+    legacy: Vec<f64>,
+    sixteen: Vec<f64>,
+    many: Vec<f64>,
+}
+
+impl Figures {
+    async fn round(&mut self, way: &Way) -> anyhow::Result<()> {
+        self.sequential.push(sequential(way, Speaks::Modern).await?);
+        self.legacy.push(sequential(way, Speaks::Legacy).await?);
+        self.sixteen.push(concurrent(way, 16, Speaks::Modern).await?);
+        self.many.push(concurrent(way, 64, Speaks::Modern).await?);
+        Ok(())
+    }
+}
+
+pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
+    let directory = tempfile::tempdir_in(".").context("the benchmark needs a directory on a real disk")?;
+    let memory = tempfile::tempdir_in("/dev/shm").context("the benchmark needs a directory in memory")?;
+    let upstream = Server::own("echo:1")?;
+    let passthrough = Server::own(&format!("passthrough:{}", upstream.address))?;
+    let place = |name: &str| -> anyhow::Result<PathBuf> {
+        let place = directory.path().join(name);
+        fs::create_dir_all(&place)?;
+        Ok(place)
+    };
+    let durable_place = place("durable")?;
+    let durable = Deployed::start(
+        binary,
+        &durable_place,
+        &fs::canonicalize(&durable_place)?.join("data"),
+        upstream.address,
+        1,
+    )?;
+    let volatile =
+        Deployed::start(binary, &place("volatile")?, &memory.path().join("data"), upstream.address, 1)?;
+    let direct = Way { address: upstream.address, path: "/", token: "none".to_owned() };
+    let bare = Way { address: passthrough.address, path: "/", token: "none".to_owned() };
+    let idle = durable.server.resident()?;
+    // The client has one thread, so that it takes no more of the machine than it must.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut of_direct, mut of_bare) = (Figures::default(), Figures::default());
+    let (mut of_volatile, mut of_durable) = (Figures::default(), Figures::default());
+    let mut processor = Vec::new();
+    runtime.block_on(async {
+        for _ in 0..rounds {
+            of_direct.round(&direct).await?;
+            of_bare.round(&bare).await?;
+            of_volatile.round(&volatile.way()).await?;
+            of_durable.round(&durable.way()).await?;
+            let before = volatile.server.processor_micros()?;
+            let mut wire =
+                Wire::open(volatile.server.address, "/echo", &volatile.token, Speaks::Modern).await?;
+            for _ in 0..500 {
+                wire.call().await?;
+            }
+            processor.push((volatile.server.processor_micros()? - before) / 500.0);
+        }
+        anyhow::Ok(())
+    })?;
+    let loaded = durable.server.resident()?;
+    let mut rows = rows(
+        &of_direct,
+        [("passthrough", of_bare), ("record in memory", of_volatile), ("durable", of_durable)],
+    );
+    let micros = median(processor);
+    let alone = |what: &str, ours: String, aim| Row {
+        what: what.into(),
+        ours,
+        against: "—".into(),
+        ratio: "—".into(),
+        aim,
+    };
+    rows.push(alone("processor time a call, record in memory", format!("{micros:.0} µs"), "≤ 250 µs"));
+    rows.push(alone("memory, idle", format!("{idle:.1} MB"), "≤ 40 MB"));
+    rows.push(alone("memory, after all of this", format!("{loaded:.1} MB"), ""));
+    for tools in [1usize, 10, 100, 1000] {
+        let upstream = Server::own(&format!("echo:{tools}"))?;
+        let name = format!("list-{tools}");
+        let ours =
+            Deployed::start(binary, &place(&name)?, &memory.path().join(&name), upstream.address, tools)?;
+        let direct = Way { address: upstream.address, path: "/", token: "none".to_owned() };
+        let (mine, theirs) = runtime.block_on(async {
+            let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                theirs.push(lists(&direct).await?);
+                mine.push(lists(&ours.way()).await?);
+            }
+            anyhow::Ok((median(mine), median(theirs)))
+        })?;
+        rows.push(Row {
+            what: format!("list of {tools} tools"),
+            ours: format!("{mine:.0} µs"),
+            against: format!("{theirs:.0} µs"),
+            ratio: format!("{:.2} ×", mine / theirs),
+            aim: "",
+        });
+    }
+    Ok(Part {
+        title: "Through the gateway",
+        method: format!(
+            "{rounds} alternating rounds; the client, the server and what stands between are processes of their own on this machine. Against: the direct connection to \
+             the same server (Rust, rmcp). Passthrough: a proxy on hyper that passes everything on and looks at nothing, which is the floor. Every call has two arguments, \
+             which are validated, bounded by a grant and read by policies. Record in memory: the data directory on a file system in memory, to see what durability \
+             costs; durable: on the disk. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients on one mandate, over {} ms. \
+             2026-07-28 unless it says otherwise.",
+            WHILE.as_millis()
+        ),
+        rows,
+    })
+}
+
+fn rows(direct: &Figures, ways: [(&str, Figures); 3]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, figures) in ways {
+        let aims = match name {
+            "record in memory" => ["≤ 2.0 ×", "", "≥ 0.5 ×", ""],
+            "durable" => ["", "", "≥ 0.35 ×", "≥ 0.45 ×"],
+            _ => [""; 4],
+        };
+        let micros = |what: &str, ours: &[f64], against: &[f64], aim| {
+            let (ours, against) = (median(ours.to_vec()), median(against.to_vec()));
+            Row {
+                what: format!("{name}: {what}"),
+                ours: format!("{ours:.0} µs"),
+                against: format!("{against:.0} µs"),
+                ratio: format!("{:.2} ×", ours / against),
+                aim,
+            }
+        };
+        let a_second = |what: &str, ours: &[f64], against: &[f64], aim| {
+            let (ours, against) = (median(ours.to_vec()), median(against.to_vec()));
+            Row {
+                what: format!("{name}: {what}"),
+                ours: format!("{ours:.0}/s"),
+                against: format!("{against:.0}/s"),
+                ratio: format!("{:.2} ×", ours / against),
+                aim,
+            }
+        };
+        let [first, second, third, fourth] = aims;
+        rows.push(micros("sequential", &figures.sequential, &direct.sequential, first));
+        rows.push(micros("sequential, 2025-11-25", &figures.legacy, &direct.legacy, second));
+        rows.push(a_second("16 at once", &figures.sixteen, &direct.sixteen, third));
+        rows.push(a_second("64 at once", &figures.many, &direct.many, fourth));
+    }
+    rows
+}

@@ -168,6 +168,18 @@ fn requests_that_are_wrong_are_refused_with_a_status_and_a_sentence() {
         client.ask("GET", &[], "")
     };
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    let ready = || {
+        let mut client = Client::to(gateway.address);
+        client.path = "/readyz".to_owned();
+        let ready = client.ask("GET", &[], "");
+        (ready.status, ready.body)
+    };
+    assert_eq!(ready(), (200, "ready\n".to_owned()));
+    // Without its stop file nothing could be stopped, so nothing passes.
+    std::fs::rename(world.data().join("stop"), world.data().join("elsewhere")).unwrap();
+    assert_eq!(ready().0, 503);
+    std::fs::rename(world.data().join("elsewhere"), world.data().join("stop")).unwrap();
+    assert_eq!(ready().0, 200);
     assert!(gateway.is_running(), "{}", gateway.stderr());
     assert!(world.upstream("effects").is_empty());
 }

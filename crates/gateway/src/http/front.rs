@@ -212,6 +212,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let Some(endpoint) = self.endpoints.get(request.uri().path()) else {
             return match (request.method(), request.uri().path()) {
                 (&Method::GET, "/healthz") => respond::text(StatusCode::OK, "ok\n"),
+                (&Method::GET, "/readyz") => self.readiness(),
                 _ => respond::refused(StatusCode::NOT_FOUND, "no server has this path"),
             };
         };
@@ -249,6 +250,18 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Method::GET => self.listen(&known, place),
             _ => self.end(&known),
         }
+    }
+
+    /// Whether calls could pass: the stop file reads, and nothing waits for a log that fails.
+    fn readiness(&self) -> Answer {
+        let stopping = lock(&self.under_way).is_none();
+        let why = match (self.engine.stops(), self.engine.unrecorded()) {
+            _ if stopping => "the gateway is stopping\n",
+            (None, _) => "the stop file cannot be read: everything is stopped\n",
+            (_, Some(_)) => "records wait for a log that fails: nothing passes\n",
+            (Some(_), None) => return respond::text(StatusCode::OK, "ready\n"),
+        };
+        respond::text(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 
     /// The body of a request.

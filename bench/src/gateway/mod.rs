@@ -3,6 +3,7 @@
 mod peers;
 
 use std::{
+    cell::Cell,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -22,6 +23,10 @@ use crate::{
 
 /// Sequential calls a round.
 const CALLS: usize = 300;
+/// How many tasks there are. One that has made thousands of calls is slower: its history is searched for every value.
+const MANDATES: usize = 400;
+/// What each of them allows.
+const TERMS: &str = "person: ann\nagent: bot\npurpose: measuring\nrequest: Say it again.\nexpires_in: 8h\nlimits: { calls: 100000000 }\ngrants:\n  - effects: [read]\n    servers: [echo]\n    arguments: { text: { max_length: 1000 }, amount: { max: 100 } }\n";
 /// How long concurrent calls go on, a round.
 const WHILE: Duration = Duration::from_millis(700);
 
@@ -98,6 +103,21 @@ struct Way {
     address: SocketAddr,
     path: &'static str,
     token: String,
+    /// The task that the next client works on.
+    task: Cell<usize>,
+}
+
+impl Way {
+    fn new(address: SocketAddr, path: &'static str, token: &str) -> Self {
+        Self { address, path, token: token.to_owned(), task: Cell::new(0) }
+    }
+
+    /// A client on a task of its own.
+    async fn open(&self, speaks: Speaks) -> anyhow::Result<Wire> {
+        let task = self.task.get();
+        self.task.set((task + 1) % MANDATES);
+        Wire::open(self.address, self.path, &self.token, task, speaks).await
+    }
 }
 
 /// A gateway with its bundle and its data in a directory.
@@ -139,6 +159,10 @@ impl Deployed {
         for (name, text) in files {
             fs::write(bundle.join(name), text)?;
         }
+        for nth in 0..MANDATES {
+            let mandate = format!("id: work-{nth}\n{TERMS}");
+            fs::write(bundle.join(format!("mandates/work-{nth}.yaml")), mandate)?;
+        }
         fs::write(bundle.join("tools/echo.tools.json"), peers::definitions(tools)?)?;
         let names = (1..tools).map(|nth| format!("  echo_{nth}: {{ effects: [read] }}\n"));
         let rules: String =
@@ -148,8 +172,9 @@ impl Deployed {
         let tokens = directory.join("tokens.toml");
         let _ = fs::remove_file(&tokens);
         let made = Command::new(binary)
-            .args(["token", "add", "bench", "--agent", "bot", "--mandate", "work", "-o", "json", "--file"])
+            .args(["token", "add", "bench", "--agent", "bot", "-o", "json", "--file"])
             .arg(&tokens)
+            .args((0..MANDATES).flat_map(|nth| ["--mandate".to_owned(), format!("work-{nth}")]))
             .output()?;
         let made: Value = serde_json::from_slice(&made.stdout)?;
         let token = made.get("token").and_then(Value::as_str).context("no token")?.to_owned();
@@ -165,13 +190,13 @@ impl Deployed {
     }
 
     fn way(&self) -> Way {
-        Way { address: self.server.address, path: "/echo", token: self.token.clone() }
+        Way::new(self.server.address, "/echo", &self.token)
     }
 }
 
 /// The median of sequential calls, in microseconds.
 async fn sequential(way: &Way, speaks: Speaks) -> anyhow::Result<f64> {
-    let mut wire = Wire::open(way.address, way.path, &way.token, speaks).await?;
+    let mut wire = way.open(speaks).await?;
     for _ in 0..20 {
         wire.call().await?;
     }
@@ -186,7 +211,7 @@ async fn sequential(way: &Way, speaks: Speaks) -> anyhow::Result<f64> {
 
 /// The median of sequential lists, in microseconds.
 async fn lists(way: &Way) -> anyhow::Result<f64> {
-    let mut wire = Wire::open(way.address, way.path, &way.token, Speaks::Modern).await?;
+    let mut wire = way.open(Speaks::Modern).await?;
     wire.list().await?;
     let mut taken = Vec::new();
     for _ in 0..40 {
@@ -201,7 +226,7 @@ async fn lists(way: &Way) -> anyhow::Result<f64> {
 async fn concurrent(way: &Way, clients: usize, speaks: Speaks) -> anyhow::Result<f64> {
     let mut wires = Vec::new();
     for _ in 0..clients {
-        let mut wire = Wire::open(way.address, way.path, &way.token, speaks).await?;
+        let mut wire = way.open(speaks).await?;
         wire.call().await?;
         wires.push(wire);
     }
@@ -263,8 +288,9 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     )?;
     let volatile =
         Deployed::start(binary, &place("volatile")?, &memory.path().join("data"), upstream.address, 1)?;
-    let direct = Way { address: upstream.address, path: "/", token: "none".to_owned() };
-    let bare = Way { address: passthrough.address, path: "/", token: "none".to_owned() };
+    let direct = Way::new(upstream.address, "/", "none");
+    let bare = Way::new(passthrough.address, "/", "none");
+    let (in_memory, on_disk) = (volatile.way(), durable.way());
     let idle = durable.server.resident()?;
     // The client has one thread, so that it takes no more of the machine than it must.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -275,11 +301,10 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
         for _ in 0..rounds {
             of_direct.round(&direct).await?;
             of_bare.round(&bare).await?;
-            of_volatile.round(&volatile.way()).await?;
-            of_durable.round(&durable.way()).await?;
+            of_volatile.round(&in_memory).await?;
+            of_durable.round(&on_disk).await?;
             let before = volatile.server.processor_micros()?;
-            let mut wire =
-                Wire::open(volatile.server.address, "/echo", &volatile.token, Speaks::Modern).await?;
+            let mut wire = in_memory.open(Speaks::Modern).await?;
             for _ in 0..500 {
                 wire.call().await?;
             }
@@ -308,12 +333,13 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
         let name = format!("list-{tools}");
         let ours =
             Deployed::start(binary, &place(&name)?, &memory.path().join(&name), upstream.address, tools)?;
-        let direct = Way { address: upstream.address, path: "/", token: "none".to_owned() };
+        let direct = Way::new(upstream.address, "/", "none");
+        let way = ours.way();
         let (mine, theirs) = runtime.block_on(async {
             let (mut mine, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..rounds {
                 theirs.push(lists(&direct).await?);
-                mine.push(lists(&ours.way()).await?);
+                mine.push(lists(&way).await?);
             }
             anyhow::Ok((median(mine), median(theirs)))
         })?;
@@ -331,7 +357,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
             "{rounds} alternating rounds; the client, the server and what stands between are processes of their own on this machine. Against: the direct connection to \
              the same server (Rust, rmcp). Passthrough: a proxy on hyper that passes everything on and looks at nothing, which is the floor. Every call has two arguments, \
              which are validated, bounded by a grant and read by policies. Record in memory: the data directory on a file system in memory, to see what durability \
-             costs; durable: on the disk. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients on one mandate, over {} ms. \
+             costs; durable: on the disk. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients, each on a task of its own, over {} ms. \
              2026-07-28 unless it says otherwise.",
             WHILE.as_millis()
         ),

@@ -460,3 +460,64 @@ fn over_tls_the_gateway_shows_its_certificate_and_answers_nobody_in_the_clear() 
     assert!(!String::from_utf8_lossy(&said).contains("HTTP/1.1"), "{said:?}");
     assert!(gateway.stop().success());
 }
+
+/// An instance is not in the bundle, so whom it is for is known only when it is looked up; it is held against the token each time.
+#[test]
+fn an_instance_is_run_by_its_agent_alone_whoever_looked_it_up_first() {
+    let world = world();
+    let bundle = world.path("bundle");
+    let handed = world.done(&["mandate", "handover", "work", "--bundle", bundle.to_str().unwrap()]);
+    let instance = handed["mandate"].as_str().unwrap();
+    let mandates = [instance];
+    let callers: [Caller<'_>; 2] = [("laptop", "bot", &mandates), ("evil", "other", &mandates)];
+    let gateway = Gateway::before(&world, &callers, "");
+    let list = modern("tools/list", "");
+    let headers =
+        [&LEGACY[..], &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")]].concat();
+    for (caller, status) in [("evil", 403), ("laptop", 200), ("evil", 403)] {
+        let response = gateway.client(caller).ask("POST", &headers, &list);
+        assert_eq!(response.status, status, "{caller}: {response:?}");
+    }
+}
+
+#[test]
+fn sessions_are_bounded_and_their_places_come_back() {
+    let world = world();
+    let mut gateway = Gateway::before(&world, &[BOT], "[limits]\nsessions = 2\n");
+    let mut first = gateway.session("laptop");
+    let _second = gateway.session("laptop");
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}"#;
+    assert_eq!(gateway.client("laptop").ask("POST", &LEGACY, initialize).status, 503);
+    assert_eq!(first.ask("DELETE", &[], "").status, 204);
+    until(|| (), || gateway.client("laptop").ask("POST", &LEGACY, initialize).status == 200);
+    assert!(gateway.stop().success());
+}
+
+/// Whoever stands before the gateway may have gone by the other one of two.
+#[test]
+fn headers_that_count_stand_once() {
+    let world = world();
+    let gateway = Gateway::before(&world, &[BOT], "");
+    let session = gateway.session("laptop").session.unwrap();
+    for (name, value) in [
+        ("host", "127.0.0.1"),
+        ("mcp-session-id", session.as_str()),
+        ("warrantor-mandate", "others"),
+        ("content-type", "text/plain"),
+    ] {
+        let mut client = gateway.client("laptop");
+        client.session = Some(session.clone());
+        let mut headers = LEGACY.to_vec();
+        headers.push((name, value));
+        if name == "warrantor-mandate" {
+            headers.push((name, "work"));
+        }
+        let response = client.ask("POST", &headers, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert_eq!(response.status, 400, "{name}: {response:?}");
+    }
+    let mut client = Client::to(gateway.address);
+    client.raw(
+        format!("GET http://evil.example/healthz HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes(),
+    );
+    assert_eq!(client.response().status, 403);
+}

@@ -333,6 +333,13 @@ impl<S: Store> Exchange<S> {
 
     /// Sees to it that the server's definitions have been compared with their pins.
     async fn definitions_fresh(&self) -> Result<(), String> {
+        // Everybody waits for one listing, and none longer than for an answer: a server that does not answer must not keep a queue of them.
+        tokio::time::timeout(self.settings.request_timeout, self.make_definitions_fresh())
+            .await
+            .unwrap_or_else(|_| Err("the tool server did not list its tools in time".to_owned()))
+    }
+
+    async fn make_definitions_fresh(&self) -> Result<(), String> {
         let mut definitions = self.definitions.lock().await;
         let snapshot = self.engine.snapshot();
         let Some(manifest) = snapshot.manifest(&self.settings.server) else { return Ok(()) };

@@ -30,6 +30,9 @@ use crate::{
 /// Most cursors that are remembered; an older one has to be listed anew.
 const MAX_CURSORS: usize = 256;
 
+/// Longest number of a progress notification that is passed on, as it is written.
+const MAX_PROGRESS_DIGITS: usize = 24;
+
 /// What an exchange needs to know.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -216,6 +219,11 @@ impl<S: Store> Exchange<S> {
         match method {
             "notifications/progress" => {
                 let Ok(progress) = ProgressParams::parse(params) else { return };
+                // A number that says how far it is needs no more digits; others could say anything.
+                let longest = [Some(progress.progress), progress.total].into_iter().flatten();
+                if longest.map(|number| number.get().len()).max().unwrap_or_default() > MAX_PROGRESS_DIGITS {
+                    return;
+                }
                 if let Some((token, outlet)) =
                     progress.token.as_u64().and_then(|id| self.upstream.progress_of(id))
                 {

@@ -59,6 +59,11 @@ impl Caller {
         Arc::clone(&self.under_way).try_acquire_owned().map_err(|_| Busy::UnderWay)
     }
 
+    /// Whether the token has ended.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        self.settings.expires_at.is_some_and(|until| now >= until)
+    }
+
     /// The mandate that a request runs: the one it names, or the only one.
     pub(super) fn mandate(&self, named: Option<&str>) -> Option<&TemplateId> {
         match (named, self.settings.mandates.as_slice()) {
@@ -83,6 +88,6 @@ impl Callers {
     /// Whoever presents this token. Tokens are looked up by their digests, so that how long it takes tells nothing of other tokens.
     pub(super) fn of(&self, token: &str, now: Timestamp) -> Option<&Arc<Caller>> {
         let caller = self.0.get(&Digest::of(token.as_bytes()))?;
-        caller.settings.expires_at.is_none_or(|until| now < until).then_some(caller)
+        (!caller.has_ended(now)).then_some(caller)
     }
 }

@@ -1,6 +1,7 @@
 //! Connections: an exchange with an upstream, and what keeps it going.
 
 use std::{
+    convert::Infallible,
     io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -8,8 +9,9 @@ use std::{
 
 use tokio::{
     process::{ChildStdin, ChildStdout},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use warrantor_engine::Engine;
 use warrantor_mcp::message::FrameLimits;
@@ -56,6 +58,7 @@ pub(super) struct Connection<S> {
     pub(super) exchange: Arc<Exchange<S>>,
     /// Tasks that hear the upstream; they end with the connection.
     upkeep: Mutex<JoinSet<()>>,
+    used: Mutex<Instant>,
     closing: watch::Sender<bool>,
 }
 
@@ -66,6 +69,7 @@ impl<S: Store> Connection<S> {
         endpoint: &EndpointSettings,
         mandate: MandateId,
         evidence: Evidence,
+        held: Option<mpsc::Sender<Infallible>>,
     ) -> io::Result<Self> {
         let settings = SessionSettings {
             mandate,
@@ -86,11 +90,16 @@ impl<S: Store> Connection<S> {
             UpstreamSettings::Stdio(launch) => {
                 let (running, stdin, stdout): (Running, ChildStdin, ChildStdout) = launch.start()?;
                 let exchange = Arc::new(Exchange::new(engine, settings, Upstream::lines(stdin)));
-                upkeep.spawn(hear(Arc::clone(&exchange), running, stdout, closing.subscribe()));
+                let hearing = hear(Arc::clone(&exchange), running, stdout, closing.subscribe());
+                upkeep.spawn(async move {
+                    hearing.await;
+                    // Whoever ends the gateway waits for its processes.
+                    drop(held);
+                });
                 exchange
             }
         };
-        Ok(Self { exchange, upkeep: Mutex::new(upkeep), closing })
+        Ok(Self { exchange, upkeep: Mutex::new(upkeep), used: Mutex::new(Instant::now()), closing })
     }
 
     /// Hears what an HTTP upstream says unasked, from now on.
@@ -104,6 +113,16 @@ impl<S: Store> Connection<S> {
     /// Does something as long as the connection lasts.
     pub(super) fn upkeep(&self, task: impl Future<Output = ()> + Send + 'static) {
         lock(&self.upkeep).spawn(task);
+    }
+
+    /// Takes note that it is used.
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// Whether nobody has asked for it for so long.
+    pub(super) fn is_idle(&self, patience: Duration) -> bool {
+        lock(&self.used).elapsed() > patience
     }
 
     /// Whether the upstream is gone or has forgotten us.

@@ -15,7 +15,7 @@ use hyper::{
     body::Incoming,
     header::{HOST, HeaderValue, ORIGIN},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use warrantor_engine::Engine;
 use warrantor_mcp::{
     Declared, Era, Id, Message, ProtocolVersion, RpcError,
@@ -26,7 +26,7 @@ use warrantor_mcp::{
     rpc,
 };
 use warrantor_model::{
-    Clock, Evidence, MandateId, Randomness, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Clock, Evidence, MandateId, Randomness, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
 };
 use warrantor_store::Store;
 
@@ -107,6 +107,18 @@ struct Whose {
     mandate: MandateId,
 }
 
+/// Connections of the modern era, each with whom it serves.
+type Modern<S> = BTreeMap<Whose, (Arc<Caller>, Arc<Connection<S>>)>;
+
+/// What a name of a mandate stands for.
+#[derive(Clone)]
+struct Resolved {
+    mandate: MandateId,
+    /// Whom it is for: whoever names it has to be that agent, each time.
+    agent: AgentId,
+    until: Timestamp,
+}
+
 /// Sessions by their names, each with its server.
 type Sessions<S> = HashMap<String, (ServerName, Arc<Session<S>>)>;
 
@@ -122,11 +134,14 @@ pub(super) struct Front<S, M> {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     /// What names of mandates stand for, until that ends.
-    resolved: Mutex<HashMap<TemplateId, (MandateId, Timestamp)>>,
+    resolved: Mutex<HashMap<TemplateId, Resolved>>,
     sessions: Mutex<Sessions<S>>,
-    modern: Mutex<BTreeMap<Whose, Arc<Connection<S>>>>,
+    session_room: Arc<Semaphore>,
+    modern: Mutex<Modern<S>>,
     /// Held by everything under way: when all are gone, the receiver's wait ends.
     under_way: Mutex<Option<mpsc::Sender<Infallible>>>,
+    /// The same for processes of servers.
+    upkeep: Mutex<Option<mpsc::Sender<Infallible>>>,
 }
 
 /// A request whose caller is known.
@@ -152,7 +167,11 @@ impl<S> Known<'_, S> {
 }
 
 impl<S: Store, M: Mandates> Front<S, M> {
-    pub(super) fn new(parts: GatewayParts<S, M>, under_way: mpsc::Sender<Infallible>) -> Self {
+    pub(super) fn new(
+        parts: GatewayParts<S, M>,
+        under_way: mpsc::Sender<Infallible>,
+        upkeep: mpsc::Sender<Infallible>,
+    ) -> Self {
         let limits = parts.limits;
         Self {
             engine: parts.engine,
@@ -165,6 +184,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             mandates: parts.mandates,
             hosts: parts.hosts,
             origins: parts.origins,
+            session_room: Arc::new(Semaphore::new(limits.sessions.min(Semaphore::MAX_PERMITS))),
             limits,
             clock: parts.clock,
             randomness: parts.randomness,
@@ -172,12 +192,20 @@ impl<S: Store, M: Mandates> Front<S, M> {
             sessions: Mutex::default(),
             modern: Mutex::default(),
             under_way: Mutex::new(Some(under_way)),
+            upkeep: Mutex::new(Some(upkeep)),
         }
     }
 
     /// Answers a request. Never fails: what goes wrong is a response.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let origin = request.headers().get(ORIGIN).cloned();
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        if authority.is_some_and(|authority| !self.hosts.contains(without_port(&authority))) {
+            return respond::refused(
+                StatusCode::FORBIDDEN,
+                "this gateway is not known by the name in the request",
+            );
+        }
         let answer = match self.is_addressed(request.headers()) {
             Err(refused) => return refused.into_answer(),
             Ok(()) => self.route(request).await,
@@ -192,6 +220,15 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// its own name.
     fn is_addressed(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        // Whoever stands before us may have gone by the other one.
+        for name in ["host", "origin", "content-type", headers::SESSION, headers::LAST_EVENT, MANDATE_HEADER]
+        {
+            let values: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
+            if values.len() > 1 || values.iter().any(|value| value.to_str().is_err()) {
+                let why = format!("the header {name} stands twice or is not plain ASCII");
+                return Err(Refused::new(StatusCode::BAD_REQUEST, why));
+            }
+        }
         let host = text(HOST).unwrap_or_default().to_ascii_lowercase();
         if !self.hosts.contains(without_port(&host)) {
             return Err(Refused::new(
@@ -385,21 +422,28 @@ impl<S: Store, M: Mandates> Front<S, M> {
             }));
         };
         let now = self.clock.now();
-        let resolved = lock(&self.resolved).get(name).filter(|(_, until)| now < *until).cloned();
-        if let Some((mandate, _)) = resolved {
-            return Ok(mandate);
+        let resolved = lock(&self.resolved).get(name).filter(|resolved| now < resolved.until).cloned();
+        let resolved = match resolved {
+            Some(resolved) => resolved,
+            None => {
+                let (mandate, until) = self.mandates.resolve(name).await.map_err(forbidden)?;
+                let Some(agent) = self.engine.agent_of(&mandate).await else {
+                    return Err(forbidden(format!("the mandate {name} is not known")));
+                };
+                let resolved = Resolved { mandate, agent, until };
+                lock(&self.resolved).insert(name.clone(), resolved.clone());
+                resolved
+            }
+        };
+        if resolved.agent != known.caller.settings.agent {
+            return Err(forbidden(format!("the mandate {name} is not one of the token's agent")));
         }
-        let (mandate, until) = self.mandates.resolve(name).await.map_err(forbidden)?;
-        match self.engine.agent_of(&mandate).await {
-            Some(agent) if agent == known.caller.settings.agent => {}
-            _ => return Err(forbidden(format!("the mandate {name} is not one of the token's agent"))),
-        }
-        lock(&self.resolved).insert(name.clone(), (mandate.clone(), until));
-        Ok(mandate)
+        Ok(resolved.mandate)
     }
 
     fn open(&self, known: &Known<'_, S>, mandate: MandateId) -> Result<Connection<S>, Refused> {
-        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence()).map_err(|cause| {
+        let held = lock(&self.upkeep).clone();
+        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence(), held).map_err(|cause| {
             tracing::error!(server = %known.endpoint.server, %cause, "the tool server could not be started");
             Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })
@@ -463,20 +507,25 @@ impl<S: Store, M: Mandates> Front<S, M> {
             mandate: mandate.clone(),
         };
         let mut modern = lock(&self.modern);
-        if let Some(connection) = modern.get(&whose).filter(|connection| !connection.is_lost()) {
+        if let Some((_, connection)) = modern.get(&whose).filter(|(_, connection)| !connection.is_lost()) {
+            connection.touch();
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(self.open(known, mandate)?);
-        modern.insert(whose, Arc::clone(&connection));
+        modern.insert(whose, (Arc::clone(known.caller), Arc::clone(&connection)));
         Ok(connection)
     }
 
     /// Begins a session.
     async fn initialize(self: &Arc<Self>, known: &Known<'_, S>, body: &Bytes, id: &Id<'_>) -> Answer {
-        if lock(&self.sessions).len() >= self.limits.sessions {
+        if lock(&self.under_way).is_none() {
+            return stopping();
+        }
+        // A place first: what it stands for is a connection to the server, and maybe a process.
+        let Ok(room) = Arc::clone(&self.session_room).try_acquire_owned() else {
             let error = RpcError::new(rpc::INTERNAL_ERROR, "the gateway has no room for another session");
             return respond::fault(StatusCode::SERVICE_UNAVAILABLE, Some(id), &error);
-        }
+        };
         let mandate = match self.mandate(known).await {
             Ok(mandate) => mandate,
             Err(refused) => return refused.into_answer(),
@@ -495,7 +544,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             let error = RpcError::new(rpc::INTERNAL_ERROR, "no random bytes for the session's id");
             return respond::fault(StatusCode::INTERNAL_SERVER_ERROR, Some(id), &error);
         };
-        let session = Session::new(Arc::clone(known.caller), mandate, connection);
+        let session = Session::new(Arc::clone(known.caller), mandate, connection, room);
         lock(&self.sessions).insert(name.clone(), (known.endpoint.server.clone(), session));
         let answer = respond::json(StatusCode::OK, reply.into_line().unwrap_or_default());
         match HeaderValue::from_str(&name) {
@@ -542,7 +591,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 && session.caller.settings.token == known.caller.settings.token
                 && (mandate.is_none()
                     || known.caller.mandate(mandate).is_some_and(|name| {
-                        lock(&self.resolved).get(name).is_some_and(|(mandate, _)| *mandate == session.mandate)
+                        lock(&self.resolved)
+                            .get(name)
+                            .is_some_and(|resolved| resolved.mandate == session.mandate)
                     }))
         });
         match session {
@@ -577,6 +628,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 return respond::fault(StatusCode::OK, Some(id), &RpcError::new(rpc::INVALID_REQUEST, why));
             }
         };
+        let answered = Arc::clone(&session);
         let (stream, flight) = (Arc::clone(&begun.stream), begun.flight);
         let started = self.begin(async move {
             let reply = reply(&session.connection.exchange, &body, &limits, &flight).await;
@@ -588,7 +640,11 @@ impl<S: Store, M: Mandates> Front<S, M> {
             return stopping();
         }
         match begun.stream.beginning(BEFORE_STREAMING).await {
-            Beginning::Answer(message) => respond::json(StatusCode::OK, message),
+            Beginning::Answer(message) => {
+                // Without ids of events it cannot be resumed.
+                answered.forget(begun.name);
+                respond::json(StatusCode::OK, message)
+            }
             Beginning::Nothing => respond::empty(StatusCode::ACCEPTED),
             Beginning::Stream => {
                 respond::events(EventBody::new(begun.stream, Some(begun.name), From::Unread).opening())
@@ -662,23 +718,33 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     /// Ends everything that is still there.
     pub(super) fn end_all(&self) {
+        lock(&self.upkeep).take();
         for (_, (_, session)) in lock(&self.sessions).drain() {
             session.end();
         }
-        for (_, connection) in std::mem::take(&mut *lock(&self.modern)) {
+        for (_, (_, connection)) in std::mem::take(&mut *lock(&self.modern)) {
             connection.close();
         }
     }
 
     /// Ends what is idle, and what runs under a mandate that does not stand any more.
     pub(super) fn tidy(&self) {
+        let now = self.clock.now();
         let idle: Vec<String> = lock(&self.sessions)
             .iter()
-            .filter(|(_, (_, session))| session.is_idle(self.limits.idle) || session.connection.is_lost())
+            .filter(|(_, (_, session))| {
+                session.is_idle(self.limits.idle)
+                    || session.connection.is_lost()
+                    || session.caller.has_ended(now)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         idle.iter().for_each(|name| self.end_session(name));
-        lock(&self.modern).retain(|_, connection| !connection.is_lost());
+        lock(&self.modern).retain(|_, (caller, connection)| {
+            // What only we hold is in no request.
+            let unused = Arc::strong_count(connection) == 1 && connection.is_idle(self.limits.idle);
+            !connection.is_lost() && !unused && !caller.has_ended(now)
+        });
     }
 
     /// Ends sessions, streams and calls under way whose mandate does not stand any more.
@@ -686,17 +752,18 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let mut mandates: BTreeSet<MandateId> =
             lock(&self.sessions).values().map(|(_, session)| session.mandate.clone()).collect();
         mandates.extend(lock(&self.modern).keys().map(|whose| whose.mandate.clone()));
+        mandates.extend(lock(&self.resolved).values().map(|resolved| resolved.mandate.clone()));
         for mandate in mandates {
             let Err(why) = self.engine.stands(&mandate).await else { continue };
             tracing::info!(%mandate, %why, "what runs under the mandate is ended");
-            lock(&self.resolved).retain(|_, (resolved, _)| *resolved != mandate);
+            lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
             let ended: Vec<String> = lock(&self.sessions)
                 .iter()
                 .filter(|(_, (_, session))| session.mandate == mandate)
                 .map(|(name, _)| name.clone())
                 .collect();
             ended.iter().for_each(|name| self.end_session(name));
-            lock(&self.modern).retain(|whose, connection| {
+            lock(&self.modern).retain(|whose, (_, connection)| {
                 let stands = whose.mandate != mandate;
                 if !stands {
                     connection.close();

@@ -4,6 +4,7 @@ mod callers;
 mod checks;
 mod connection;
 mod front;
+mod patient;
 mod respond;
 mod serve;
 mod sessions;

@@ -21,7 +21,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use warrantor_store::Store;
 
-use super::front::{Front, GatewayParts, Mandates};
+use super::{
+    front::{Front, GatewayParts, Mandates},
+    patient::Patient,
+};
 
 /// How long a client may take for the handshake of TLS.
 const TLS_PATIENCE: Duration = Duration::from_secs(10);
@@ -80,6 +83,7 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError
 pub struct Gateway<S, M> {
     front: Arc<Front<S, M>>,
     under_way: mpsc::Receiver<Infallible>,
+    upkeep: mpsc::Receiver<Infallible>,
 }
 
 impl<S: Store, M: Mandates> Gateway<S, M> {
@@ -87,7 +91,8 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
     #[must_use]
     pub fn new(parts: GatewayParts<S, M>) -> Self {
         let (held, under_way) = mpsc::channel(1);
-        Self { front: Arc::new(Front::new(parts, held)), under_way }
+        let (kept, upkeep) = mpsc::channel(1);
+        Self { front: Arc::new(Front::new(parts, held, kept)), under_way, upkeep }
     }
 
     /// Serves until `stop` is ready, then lets what is under way end. Every effect has its outcome recorded or kept when this returns.
@@ -147,6 +152,7 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
         }
         self.front.end_all();
         let _ = tokio::time::timeout(LAST, async { while self.under_way.recv().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(LAST, async { while self.upkeep.recv().await.is_some() {} }).await;
         let _ = tokio::time::timeout(LAST, graceful.shutdown()).await;
         watching.abort();
         self.front.engine.settle().await;
@@ -170,7 +176,7 @@ async fn converse<S: Store, M: Mandates>(
         .header_read_timeout(receive)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection(TokioIo::new(Patient::new(stream, receive)), service);
     if let Err(cause) = watcher.watch(connection).await {
         tracing::debug!(%cause, "a connection ended early");
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use warrantor_mcp::{IdKey, envelope, params::CancelledParams};
 use warrantor_model::MandateId;
 use warrantor_store::Store;
@@ -38,6 +38,8 @@ pub(super) struct Session<S> {
     streams: Mutex<Streams>,
     used: Mutex<Instant>,
     is_initialized: AtomicBool,
+    /// Its place among the gateway's sessions.
+    _room: OwnedSemaphorePermit,
 }
 
 struct Streams {
@@ -54,7 +56,12 @@ pub(super) struct Begun {
 }
 
 impl<S: Store> Session<S> {
-    pub(super) fn new(caller: Arc<Caller>, mandate: MandateId, connection: Connection<S>) -> Arc<Self> {
+    pub(super) fn new(
+        caller: Arc<Caller>,
+        mandate: MandateId,
+        connection: Connection<S>,
+        room: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
         let standing = Arc::new(EventStream::default());
         let mut news = connection.exchange.news.subscribe();
         let told = Arc::clone(&standing);
@@ -71,6 +78,7 @@ impl<S: Store> Session<S> {
             streams: Mutex::new(Streams { last: STANDING, kept: VecDeque::new(), standing }),
             used: Mutex::new(Instant::now()),
             is_initialized: AtomicBool::new(false),
+            _room: room,
         })
     }
 
@@ -110,6 +118,11 @@ impl<S: Store> Session<S> {
             streams.kept.remove(oldest);
         }
         Ok(Begun { flight, stream, name })
+    }
+
+    /// Keeps the stream of a request no longer: its client has the answer.
+    pub(super) fn forget(&self, name: u64) {
+        lock(&self.streams).kept.retain(|(kept, _)| *kept != name);
     }
 
     /// A request is answered.

@@ -44,7 +44,7 @@ struct State {
     reader: u64,
     /// Whether that reader is there.
     is_read: bool,
-    waker: Option<Waker>,
+    wakers: Vec<Waker>,
 }
 
 impl State {
@@ -77,8 +77,13 @@ impl State {
     }
 
     fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Wakes this task as well when something comes.
+    fn wait(&mut self, context: &Context<'_>) {
+        if !self.wakers.iter().any(|known| known.will_wake(context.waker())) {
+            self.wakers.push(context.waker().clone());
         }
     }
 }
@@ -142,7 +147,7 @@ impl EventStream {
                     Poll::Ready(state.messages.front().cloned().map_or(Beginning::Nothing, Beginning::Answer))
                 }
                 (_, 0) => {
-                    state.waker = Some(context.waker().clone());
+                    state.wait(context);
                     Poll::Pending
                 }
                 _ => Poll::Ready(Beginning::Stream),
@@ -250,7 +255,7 @@ impl Body for EventBody {
             self.on_leave = None;
             return Poll::Ready(None);
         }
-        state.waker = Some(context.waker().clone());
+        state.wait(context);
         drop(state);
         match self.alive.poll_tick(context) {
             Poll::Ready(_) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n"))))),

@@ -40,6 +40,8 @@ const POSTS: usize = 64;
 const RESUMES: usize = 8;
 /// How long to wait before a stream is opened anew when the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
+/// The shortest wait that a server can ask for.
+const SHORTEST_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait that a server can ask for.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Most bytes of an answer that is no answer of the protocol.
@@ -423,7 +425,7 @@ impl Inner {
                 break;
             }
         }
-        let retry = retry.map(|retry| retry.min(LONGEST_RETRY));
+        let retry = retry.map(|retry| retry.clamp(SHORTEST_RETRY, LONGEST_RETRY));
         Ok(Left { id: reader.last_id().map(str::to_owned), retry })
     }
 

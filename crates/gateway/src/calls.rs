@@ -487,7 +487,8 @@ impl<S: Store> Exchange<S> {
         let line = envelope::tool_call(ours, name, arguments, &params.meta, wants_progress.map(|_| ours));
         let modern = params.meta.modern().map(|modern| modern.version());
         let parameters = match modern {
-            Some(_) => repeated_parameters(self.engine.snapshot(), &tool, &sent),
+            // Where headers count, marks that are not valid have refused the call before it was decided.
+            Some(_) => repeated_parameters(self.engine.snapshot(), &tool, &sent).unwrap_or_default(),
             None => Vec::new(),
         };
         let mirror = Mirror { method: "tools/call", name: Some(name.to_owned()), parameters, modern };

@@ -15,8 +15,11 @@ use tokio::sync::Mutex as AsyncMutex;
 use warrantor_decide::Snapshot;
 use warrantor_engine::Engine;
 use warrantor_mcp::{
-    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope, headers, message::FrameLimits,
-    params::ProgressParams, rpc,
+    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope,
+    headers::{self, MarkError},
+    message::FrameLimits,
+    params::ProgressParams,
+    rpc,
 };
 use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
 use warrantor_store::Store;
@@ -259,18 +262,19 @@ impl<S: Store> Exchange<S> {
     }
 }
 
-/// The parameters that a tool's pinned definition wants repeated in headers: header and text.
+/// The parameters that a tool's pinned definition wants repeated in headers: header and text. A tool that is not pinned has none, and is denied
+/// where calls are decided.
+///
+/// # Errors
+/// [`MarkError`] when its marks are not valid: then it cannot be told what the headers have to say.
 pub(crate) fn repeated_parameters(
     snapshot: &Snapshot,
     tool: &ToolRef,
     arguments: &[u8],
-) -> Vec<(String, String)> {
-    let Some(tool) = snapshot.tool(tool) else { return Vec::new() };
-    match headers::marked(&tool.input_schema) {
-        Ok(marked) if !marked.is_empty() => match Json::parse(arguments) {
-            Ok(arguments) => headers::repeated(&marked, &arguments),
-            Err(_) => Vec::new(),
-        },
-        Ok(_) | Err(_) => Vec::new(),
-    }
+) -> Result<Vec<(String, String)>, MarkError> {
+    let Some(tool) = snapshot.tool(tool) else { return Ok(Vec::new()) };
+    let marked = headers::marked(&tool.input_schema)?;
+    // Arguments that do not read are denied where they are decided; without marks they need not be read here.
+    let arguments = if marked.is_empty() { None } else { Json::parse(arguments).ok() };
+    Ok(arguments.map(|arguments| headers::repeated(&marked, &arguments)).unwrap_or_default())
 }

@@ -50,6 +50,9 @@ pub enum HeaderError {
         /// Which.
         header: String,
     },
+    /// What the headers have to say cannot be told.
+    #[error(transparent)]
+    Marks(#[from] MarkError),
     /// A header says something else than the body.
     #[error("the header {header} says {found:?} and the body {wanted:?}")]
     Mismatch {

@@ -254,7 +254,7 @@ fn add(args: &TokenAddArgs, out: Output) -> anyhow::Result<Exit> {
     };
     let mut secret = [0u8; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| anyhow::anyhow!("the system has no random bytes"))?;
-    let token = format!("wt_{}", secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let token = format!("wt_{}", hex::encode(secret));
     let digest = Digest::of(token.as_bytes()).to_string();
     let sha256 = digest.trim_start_matches("sha256:").to_owned();
     let mandates: Vec<String> =

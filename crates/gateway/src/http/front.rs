@@ -407,13 +407,16 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let tool = ToolRef::new(known.endpoint.server.clone(), name);
         let arguments = call.arguments.map_or("{}", serde_json::value::RawValue::get);
         let wanted =
-            crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, arguments.as_bytes());
+            crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, arguments.as_bytes())?;
         headers::parameters_agree(&pairs, &wanted)
     }
 
     /// The mandate that a request runs, which its token must be bound to.
     async fn mandate(&self, known: &Known<'_, S>) -> Result<MandateId, Refused> {
-        let forbidden = |why: String| Refused::new(StatusCode::FORBIDDEN, why);
+        let forbidden = |why: String| {
+            tracing::warn!(token = known.caller.settings.name, server = %known.endpoint.server, why, "a caller was refused");
+            Refused::new(StatusCode::FORBIDDEN, why)
+        };
         let named = known.header(MANDATE_HEADER);
         let Some(name) = known.caller.mandate(named) else {
             return Err(forbidden(match named {
@@ -557,7 +560,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     fn session_name(&self) -> Option<String> {
         let mut bytes = [0; 32];
         self.randomness.fill(&mut bytes).ok()?;
-        Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex::encode(bytes))
     }
 
     /// The session that a request belongs to. One of another caller, another server or another mandate is as good as none.

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request as HttpRequest, Response, StatusCode, Uri,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT},
 };
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -134,12 +134,6 @@ impl HttpTarget {
             .pool_idle_timeout(IDLE)
             .build(connector);
         Ok(Self { uri, headers, client, max_bytes })
-    }
-
-    /// Whether a credential goes with requests.
-    #[must_use]
-    pub fn has_credential(&self) -> bool {
-        self.headers.contains_key(AUTHORIZATION)
     }
 }
 

@@ -136,6 +136,7 @@ fn parts() -> anyhow::Result<Parts> {
         name: "send_money".parse()?,
         definition: Digest::of(b"definition"),
         input_schema: Json::parse(schema)?,
+        output_schema: None,
         effects: EffectSet::EMPTY.with(Effect::Pay),
         effects_when: Vec::new(),
         resource: None,
@@ -171,6 +172,8 @@ fn parts() -> anyhow::Result<Parts> {
         tools: BTreeMap::from([("send_money".parse()?, tool)]),
         instructions: None,
         launch: None,
+        uris: BTreeMap::new(),
+        listed: BTreeMap::new(),
     };
     Ok(Parts {
         people: vec![person],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use warrantor_mcp::tools::{DefinitionError, definition_digest, server_digest};
+use warrantor_mcp::tools::{DefinitionError, Offered, definition_digest, server_digest};
 use warrantor_model::{Digest, Json};
 
 use crate::{
@@ -19,6 +19,10 @@ const MAX_SCHEMA_DEPTH: usize = 64;
 pub(crate) struct Definitions {
     /// The tools by name, each with its index in the file.
     pub(crate) tools: BTreeMap<String, Definition>,
+    /// The prompts by name, each with the schema of its arguments.
+    pub(crate) prompts: BTreeMap<String, Definition>,
+    /// What lists of resources and templates say, by URI or template.
+    pub(crate) listed: BTreeMap<String, Digest>,
     pub(crate) instructions: Option<String>,
     /// The digest over all of it.
     pub(crate) digest: Digest,
@@ -83,17 +87,105 @@ impl Definitions {
                 None => sound = false,
             }
         }
+        let others = Others::read(doc, result, &above, report)?;
         if !sound {
             return None;
         }
-        match server_digest(tools, instructions.as_deref()) {
-            Ok(digest) => Some(Self { tools: named, instructions, digest }),
+        let Others { prompts, listed, lists: [prompt_list, resource_list, template_list] } = others;
+        let offered = Offered {
+            tools,
+            prompts: prompt_list,
+            resources: resource_list,
+            templates: template_list,
+            instructions: instructions.as_deref(),
+        };
+        match server_digest(&offered) {
+            Ok(digest) => Some(Self { tools: named, prompts, listed, instructions, digest }),
             Err(cause) => {
                 doc.error(report, &list, undigestible(&cause), "");
                 None
             }
         }
     }
+}
+
+/// What a server offers beside tools: the answers to `prompts/list`, `resources/list` and `resources/templates/list` in the same object.
+struct Others<'a> {
+    prompts: BTreeMap<String, Definition>,
+    listed: BTreeMap<String, Digest>,
+    lists: [&'a [Json]; 3],
+}
+
+impl<'a> Others<'a> {
+    fn read(doc: &Doc, result: &'a Json, above: &[String], report: &mut Report) -> Option<Self> {
+        let mut sound = true;
+        let mut list = |member: &str| match result.get(member) {
+            None => Some(&[][..]),
+            Some(found) => found.as_array().or_else(|| {
+                let at = [above, &[member.to_owned()]].concat();
+                doc.error(
+                    report,
+                    &at,
+                    format!("`{member}` is no list"),
+                    "save the server's answer as it was given",
+                );
+                None
+            }),
+        };
+        let lists = [list("prompts")?, list("resources")?, list("resourceTemplates")?];
+        let [prompt_list, resource_list, template_list] = lists;
+        let mut prompts = BTreeMap::new();
+        let mut listed = BTreeMap::new();
+        for (member, key, list) in [
+            ("prompts", "name", prompt_list),
+            ("resources", "uri", resource_list),
+            ("resourceTemplates", "uriTemplate", template_list),
+        ] {
+            let mut seen = std::collections::BTreeSet::new();
+            for (index, json) in list.iter().enumerate() {
+                let here = [above, &[member.to_owned(), index.to_string()]].concat();
+                let name = json.get(key).and_then(Json::as_str).filter(|name| !name.is_empty());
+                let fault = match (name, definition_digest(json)) {
+                    (None, _) => Some(format!("there is no `{key}`")),
+                    (Some(name), _) if !seen.insert(name) => Some(format!("{:?} stands twice", short(name))),
+                    (Some(_), Err(cause)) => Some(undigestible(&cause)),
+                    (Some(name), Ok(digest)) => {
+                        if member == "prompts" {
+                            let input_schema = prompt_schema(json);
+                            let prompt = Definition { index, json: json.clone(), input_schema, digest };
+                            prompts.insert(name.to_owned(), prompt);
+                        } else {
+                            listed.insert(name.to_owned(), digest);
+                        }
+                        None
+                    }
+                };
+                if let Some(message) = fault {
+                    doc.error(report, &here, message, "save the server's answer as it was given");
+                    sound = false;
+                }
+            }
+        }
+        sound.then_some(Self { prompts, listed, lists })
+    }
+}
+
+/// The arguments of a prompt as a JSON Schema: texts, of which some are required.
+fn prompt_schema(prompt: &Json) -> Json {
+    let arguments = prompt.get("arguments").and_then(Json::as_array).unwrap_or_default();
+    let text = Json::Object(vec![("type".to_owned(), Json::String("string".to_owned()))]);
+    let named = |argument: &Json| argument.get("name").and_then(Json::as_str).map(str::to_owned);
+    let properties: BTreeMap<String, Json> =
+        arguments.iter().filter_map(|argument| Some((named(argument)?, text.clone()))).collect();
+    let required = arguments
+        .iter()
+        .filter(|argument| argument.get("required") == Some(&Json::Bool(true)))
+        .filter_map(|argument| named(argument).map(Json::String));
+    Json::Object(vec![
+        ("type".to_owned(), Json::String("object".to_owned())),
+        ("properties".to_owned(), Json::Object(properties.into_iter().collect())),
+        ("required".to_owned(), Json::Array(required.collect())),
+    ])
 }
 
 fn undigestible(cause: &DefinitionError) -> String {

@@ -19,6 +19,7 @@ mod json;
 mod link;
 mod load;
 mod manifest;
+mod offers;
 mod read;
 pub mod report;
 mod schema;

@@ -5,14 +5,16 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    ArgumentRule, EffectSet, FieldRule, Manifest, RecordKey, RecordType, Tool, ToolName, path::Segment,
-    tool::ResourceRule,
+    ArgumentRule, EffectSet, FieldRule, Manifest, Offer, Path, RecordKey, RecordType, Tool, ToolName,
+    path::Segment, tool::ResourceRule,
 };
 
 use crate::{
     definitions::{Definition, Definitions},
     doc::{Doc, without_error},
-    files::manifest::{EmptyValue, FieldEntry, ManifestFile, RecordEntry, ToolEntry, WriterEntry},
+    files::manifest::{
+        ArgumentEntry, EmptyValue, FieldEntry, ManifestFile, RecordEntry, ToolEntry, WriterEntry,
+    },
     read::nearest,
     report::Report,
     tree::short,
@@ -27,6 +29,7 @@ pub(crate) fn manifest(
 ) -> Option<Manifest> {
     let mut tools = BTreeMap::new();
     let mut records = BTreeMap::new();
+    let mut uris = BTreeMap::new();
     let sound = without_error(report, |report| {
         pin(doc, file, definitions, report);
         for (name, entry) in &file.records {
@@ -39,8 +42,17 @@ pub(crate) fn manifest(
             let message = format!("not listed here, so they can never be called: {}", unlisted.join(", "));
             doc.warn(report, &["tools"], message, "describe them, or leave it at that");
         }
+        let offers = crate::offers::offers(doc, file, definitions, report);
+        tools.extend(offers.tools);
+        uris = offers.uris;
         for (name, entry) in &file.tools {
             let here = ["tools", name.as_str()];
+            if name.offer() != Offer::Tool {
+                let message = format!("{name} is no name of a tool");
+                let cure = "describe prompts, resources, completions and what is asked of clients under their own heads";
+                doc.error_at_key(report, &here, message, cure);
+                continue;
+            }
             check_tool(doc, file, name, entry, report);
             match definitions.tools.get(name.as_str()) {
                 Some(definition) => drop(tools.insert(name.clone(), tool(name, entry, definition))),
@@ -59,6 +71,8 @@ pub(crate) fn manifest(
         server: file.server.clone(),
         records,
         tools,
+        uris,
+        listed: definitions.listed.clone(),
         instructions: definitions.instructions.clone(),
         launch: file.launch,
     })
@@ -92,30 +106,37 @@ fn tool(name: &ToolName, entry: &ToolEntry, definition: &Definition) -> Tool {
         name: name.clone(),
         definition: definition.digest,
         input_schema: definition.input_schema.clone(),
+        output_schema: definition.json.get("outputSchema").cloned(),
         effects: set(&entry.effects),
         effects_when: entry.effects_when.iter().map(|(path, effects)| (path.clone(), set(effects))).collect(),
         resource: entry
             .resource
             .as_ref()
             .map(|r| ResourceRule { entity_type: r.entity_type.clone(), id: r.id.clone() }),
-        arguments: entry
-            .arguments
-            .iter()
-            .map(|(path, rule)| {
-                let rule = ArgumentRule {
-                    sensitive: rule.sensitive,
-                    kind: rule.kind,
-                    free: rule.free,
-                    empty_acts: rule.empty == EmptyValue::Acts,
-                };
-                (path.clone(), rule)
-            })
-            .collect(),
+        arguments: arguments(&entry.arguments),
         failure: entry.failure,
-        returns: entry.returns.iter().map(|(path, record)| (path.clone(), record.clone())).collect(),
+        returns: returns(&entry.returns),
         text: entry.text,
-        outputs: entry.outputs.iter().map(|(path, field)| (path.clone(), rule(field))).collect(),
+        outputs: outputs(&entry.outputs),
     }
+}
+
+pub(crate) fn arguments(entries: &BTreeMap<Path, ArgumentEntry>) -> BTreeMap<Path, ArgumentRule> {
+    let rule = |rule: &ArgumentEntry| ArgumentRule {
+        sensitive: rule.sensitive,
+        kind: rule.kind,
+        free: rule.free,
+        empty_acts: rule.empty == EmptyValue::Acts,
+    };
+    entries.iter().map(|(path, entry)| (path.clone(), rule(entry))).collect()
+}
+
+pub(crate) fn returns(entries: &BTreeMap<Path, String>) -> Vec<(Path, String)> {
+    entries.iter().map(|(path, record)| (path.clone(), record.clone())).collect()
+}
+
+pub(crate) fn outputs(entries: &BTreeMap<Path, FieldEntry>) -> BTreeMap<Path, FieldRule> {
+    entries.iter().map(|(path, field)| (path.clone(), rule(field))).collect()
 }
 
 fn rule(entry: &FieldEntry) -> FieldRule {
@@ -154,17 +175,31 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
             );
         }
     }
-    let of_returns = entry.returns.keys().map(|path| ("returns", path));
-    for (field, path) in of_returns.chain(entry.outputs.keys().map(|path| ("outputs", path))) {
+    check_results(doc, file, &["tools", name], &entry.returns, &entry.outputs, report);
+}
+
+/// What is said of a result: paths that lead somewhere, and records that there are.
+pub(crate) fn check_results(
+    doc: &Doc,
+    file: &ManifestFile,
+    above: &[&str],
+    returns: &BTreeMap<Path, String>,
+    outputs: &BTreeMap<Path, FieldEntry>,
+    report: &mut Report,
+) {
+    let of_returns = returns.keys().map(|path| ("returns", path));
+    for (field, path) in of_returns.chain(outputs.keys().map(|path| ("outputs", path))) {
         if !path.is_root() && path.to_string().starts_with('/') {
-            let pointer = ["tools", name, field, &path.to_string()];
+            let text = path.to_string();
+            let pointer = [above, &[field, &text]].concat();
             let message = format!("{path} begins with a member without a name");
             doc.error_at_key(report, &pointer, message, "leave the first `/` out");
         }
     }
-    for (path, record) in &entry.returns {
+    for (path, record) in returns {
         if !file.records.contains_key(record) {
-            let pointer = ["tools", name, "returns", &path.to_string()];
+            let text = path.to_string();
+            let pointer = [above, &["returns", &text]].concat();
             let message = format!("there is no record {:?} here", short(record));
             let cure = match nearest(record, file.records.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean {near:?}?"),
@@ -173,8 +208,9 @@ fn check_tool(doc: &Doc, file: &ManifestFile, name: &ToolName, entry: &ToolEntry
             doc.error(report, &pointer, message, cure);
         }
     }
-    for (path, output) in &entry.outputs {
-        check_field(doc, &["tools", name, "outputs", &path.to_string()], output, report);
+    for (path, output) in outputs {
+        let text = path.to_string();
+        check_field(doc, &[above, &["outputs", &text]].concat(), output, report);
     }
 }
 

@@ -1,12 +1,10 @@
 //! A mandate's document into terms.
-//!
-//! What this version does not enforce yet is refused here with its name and its place. Ignoring a field would grant more than its author wrote.
 
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Otherwise, Path, Provenance, Source,
-    Terms,
+    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Offer, Otherwise, Path, Provenance,
+    Source, Terms, ToolName, ToolRef,
     mandate::{Asked, Lifetime, TextTemplate},
     time::parse_duration,
 };
@@ -84,11 +82,6 @@ fn below(pointer: &[String], steps: &[&str]) -> Pointer {
 impl Reader<'_> {
     fn error(&mut self, pointer: &[String], message: impl Into<String>, cure: impl Into<String>) {
         self.doc.error(self.report, pointer, message, cure);
-    }
-
-    fn not_supported_yet(&mut self, pointer: &[String], what: &str, cure: &str) {
-        let message = format!("not supported yet: {what}");
-        self.doc.error_at_key(self.report, pointer, message, cure);
     }
 
     fn terms(&mut self, file: MandateFile) -> Option<Terms> {
@@ -215,27 +208,10 @@ impl Reader<'_> {
     }
 
     fn matches(&mut self, here: &[String], entry: &GrantEntry) -> Option<Match> {
-        let later = [
-            ("prompt", &entry.prompt),
-            ("resource", &entry.resource),
-            ("completion", &entry.completion),
-            ("task", &entry.task),
-        ];
-        let mut supported = true;
-        for (field, _) in later.iter().filter(|(_, given)| given.is_some()) {
-            supported = false;
-            self.not_supported_yet(
-                &below(here, &[field]),
-                &format!("grants of a `{field}`"),
-                "grant tools only",
-            );
-        }
-        if !supported {
-            return None;
-        }
-        match (&entry.tool, &entry.effects, &entry.servers) {
+        let named = self.named(here, entry)?;
+        match (named, &entry.effects, &entry.servers) {
             (Some(tool), None, None) => match &entry.except {
-                None => Some(Match::Tool(tool.clone())),
+                None => Some(Match::Tool(tool)),
                 Some(_) => {
                     self.error(
                         &below(here, &["except"]),
@@ -283,6 +259,34 @@ impl Reader<'_> {
                     "the grant does not say which tools it grants",
                     "add `tool: server/tool`, or `effects: […]` and `servers: […]`",
                 );
+                None
+            }
+        }
+    }
+
+    /// The one tool or other offer that a grant names, if it names one.
+    fn named(&mut self, here: &[String], entry: &GrantEntry) -> Option<Option<ToolRef>> {
+        let given = [
+            ("tool", Offer::Tool, &entry.tool),
+            ("prompt", Offer::Prompt, &entry.prompt),
+            ("resource", Offer::Resource, &entry.resource),
+            ("completion", Offer::Completion, &entry.completion),
+            ("client", Offer::Client, &entry.client),
+        ];
+        let mut given =
+            given.into_iter().filter_map(|(field, offer, tool)| Some((field, offer, tool.as_ref()?)));
+        let Some((field, offer, tool)) = given.next() else { return Some(None) };
+        if let Some((second, ..)) = given.next() {
+            let message = format!("the grant names a {field} and a {second}");
+            self.error(here, message, "make two grants of it");
+            return None;
+        }
+        match ToolName::of(offer, tool.tool.as_str()) {
+            Ok(name) => Some(Some(ToolRef::new(tool.server.clone(), name))),
+            Err(_) => {
+                let (sort, name) = (tool.tool.offer().prefix(), tool.tool.bare());
+                let cure = format!("write `{sort} {}/{name}`", tool.server);
+                self.error(&below(here, &[field]), format!("{tool} is no {field}"), cure);
                 None
             }
         }

@@ -501,16 +501,20 @@ fn every_fault_is_told_in_its_line() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_and_never_ignored() {
+fn a_grant_of_another_offer_names_one_that_is_described() {
     for (right, wrong, expected) in [
-        ("tool: bank/send_money", "prompt: bank/pay", "11:5: not supported yet: grants of a `prompt`"),
-        ("tool: bank/send_money", "resource: bank/pay", "11:5: not supported yet: grants of a `resource`"),
+        ("tool: bank/send_money", "prompt: bank/pay", "11:13: bank/pay is not a known prompt"),
+        ("tool: bank/send_money", "resource: bank/pay", "11:15: bank/pay is not a known resource"),
+        ("tool: bank/send_money", "completion: bank/pay", "11:17: bank/pay is not a known completion"),
+        ("tool: bank/send_money", "client: bank/sampling", "11:13: bank/sampling is not a known client"),
+        ("tool: bank/send_money", "task: bank/pay", "11:5: the field \"task\" is not known here"),
+        ("tool: bank/send_money", "tool: bank/prompt:pay", "11:11: bank/prompt:pay is no tool"),
+        ("tool: bank/send_money", "prompt: bank/prompt:pay", "11:13: bank/prompt:pay is no prompt"),
         (
             "tool: bank/send_money",
-            "completion: bank/pay",
-            "11:5: not supported yet: grants of a `completion`",
+            "tool: bank/send_money\n    prompt: bank/pay",
+            "11:5: the grant names a tool and a prompt",
         ),
-        ("tool: bank/send_money", "task: bank/pay", "11:5: not supported yet: grants of a `task`"),
     ] {
         let found = errors(with("mandates/pay.yaml", right, wrong));
         let expected = format!("mandates/pay.yaml:{expected}");

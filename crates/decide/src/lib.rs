@@ -26,6 +26,7 @@ mod terms;
 mod tools;
 mod trace;
 mod tracking;
+mod uris;
 
 pub use accountability::standing;
 pub use decision::{Decision, Draft, Grounds, decide};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use warrantor_model::{Evidence, MandateKind, Match, ServerName, Timestamp, ToolName};
+use warrantor_model::{Evidence, MandateKind, ServerName, Timestamp, ToolName};
 
 use crate::{
     accountability,
@@ -54,12 +54,7 @@ pub struct Presence {
 
 fn could_grant(snapshot: &Snapshot, facts: &ToolFacts, hop: &Hop, tool: &warrantor_model::ToolRef) -> bool {
     let least = facts.tool.effects;
-    let granted = hop.mandate.terms.grants.iter().any(|grant| match &grant.matches {
-        Match::Tool(named) => named == tool,
-        Match::Effects { effects, servers, except } => {
-            servers.contains(&tool.server) && least.is_within(*effects) && !except.contains(tool)
-        }
-    });
+    let granted = hop.mandate.terms.grants.iter().any(|grant| grant.matches.reaches(tool, least));
     let ceiling = snapshot.agent(&hop.mandate.terms.agent).map(|agent| &agent.ceiling);
     granted && ceiling.is_some_and(|c| c.servers.contains(&tool.server) && least.is_within(c.effects))
 }

@@ -153,13 +153,8 @@ impl Narrowing<'_> {
     fn reaches(&self, parent: &Match, child: &Match) -> bool {
         match (parent, child) {
             (Match::Tool(parent), Match::Tool(child)) => parent == child,
-            (Match::Effects { effects, servers, except }, Match::Tool(tool)) => {
-                servers.contains(&tool.server)
-                    && !except.contains(tool)
-                    && self
-                        .snapshot
-                        .tool(tool)
-                        .is_some_and(|known| known.possible_effects().is_within(*effects))
+            (Match::Effects { .. }, Match::Tool(tool)) => {
+                self.snapshot.tool(tool).is_some_and(|known| parent.reaches(tool, known.possible_effects()))
             }
             (
                 Match::Effects { effects, servers, except },

@@ -23,6 +23,7 @@ use crate::{
     terms::{self, CompiledTerms},
     trace::UNTRUSTED,
     tracking,
+    uris::Uris,
 };
 
 /// Names that resource types may not take: the schema has its own types of these names, and an entity type of a built-in's name would
@@ -59,6 +60,7 @@ pub struct Snapshot {
     groups: BTreeMap<GroupName, BTreeSet<PersonId>>,
     manifests: BTreeMap<ServerName, Manifest>,
     tools: BTreeMap<ToolRef, ToolFacts>,
+    uris: BTreeMap<ServerName, Uris>,
     observe: BTreeSet<ServerName>,
     policies: Policies,
     trackers: Vec<Tracker>,
@@ -71,6 +73,7 @@ pub(crate) struct ToolFacts {
     pub(crate) tool: Tool,
     pub(crate) shape: Shape,
     pub(crate) validator: Validator,
+    output: Option<Validator>,
 }
 
 /// A snapshot and what its author should know.
@@ -94,6 +97,10 @@ impl Snapshot {
         let agents = index_agents(&parts.agents, &people, &groups, &parts.manifests, &mut faults);
         let manifests = index_manifests(parts.manifests, &mut faults);
         let tools = compile_tools(&manifests, &mut faults);
+        let uris = manifests
+            .iter()
+            .map(|(server, manifest)| (server.clone(), Uris::build(manifest, &mut faults)))
+            .collect();
         let labels = known_labels(&manifests);
         for server in parts.observe.iter().filter(|server| !manifests.contains_key(*server)) {
             faults.push(Fault::error(
@@ -120,6 +127,7 @@ impl Snapshot {
                     groups,
                     manifests,
                     tools,
+                    uris,
                     observe: parts.observe,
                     policies,
                     trackers: parts.trackers,
@@ -184,6 +192,33 @@ impl Snapshot {
     #[must_use]
     pub fn tool(&self, tool: &ToolRef) -> Option<&Tool> {
         self.tools.get(tool).map(|facts| &facts.tool)
+    }
+
+    /// Whether the structured content of a result is what the tool's pinned definition promises.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator: it may quote the result.
+    pub fn check_output(&self, tool: &ToolRef, structured: Option<&Json>) -> Result<(), String> {
+        let Some(output) = self.facts(tool).and_then(|facts| facts.output.as_ref()) else { return Ok(()) };
+        let structured =
+            structured.ok_or("the result lacks the structured content that the tool declares")?;
+        let value = structured.to_value().ok_or("a number of the result is beyond the range of a double")?;
+        match output.iter_errors(&value).next() {
+            None => Ok(()),
+            Some(error) => {
+                let at = error.instance_path().to_string();
+                Err(format!(
+                    "the structured content does not fit the tool's output schema at {at:?}: {error}"
+                ))
+            }
+        }
+    }
+
+    /// The resource of a server that a URI is one of. Of one that could be read as another there is none.
+    #[must_use]
+    pub fn resource(&self, server: &ServerName, uri: &str) -> Option<ToolRef> {
+        let name = self.uris.get(server)?.find(uri)?;
+        Some(ToolRef::new(server.clone(), name.clone()))
     }
 
     pub(crate) fn facts(&self, tool: &ToolRef) -> Option<&ToolFacts> {
@@ -502,14 +537,17 @@ fn compile_tool(server: &ServerName, tool: &Tool, faults: &mut Vec<Fault>) -> Op
                 .cure("name at least one"),
         );
     }
-    match validator(&tool.input_schema) {
-        Ok(validator) => Some(ToolFacts { tool: tool.clone(), shape, validator }),
+    let mut compile = |which: &str, schema: &Json| match validator(schema) {
+        Ok(validator) => Some(validator),
         Err(cause) => {
-            let message = format!("the input schema of {server}/{} does not compile: {cause}", tool.name);
+            let message = format!("the {which} schema of {server}/{} does not compile: {cause}", tool.name);
             faults.push(Fault::error(Place::Definitions { server: server.clone() }, message));
             None
         }
-    }
+    };
+    let validator = compile("input", &tool.input_schema);
+    let output = tool.output_schema.as_ref().and_then(|schema| compile("output", schema));
+    Some(ToolFacts { tool: tool.clone(), shape, validator: validator?, output })
 }
 
 fn is_type_name(text: &str) -> bool {

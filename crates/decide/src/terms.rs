@@ -46,12 +46,7 @@ impl CompiledTerms {
 impl CompiledGrant {
     /// Whether the grant speaks of a call to this tool with these effects.
     pub(crate) fn matches(&self, tool: &ToolRef, effects: EffectSet) -> bool {
-        match &self.grant.matches {
-            Match::Tool(named) => named == tool,
-            Match::Effects { effects: granted, servers, except } => {
-                servers.contains(&tool.server) && effects.is_within(*granted) && !except.contains(tool)
-            }
-        }
+        self.grant.matches.reaches(tool, effects)
     }
 }
 
@@ -108,15 +103,11 @@ impl Checker<'_> {
     fn tools(&self, grant: &Grant) -> Vec<ToolRef> {
         match &grant.matches {
             Match::Tool(tool) => vec![tool.clone()],
-            Match::Effects { effects, servers, except } => self
+            Match::Effects { .. } => self
                 .snapshot
                 .tools()
                 .iter()
-                .filter(|(name, facts)| {
-                    servers.contains(&name.server)
-                        && facts.tool.effects.is_within(*effects)
-                        && !except.contains(*name)
-                })
+                .filter(|(name, facts)| grant.matches.reaches(name, facts.tool.effects))
                 .map(|(name, _)| name.clone())
                 .collect(),
         }
@@ -190,7 +181,11 @@ impl Checker<'_> {
                     } else {
                         format!("add a manifest for {}: see `warrantor manifest draft`", tool.server)
                     };
-                    self.error(&["grants", at, "tool"], format!("{tool} is not a known tool"), Some(cure));
+                    let field = tool.tool.offer().prefix().trim_end_matches(':');
+                    let (field, what) = if field.is_empty() { ("tool", "tool") } else { (field, field) };
+                    let named = format!("{}/{}", tool.server, tool.tool.bare());
+                    let message = format!("{named} is not a known {what}");
+                    self.error(&["grants", at, field], message, Some(cure));
                 }
             }
             Match::Effects { servers, except, .. } => {

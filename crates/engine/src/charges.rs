@@ -63,7 +63,7 @@ pub(crate) fn count(tracking: &[Tracking], outcome: Outcome, commit: &mut Commit
         Outcome::Unknown | Outcome::Cancelled | Outcome::Withheld => {
             return tracking.iter().for_each(|tracking| charge_outcome(tracking, commit));
         }
-        Outcome::NotSent => return,
+        Outcome::NotSent | Outcome::Shown => return,
     };
     tracking
         .iter()

@@ -12,8 +12,9 @@ use warrantor_decide::{
     Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed, standing,
 };
 use warrantor_model::{
-    AgentId, Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, Json, MandateId, PersonId,
-    Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, IdError, Json, MandateId,
+    Offer, PersonId, Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName,
+    ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
@@ -78,7 +79,9 @@ pub struct Presented {
     pub mandate: MandateId,
     /// The server.
     pub server: warrantor_model::ServerName,
-    /// The tool's name as it arrived; what is no name is no tool.
+    /// What sort of thing is used: a tool, or something else that a server offers.
+    pub offer: Offer,
+    /// Its name as it arrived; what is no name is no tool.
     pub tool: String,
     /// The arguments' bytes as they arrived. What is decided is read from these bytes and nothing else.
     pub arguments: Vec<u8>,
@@ -224,21 +227,12 @@ impl<S: Store> Engine<S> {
                 return self.refuse(&id, presented, None, finding).await;
             }
         };
-        let tool = warrantor_model::ToolName::new(presented.tool.clone());
-        let Ok(tool) = tool else {
+        let Ok(call) = self.call(presented, arguments) else {
             let detail =
                 format!("{:?} is no tool's name", presented.tool.chars().take(200).collect::<String>());
             return self
                 .refuse(&id, presented, None, Finding::new(ReasonCode::ToolNotAvailable, detail))
                 .await;
-        };
-        let call = Call {
-            mandate: presented.mandate.clone(),
-            tool: ToolRef::new(presented.server.clone(), tool),
-            arguments,
-            evidence: presented.evidence.clone(),
-            definition: presented.definition,
-            enforcement_point: self.0.parts.settings.enforcement_point.clone(),
         };
         let mut turn = None;
         for attempt in 0..ATTEMPTS {
@@ -253,6 +247,39 @@ impl<S: Store> Engine<S> {
         drop(turn);
         let detail = format!("what the decision rests on moved {ATTEMPTS} times while it was committed");
         self.refuse(&id, presented, Some(&call), Finding::new(ReasonCode::DecisionUnavailable, detail)).await
+    }
+
+    fn call(&self, presented: &Presented, arguments: Json) -> Result<Call, IdError> {
+        Ok(Call {
+            mandate: presented.mandate.clone(),
+            tool: ToolRef::new(presented.server.clone(), ToolName::of(presented.offer, &presented.tool)?),
+            arguments,
+            evidence: presented.evidence.clone(),
+            definition: presented.definition,
+            enforcement_point: self.0.parts.settings.enforcement_point.clone(),
+        })
+    }
+
+    /// Whether a call would pass if it were made now. Nothing is recorded or charged, and nothing can be sent: this is for lists, and for what was
+    /// permitted once and goes on.
+    ///
+    /// # Errors
+    /// Why it would not; a person who would have to be asked has not answered.
+    pub async fn would(&self, presented: &Presented) -> Result<(), Refusal> {
+        let unavailable = |code, detail: String| Refusal::new(vec![Finding::new(code, detail)]);
+        let arguments = Json::parse(&presented.arguments)
+            .map_err(|cause| unavailable(ReasonCode::ArgumentsInvalid, cause.to_string()))?;
+        let call = self
+            .call(presented, arguments)
+            .map_err(|cause| unavailable(ReasonCode::ToolNotAvailable, cause.to_string()))?;
+        let now = self.0.parts.clock.now();
+        let loaded = self.load(&call.mandate, Some(&call), now).await;
+        let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
+        match decide(&self.0.parts.snapshot, &loaded.task, &loaded.facts, &call, now) {
+            Decision::Pass(_) => Ok(()),
+            Decision::Ask(question, _) => Err(Refusal::new(question.findings)),
+            Decision::Deny(refusal, _) => Err(refusal),
+        }
     }
 
     async fn attempt(&self, id: &DecisionId, presented: &Presented, call: &Call) -> Attempt {
@@ -635,6 +662,14 @@ impl<S: Store> Engine<S> {
             .map_err(|cause| format!("the key of {owner} does not open: {cause}"))?;
         remember(&self.0.seals, owner.to_string(), opened.clone());
         Ok(opened)
+    }
+
+    /// A name that nobody can guess: 256 random bits, in hexadecimal. None when there are no random bytes.
+    #[must_use]
+    pub fn unguessable(&self) -> Option<String> {
+        let mut bytes = [0; 32];
+        self.0.parts.randomness.fill(&mut bytes).ok()?;
+        Some(hex::encode(bytes))
     }
 
     /// An id that sorts by time: 12 digits of milliseconds, 16 of randomness.

@@ -5,29 +5,36 @@
 //! business of whoever holds the exchange: a stdio session, or the HTTP front.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde_json::value::RawValue;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use warrantor_decide::Snapshot;
 use warrantor_engine::Engine;
 use warrantor_mcp::{
-    Era, Fragment, Id, Message, ProgressToken, RpcError, envelope,
+    Era, Fragment, Id, Message, ProgressToken, RpcError,
+    capabilities::{Capabilities, asked_by},
+    envelope,
     headers::{self, MarkError},
     message::FrameLimits,
     params::ProgressParams,
     rpc,
+    tools::List,
+    uses::{subscription_of, uri_of},
 };
 use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
 use warrantor_store::Store;
 
 use crate::{
-    definitions::{Definitions, News},
+    definitions::Definitions,
+    questions::Questions,
+    tidings::{Changed, Tidings, Told},
     trace::TraceWriter,
     upstream::{Pending, Upstream},
+    uses::Late,
 };
 
 /// Most cursors that are remembered; an older one has to be listed anew.
@@ -66,17 +73,23 @@ pub(crate) struct Handshake {
     pub(crate) initializing: bool,
     /// The `_meta` of the last modern request: what our own requests carry.
     pub(crate) modern_meta: Option<String>,
+    /// What the client of an older session can be asked, as far as it is granted.
+    pub(crate) client: Capabilities,
 }
 
 /// What the tasks that serve one client share.
-pub(crate) struct Exchange<S> {
+pub(crate) struct Exchange<S: Store> {
     pub(crate) engine: Engine<S>,
     pub(crate) settings: SessionSettings,
     pub(crate) upstream: Upstream,
     pub(crate) handshake: Mutex<Handshake>,
     pub(crate) definitions: AsyncMutex<Definitions>,
-    pub(crate) news: News,
-    cursors: Mutex<VecDeque<String>>,
+    pub(crate) news: Tidings,
+    cursors: Mutex<VecDeque<(List, String)>>,
+    /// Resources that the client of an older session is told about.
+    pub(crate) subscribed: Mutex<BTreeSet<String>>,
+    pub(crate) questions: Mutex<Questions<S>>,
+    pub(crate) last: Mutex<Option<Late>>,
 }
 
 /// One request of the client.
@@ -152,14 +165,21 @@ impl Flight {
         &self,
         upstream: &Upstream,
         progress: Option<ProgressToken<'static>>,
+        parts: mpsc::Sender<Vec<u8>>,
     ) -> Option<Pending> {
         let mut stage = lock(&self.0.stage);
         if matches!(*stage, Stage::TakenBack) {
             return None;
         }
-        let pending = upstream.announce(progress.map(|token| (token, Arc::clone(&self.0.outlet))));
+        let pending =
+            upstream.announce(progress.map(|token| (token, Arc::clone(&self.0.outlet))), Some(parts));
         *stage = Stage::Sent(pending.id);
         Some(pending)
+    }
+
+    /// Tells the client something about the request.
+    pub(crate) fn tell(&self, line: Vec<u8>) {
+        (self.0.outlet)(line);
     }
 
     /// The client takes the request back.
@@ -178,7 +198,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<S: Store> Exchange<S> {
     pub(crate) fn new(engine: Engine<S>, settings: SessionSettings, upstream: Upstream) -> Self {
-        let news = News::default();
+        let news = Tidings::default();
         Self {
             engine,
             settings,
@@ -187,6 +207,9 @@ impl<S: Store> Exchange<S> {
             definitions: AsyncMutex::new(Definitions::new(news.clone())),
             news,
             cursors: Mutex::default(),
+            subscribed: Mutex::default(),
+            questions: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -202,9 +225,24 @@ impl<S: Store> Exchange<S> {
                 id.as_u64().filter(|id| about.is_none_or(|about| about == *id))
             }
             Ok(Message::Notification { method, params }) => {
-                return self.upstream_notified(&method, params);
+                if self.upstream_notified(&method, params) == Heard::IsPart {
+                    let about = about.or_else(|| subscription_of(params));
+                    if !self.upstream.part(about, line.clone()) && method == "notifications/message" {
+                        self.news.message(line);
+                    }
+                }
+                return;
             }
-            Ok(Message::Request { id, method, .. }) => return self.upstream_asked(&id, &method),
+            Ok(Message::Request { id, method, .. }) => {
+                if let Some(line) = self.upstream_asked(&id, &method) {
+                    self.upstream.post_answer(line);
+                } else if !self.upstream.part(about, line.clone()) {
+                    let why = "nothing that this could be about is under way";
+                    let error = RpcError::new(rpc::INVALID_REQUEST, why);
+                    self.upstream.post_answer(envelope::error(Some(&id), &error));
+                }
+                return;
+            }
             // A broken answer still ends the wait of whoever asked; it is judged there.
             Err(cause) => {
                 tracing::warn!(%cause, "the tool server sent what is no message");
@@ -218,14 +256,14 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    fn upstream_notified(&self, method: &str, params: Option<&RawValue>) {
+    fn upstream_notified(&self, method: &str, params: Option<&RawValue>) -> Heard {
         match method {
             "notifications/progress" => {
-                let Ok(progress) = ProgressParams::parse(params) else { return };
+                let Ok(progress) = ProgressParams::parse(params) else { return Heard::Done };
                 // A number that says how far it is needs no more digits; others could say anything.
                 let longest = [Some(progress.progress), progress.total].into_iter().flatten();
                 if longest.map(|number| number.get().len()).max().unwrap_or_default() > MAX_PROGRESS_DIGITS {
-                    return;
+                    return Heard::Done;
                 }
                 if let Some((token, outlet)) =
                     progress.token.as_u64().and_then(|id| self.upstream.progress_of(id))
@@ -233,33 +271,90 @@ impl<S: Store> Exchange<S> {
                     outlet(envelope::progress(&progress, &token));
                 }
             }
-            "notifications/tools/list_changed" => self.news.arrived(),
-            other => tracing::debug!(method = other, "a notification of the tool server was not passed on"),
+            "notifications/message" | "notifications/subscriptions/acknowledged" => return Heard::IsPart,
+            "notifications/resources/updated" => {
+                let subscribed = subscription_of(params).is_some();
+                if let Some(uri) = uri_of(params).filter(|uri| !subscribed && self.is_subscribed(uri)) {
+                    self.news.updated(uri);
+                }
+                return if subscribed { Heard::IsPart } else { Heard::Done };
+            }
+            other => match Changed::said_by(other) {
+                Some(changed) if changed.lists().iter().any(|list| self.has(*list)) => {
+                    self.news.changed(changed);
+                    return if subscription_of(params).is_some() { Heard::IsPart } else { Heard::Done };
+                }
+                _ => {
+                    tracing::debug!(method = other, "a notification of the tool server was not passed on");
+                }
+            },
+        }
+        Heard::Done
+    }
+
+    /// The client's roots changed: the upstream is told if it may ask for them.
+    pub(crate) fn roots_changed(&self) {
+        if self.handshake().client.has("roots") {
+            self.upstream.post(envelope::notification("notifications/roots/list_changed", None));
         }
     }
 
-    /// Requests of the upstream (sampling, elicitation, roots) are ways out for data and are not relayed.
-    fn upstream_asked(&self, id: &Id<'_>, method: &str) {
-        let line = match method {
-            "ping" => envelope::result(id, &Fragment::empty_object()),
-            _ => envelope::error(Some(id), &RpcError::new(rpc::METHOD_NOT_FOUND, "not available here")),
-        };
-        self.upstream.post_answer(line);
+    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
+        lock(&self.subscribed).contains(uri)
+    }
+
+    /// The answer to a request of the upstream; none for one that asks the client for something, which is a matter of the call it belongs to.
+    fn upstream_asked(&self, id: &Id<'_>, method: &str) -> Option<Vec<u8>> {
+        match method {
+            "ping" => Some(envelope::result(id, &Fragment::empty_object())),
+            method if asked_by(method).is_some_and(|asked| self.handshake().client.has(asked)) => None,
+            _ => {
+                let error = RpcError::new(rpc::METHOD_NOT_FOUND, "not available here");
+                Some(envelope::error(Some(id), &error))
+            }
+        }
+    }
+
+    /// What the client of an older session is told of what the upstream says unasked. A subscription is decided on each time.
+    pub(crate) async fn told(&self, told: &Told) -> Option<Vec<u8>> {
+        match told {
+            Told::Changed(changed) => Some(envelope::notification(changed.method(), None)),
+            Told::Message(_, line) => self.late_message(line).await,
+            Told::Updated(uri) => {
+                let reading = self.reading("resources/subscribe", uri)?;
+                match self.engine.would(&reading).await {
+                    Ok(()) => Some(envelope::updated(uri, None)),
+                    Err(_) => {
+                        lock(&self.subscribed).remove(uri);
+                        None
+                    }
+                }
+            }
+        }
     }
 
     /// Remembers a cursor that the upstream gave out.
-    pub(crate) fn remember_cursor(&self, cursor: &str) {
+    pub(crate) fn remember_cursor(&self, list: List, cursor: &str) {
         let mut cursors = lock(&self.cursors);
         if cursors.len() >= MAX_CURSORS {
             cursors.pop_front();
         }
-        cursors.push_back(cursor.to_owned());
+        cursors.push_back((list, cursor.to_owned()));
     }
 
-    /// Whether the upstream gave this cursor out.
-    pub(crate) fn gave_out(&self, cursor: &str) -> bool {
-        lock(&self.cursors).iter().any(|known| known == cursor)
+    /// Whether the upstream gave this cursor out for this list.
+    pub(crate) fn gave_out(&self, list: List, cursor: &str) -> bool {
+        lock(&self.cursors).iter().any(|(known, given)| *known == list && given == cursor)
     }
+}
+
+/// What was done about a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// All that is to be done.
+    Done,
+    /// Nothing: it is for whoever waits for an answer.
+    IsPart,
 }
 
 /// The parameters that a tool's pinned definition wants repeated in headers: header and text. A tool that is not pinned has none, and is denied

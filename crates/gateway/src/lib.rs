@@ -12,9 +12,14 @@ mod exchange;
 pub mod http;
 pub mod launch;
 mod lines;
+mod listening;
+mod lists;
+mod questions;
 mod stdio;
+mod tidings;
 mod trace;
 mod upstream;
+mod uses;
 
 pub use exchange::SessionSettings;
 pub use stdio::{Ended, Session};

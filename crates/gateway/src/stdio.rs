@@ -41,7 +41,7 @@ pub enum Ended {
 }
 
 /// State that the tasks of a session share.
-struct Shared<S> {
+struct Shared<S: Store> {
     exchange: Exchange<S>,
     client: mpsc::Sender<Vec<u8>>,
     /// The client's unanswered requests.
@@ -154,12 +154,14 @@ impl<S: Store> Shared<S> {
         self.exchange.upstream.ended();
     }
 
-    /// News that the list changed must come to the client, once; how often it changed while the client did not read does not matter.
+    /// News must come to the client, each once; how often it came while the client did not read does not matter.
     async fn tell_news(self: Arc<Self>) {
-        let mut news = self.exchange.news.subscribe();
-        while news.changed().await.is_ok() {
-            if self.exchange.handshake().era == Some(Era::Legacy) {
-                self.reply(envelope::notification("notifications/tools/list_changed", None)).await;
+        loop {
+            for told in self.exchange.news.next().await {
+                let is_legacy = self.exchange.handshake().era == Some(Era::Legacy);
+                if is_legacy && let Some(line) = self.exchange.told(&told).await {
+                    self.reply(line).await;
+                }
             }
         }
     }
@@ -196,8 +198,11 @@ impl<S: Store> Shared<S> {
                 self.notified(&method, params);
                 return;
             }
-            // Nothing is ever asked of the client, so this answers nothing.
-            Ok(Message::Response { .. }) => return,
+            Ok(Message::Response { .. }) => {
+                let shared = Arc::clone(self);
+                tasks.spawn(async move { shared.exchange.answered_by_client(&line).await });
+                return;
+            }
             Err(cause) => {
                 self.reply(cause.to_response()).await;
                 return;
@@ -252,6 +257,7 @@ impl<S: Store> Shared<S> {
                     flight.take_back(&self.exchange.upstream);
                 }
             }
+            "notifications/roots/list_changed" => self.exchange.roots_changed(),
             other => tracing::debug!(method = other, "a notification of the client was not passed on"),
         }
     }

@@ -5,7 +5,10 @@
 
 use serde_json::value::RawValue;
 
-use crate::{Fragment, Id, Meta, ProgressToken, RpcError, fragment::ObjectWriter, params::ProgressParams};
+use crate::{
+    Fragment, Id, Meta, ProgressToken, RpcError, ShapeError, capabilities::Capabilities,
+    fragment::ObjectWriter, members::Members, params::ProgressParams,
+};
 
 fn message() -> ObjectWriter {
     ObjectWriter::new().text("jsonrpc", "2.0")
@@ -50,24 +53,6 @@ pub fn relayed_error(id: &Id<'_>, error: &Fragment<'_>) -> Vec<u8> {
     message().member("id", &id.fragment()).member("error", error).finish().into_bytes()
 }
 
-/// A `tools/call` towards an upstream: its own name for the tool, the exact slice of the arguments, what may leave of `_meta`.
-/// `progress` is our own token; it is sent only if the caller wanted progress.
-#[must_use]
-pub fn tool_call(
-    id: u64,
-    name: &str,
-    arguments: Option<&RawValue>,
-    meta: &Meta<'_>,
-    progress: Option<u64>,
-) -> Vec<u8> {
-    let params = ObjectWriter::new()
-        .text("name", name)
-        .maybe("arguments", arguments.map(Fragment::from).as_ref())
-        .maybe("_meta", meta.outgoing(progress).as_ref())
-        .finish();
-    request(id, "tools/call", Some(&params))
-}
-
 /// A list request (`tools/list`, …) towards an upstream.
 #[must_use]
 pub fn list(id: u64, method: &str, cursor: Option<&str>, meta: &Meta<'_>) -> Vec<u8> {
@@ -75,7 +60,11 @@ pub fn list(id: u64, method: &str, cursor: Option<&str>, meta: &Meta<'_>) -> Vec
     if let Some(cursor) = cursor {
         params = params.text("cursor", cursor);
     }
-    request(id, method, Some(&params.maybe("_meta", meta.outgoing(None).as_ref()).finish()))
+    request(
+        id,
+        method,
+        Some(&params.maybe("_meta", meta.outgoing(None, Capabilities::default(), false).as_ref()).finish()),
+    )
 }
 
 /// A request without parameters but `_meta` (`ping`, `server/discover`) towards an upstream.
@@ -89,6 +78,76 @@ pub fn plain(id: u64, method: &str, meta: &Meta<'_>) -> Vec<u8> {
 pub fn cancelled(id: u64) -> Vec<u8> {
     let params = ObjectWriter::new().member("requestId", &Fragment::count(id)).finish();
     notification("notifications/cancelled", Some(&params))
+}
+
+/// A `notifications/message` of a server's log, without what stands beside.
+///
+/// # Errors
+/// [`ShapeError`] when the parameters lack what a message has.
+pub fn log_message(params: &RawValue) -> Result<Vec<u8>, ShapeError> {
+    let members = Members::read(params, "params")?;
+    let level = members.need("level", members.text("level", 32)?)?;
+    let data = members.need("data", members.get("data"))?;
+    let mut out = ObjectWriter::new().text("level", &level);
+    if let Some(logger) = members.text("logger", 512)? {
+        out = out.text("logger", &logger);
+    }
+    Ok(notification("notifications/message", Some(&out.member("data", &Fragment::from(data)).finish())))
+}
+
+/// The parameters of a server's question as the client gets them: as they were written, but for `_meta`.
+///
+/// # Errors
+/// [`ShapeError`] when they are no object.
+pub fn question(params: &RawValue) -> Result<Fragment<'static>, ShapeError> {
+    let members = Members::read(params, "params")?;
+    let kept = members.iter().filter(|(name, _)| *name != "_meta");
+    Ok(kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(raw))).finish())
+}
+
+/// An answer to an elicitation by which a person gives nothing: written anew, so that nothing else comes with it.
+#[must_use]
+pub fn declined(asked: &str, answer: &RawValue) -> Option<Box<RawValue>> {
+    let members = Members::read(answer, "result").ok().filter(|_| asked == "elicitation")?;
+    let action = members.text("action", 32).ok()??;
+    let action = ["decline", "cancel"].into_iter().find(|known| *known == action)?;
+    RawValue::from_string(ObjectWriter::new().text("action", action).finish().as_str().to_owned()).ok()
+}
+
+/// A `notifications/resources/updated`, of a subscription if it belongs to one.
+#[must_use]
+pub fn updated(uri: &str, subscription: Option<&Id<'_>>) -> Vec<u8> {
+    let params = ObjectWriter::new().text("uri", uri).maybe("_meta", subscribed(subscription).as_ref());
+    notification("notifications/resources/updated", Some(&params.finish()))
+}
+
+/// A notification of a subscription that says no more than its method.
+#[must_use]
+pub fn changed(method: &str, subscription: &Id<'_>) -> Vec<u8> {
+    let params = ObjectWriter::new().maybe("_meta", subscribed(Some(subscription)).as_ref());
+    notification(method, Some(&params.finish()))
+}
+
+/// What a subscription tells first: what it will tell.
+#[must_use]
+pub fn acknowledged(honoured: &Fragment<'_>, subscription: &Id<'_>) -> Vec<u8> {
+    let params = ObjectWriter::new()
+        .member("notifications", honoured)
+        .maybe("_meta", subscribed(Some(subscription)).as_ref());
+    notification("notifications/subscriptions/acknowledged", Some(&params.finish()))
+}
+
+/// The end of a subscription.
+#[must_use]
+pub fn unsubscribed(id: &Id<'_>) -> Vec<u8> {
+    let end =
+        ObjectWriter::new().text("resultType", "complete").maybe("_meta", subscribed(Some(id)).as_ref());
+    result(id, &end.finish())
+}
+
+fn subscribed(subscription: Option<&Id<'_>>) -> Option<Fragment<'static>> {
+    let id = subscription?.fragment();
+    Some(ObjectWriter::new().member("io.modelcontextprotocol/subscriptionId", &id).finish())
 }
 
 /// A `notifications/progress` for the caller, under the token that it chose: how far, out of how much. The upstream's words stay here: what an agent
@@ -106,7 +165,6 @@ pub fn progress(params: &ProgressParams<'_>, token: &ProgressToken<'_>) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::ToolCallParams;
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -114,26 +172,6 @@ mod tests {
 
     fn line(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn a_tool_call_is_rebuilt_around_the_exact_arguments() {
-        let params = r#"{"_meta":{"progressToken":"t","x/leak":"secret"},"name":"s\u0065nd","arguments":{"a": 1.10, "n":12345678901234567890123,"s":"\u00e9\/\ud83d\ude00"}}"#;
-        let call = ToolCallParams::parse(Some(raw(params))).unwrap();
-        assert_eq!(
-            line(tool_call(7, &call.name, call.arguments, &call.meta, Some(8))),
-            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send","arguments":{"a": 1.10, "n":12345678901234567890123,"s":"\u00e9\/\ud83d\ude00"},"_meta":{"progressToken":8}}}"#
-        );
-    }
-
-    #[test]
-    fn a_modern_tool_call_keeps_version_and_info_and_no_capabilities() {
-        let params = r#"{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/clientCapabilities":{"sampling":{}}}}"#;
-        let call = ToolCallParams::parse(Some(raw(params))).unwrap();
-        assert_eq!(
-            line(tool_call(1, "t", None, &call.meta, Some(8))),
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#
-        );
     }
 
     #[test]

@@ -168,8 +168,8 @@ mod tests {
             "io.modelcontextprotocol/clientCapabilities":{}}}"#;
         for (method, params, told) in [
             ("initialize", init, "handshake 2025-06-18"),
-            ("initialize", both, "-32602"),
-            ("initialize", modern, "-32602"),
+            ("initialize", both, "-32601"),
+            ("initialize", modern, "-32601"),
             ("initialize", "", "-32602"),
             ("tools/list", "", "nothing"),
             ("tools/list", "{}", "nothing"),

@@ -1,15 +1,16 @@
 //! The opening of a connection, rebuilt in both directions.
 //!
-//! Towards the upstream the client has no capabilities, so that it is never asked for sampling, elicitation or roots. Towards the
-//! client the upstream has tools and nothing else: prompts, resources, completions and extensions are not let through, so
-//! they are not announced. Instructions go straight into a model's context, and pass only if they are the ones that were reviewed.
+//! Towards the upstream the client has the capabilities that are granted: it is never asked for other sampling, elicitation or roots. Towards
+//! the client the upstream has what its manifest describes; extensions are not let through, so they are not announced. Instructions go straight into a model's context, and pass only if they are the ones that were reviewed.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use crate::{
-    Era, Fragment, ProtocolVersion, ResultError, envelope,
+    Era, Fragment, ProtocolVersion, ResultError,
+    capabilities::Capabilities,
+    envelope,
     fragment::ObjectWriter,
     members::{self, Members},
     meta::{MAX_INFO_BYTES, SERVER_INFO},
@@ -26,12 +27,12 @@ pub enum Instructions {
     Withheld,
 }
 
-/// An `initialize` towards the upstream: version and client info as they came, no capabilities.
+/// An `initialize` towards the upstream: version and client info as they came, these capabilities.
 #[must_use]
-pub fn initialize_request(id: u64, params: &InitializeParams<'_>) -> Vec<u8> {
+pub fn initialize_request(id: u64, params: &InitializeParams<'_>, capabilities: Capabilities) -> Vec<u8> {
     let params = ObjectWriter::new()
         .text("protocolVersion", params.version.as_str())
-        .member("capabilities", &Fragment::empty_object())
+        .member("capabilities", &capabilities.fragment())
         .member("clientInfo", &Fragment::from(params.client_info))
         .finish();
     envelope::request(id, "initialize", Some(&params))
@@ -41,7 +42,7 @@ pub fn initialize_request(id: u64, params: &InitializeParams<'_>) -> Vec<u8> {
 #[derive(Debug)]
 pub struct InitializeResult<'a> {
     version: ProtocolVersion,
-    tools: Option<&'a RawValue>,
+    offers: Offers<'a>,
     server_info: &'a RawValue,
     instructions: Option<Cow<'a, str>>,
 }
@@ -59,7 +60,7 @@ impl<'a> InitializeResult<'a> {
         info_within_bound(server_info)?;
         Ok(Self {
             version: version.ok_or_else(|| ResultError::Version { offered: members::shown(&offered) })?,
-            tools: tools_of(&members)?,
+            offers: Offers::of(&members)?,
             server_info,
             instructions: members.text("instructions", usize::MAX)?,
         })
@@ -79,10 +80,10 @@ impl<'a> InitializeResult<'a> {
 
     /// The result for the client.
     #[must_use]
-    pub fn to_client(&self, instructions: Instructions) -> Fragment<'static> {
+    pub fn to_client(&self, instructions: Instructions, announced: &[&str]) -> Fragment<'static> {
         let out = ObjectWriter::new()
             .text("protocolVersion", self.version.as_str())
-            .member("capabilities", &capabilities(self.tools))
+            .member("capabilities", &self.offers.fragment(announced))
             .member("serverInfo", &Fragment::from(self.server_info));
         with_instructions(out, self.instructions(), instructions).finish()
     }
@@ -92,7 +93,7 @@ impl<'a> InitializeResult<'a> {
 #[derive(Debug)]
 pub struct DiscoverResult<'a> {
     versions: Vec<ProtocolVersion>,
-    tools: Option<&'a RawValue>,
+    offers: Offers<'a>,
     server_info: Option<&'a RawValue>,
     instructions: Option<Cow<'a, str>>,
     ttl_ms: Option<&'a RawValue>,
@@ -116,7 +117,7 @@ impl<'a> DiscoverResult<'a> {
         server_info.map_or(Ok(()), info_within_bound)?;
         Ok(Self {
             versions: common_versions(&members)?,
-            tools: tools_of(&members)?,
+            offers: Offers::of(&members)?,
             server_info,
             instructions: members.text("instructions", usize::MAX)?,
             ttl_ms,
@@ -137,12 +138,12 @@ impl<'a> DiscoverResult<'a> {
 
     /// The result for the client. An upstream that names no lifetime gets none.
     #[must_use]
-    pub fn to_client(&self, instructions: Instructions) -> Fragment<'static> {
+    pub fn to_client(&self, instructions: Instructions, announced: &[&str]) -> Fragment<'static> {
         let versions = self.versions.iter().map(|version| Fragment::text(version.as_str()));
         let out = ObjectWriter::new()
             .text("resultType", "complete")
             .member("supportedVersions", &Fragment::array(versions))
-            .member("capabilities", &capabilities(self.tools));
+            .member("capabilities", &self.offers.fragment(announced));
         let out = with_instructions(out, self.instructions(), instructions)
             .member("ttlMs", &self.ttl_ms.map_or_else(|| Fragment::count(0), Fragment::from))
             .text("cacheScope", "private");
@@ -154,13 +155,28 @@ impl<'a> DiscoverResult<'a> {
 }
 
 /// The upstream's `tools` capability, if it has one.
-fn tools_of<'a>(members: &Members<'a>) -> Result<Option<&'a RawValue>, ResultError> {
-    let capabilities = members.need("capabilities", members.object("capabilities")?)?;
-    Ok(Members::read(capabilities, "capabilities")?.object("tools")?)
-}
+/// What a server says it offers, in the order in which it is announced.
+const OFFERS: [&str; 5] = ["completions", "logging", "prompts", "resources", "tools"];
 
-fn capabilities(tools: Option<&RawValue>) -> Fragment<'static> {
-    ObjectWriter::new().maybe("tools", tools.map(Fragment::from).as_ref()).finish()
+/// The server's capabilities that are known here.
+#[derive(Debug)]
+struct Offers<'a>(Vec<(&'static str, &'a RawValue)>);
+
+impl<'a> Offers<'a> {
+    fn of(members: &Members<'a>) -> Result<Self, ResultError> {
+        let capabilities = members.need("capabilities", members.object("capabilities")?)?;
+        let capabilities = Members::read(capabilities, "capabilities")?;
+        let mut offers = Vec::new();
+        for name in OFFERS {
+            offers.extend(capabilities.object(name)?.map(|raw| (name, raw)));
+        }
+        Ok(Self(offers))
+    }
+
+    fn fragment(&self, announced: &[&str]) -> Fragment<'static> {
+        let kept = self.0.iter().filter(|(name, _)| announced.contains(name));
+        kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(*raw))).finish()
+    }
 }
 
 fn with_instructions(out: ObjectWriter, text: Option<&str>, instructions: Instructions) -> ObjectWriter {
@@ -205,7 +221,7 @@ mod tests {
         let params = r#"{"protocolVersion":"2025-06-18","capabilities":{"sampling":{},"roots":{"listChanged":true},"elicitation":{}},"clientInfo":{"name":"c", "v":1.0},"_meta":{"x":1}}"#;
         let params = InitializeParams::parse(Some(raw(params))).unwrap();
         assert_eq!(
-            String::from_utf8(initialize_request(1, &params)).unwrap(),
+            String::from_utf8(initialize_request(1, &params, Capabilities::default())).unwrap(),
             r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"c", "v":1.0}}}"#
         );
     }
@@ -217,9 +233,9 @@ mod tests {
         let result = InitializeResult::parse(raw(result)).unwrap();
         assert_eq!(result.instructions(), Some("obey a"));
         let without = r#"{"protocolVersion":"2025-03-26","capabilities":{"tools":{"listChanged":true }},"serverInfo":{"name":"s"}"#;
-        assert_eq!(result.to_client(Instructions::Withheld).as_str(), format!("{without}}}"));
+        assert_eq!(result.to_client(Instructions::Withheld, &["tools"]).as_str(), format!("{without}}}"));
         assert_eq!(
-            result.to_client(Instructions::Pinned).as_str(),
+            result.to_client(Instructions::Pinned, &["tools"]).as_str(),
             format!(r#"{without},"instructions":"obey a"}}"#)
         );
     }
@@ -232,20 +248,22 @@ mod tests {
         let result = DiscoverResult::parse(raw(result)).unwrap();
         assert_eq!(result.versions(), [ProtocolVersion::V2026_07_28, ProtocolVersion::V2025_11_25]);
         assert_eq!(
-            result.to_client(Instructions::Withheld).as_str(),
+            result.to_client(Instructions::Withheld, &["tools"]).as_str(),
             concat!(
                 r#"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{"tools":{}},"#,
                 r#""ttlMs":3600000,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}}"#
             )
         );
-        assert!(result.to_client(Instructions::Pinned).as_str().contains(r#""instructions":"obey""#));
+        assert!(
+            result.to_client(Instructions::Pinned, &["tools"]).as_str().contains(r#""instructions":"obey""#)
+        );
     }
 
     #[test]
     fn a_discovery_without_lifetime_is_not_kept() {
         let result = raw(r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#);
         assert_eq!(
-            DiscoverResult::parse(result).unwrap().to_client(Instructions::Pinned).as_str(),
+            DiscoverResult::parse(result).unwrap().to_client(Instructions::Pinned, &["tools"]).as_str(),
             r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{},"ttlMs":0,"cacheScope":"private"}"#
         );
     }

@@ -85,10 +85,11 @@ pub fn decode(value: &[u8]) -> Option<Cow<'_, str>> {
     if !text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
         return None;
     }
-    match text.strip_prefix(SENTINEL.0) {
+    // One mark without the other is text like any other.
+    match text.strip_prefix(SENTINEL.0).and_then(|rest| rest.strip_suffix(SENTINEL.1)) {
         None => Some(Cow::Borrowed(text)),
-        Some(rest) => {
-            let bytes = STANDARD.decode(rest.strip_suffix(SENTINEL.1)?).ok()?;
+        Some(encoded) => {
+            let bytes = STANDARD.decode(encoded).ok()?;
             String::from_utf8(bytes).ok().map(Cow::Owned)
         }
     }
@@ -276,9 +277,7 @@ mod tests {
             assert_eq!(encode(text), encoded);
             assert_eq!(decode(encoded.as_bytes()).as_deref(), Some(text));
         }
-        for malformed in
-            ["=?base64?w6k=", "=?base64?w6k?=", "=?base64?_w==?=", "=?base64?/w==?=", "\u{e9}", "a\u{7f}"]
-        {
+        for malformed in ["=?base64?w6k?=", "=?base64?_w==?=", "=?base64?/w==?=", "\u{e9}", "a\u{7f}"] {
             assert_eq!(decode(malformed.as_bytes()), None, "{malformed}");
         }
         // The markers are case-sensitive: this is a plain value.

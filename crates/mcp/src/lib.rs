@@ -9,6 +9,7 @@
 //!
 //! Not known here: who calls, what is allowed, sessions, sockets, time. This crate is pure.
 
+pub mod capabilities;
 pub mod envelope;
 pub mod era;
 pub mod fragment;
@@ -26,6 +27,7 @@ pub mod rpc;
 mod scan;
 pub mod sse;
 pub mod tools;
+pub mod uses;
 
 pub use era::{Declared, Era, ProtocolVersion};
 pub use fragment::Fragment;

@@ -125,6 +125,19 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// The members, if none of these is among them.
+    pub(crate) fn without(self, refused: &[&str]) -> Result<Self, ShapeError> {
+        match self.list.iter().find(|(name, _)| refused.contains(&name.as_ref())) {
+            Some((name, _)) => Err(ShapeError::UnknownMember { at: self.at, name: shown(name) }),
+            None => Ok(self),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn into_list(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+        self.list
+    }
+
     /// The value of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.list.iter().find(|(n, _)| n == name).map(|(_, raw)| *raw)

@@ -1,8 +1,8 @@
 //! The `_meta` of a request.
 //!
 //! Only what is named here is read, and only that can be forwarded. Everything else in `_meta` is data that nobody decided
-//! on, and a way out for it; so it stays here. The client's capabilities are read but not forwarded: sampling,
-//! elicitation and roots would let an upstream ask the client for data, and are not relayed.
+//! on, and a way out for it; so it stays here. Of the client's capabilities only those are announced whose use was granted:
+//! sampling, elicitation and roots let an upstream ask the client for data.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Era, Fragment, ParamsError, ProgressToken, ProtocolVersion,
+    capabilities::Capabilities,
     fragment::ObjectWriter,
     members::{Members, is_object},
 };
@@ -23,6 +24,12 @@ pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilitie
 /// What the server says it is; nobody verified it.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
+/// From which level on the client wants the server's log.
+pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+/// Longest name of a level, in bytes.
+const MAX_LEVEL_BYTES: usize = 32;
+
 /// Longest `clientInfo` or `serverInfo` that is relayed, in bytes as written. Icons can be data URLs, hence no less.
 pub const MAX_INFO_BYTES: usize = 16 << 10;
 
@@ -31,6 +38,7 @@ pub const MAX_INFO_BYTES: usize = 16 << 10;
 pub struct Meta<'a> {
     progress_token: Option<ProgressToken<'a>>,
     modern: Option<ModernMeta<'a>>,
+    log_level: Option<Cow<'a, str>>,
     traceparent: Option<Cow<'a, str>>,
     tracestate: Option<Cow<'a, str>>,
 }
@@ -94,6 +102,7 @@ impl<'a> Meta<'a> {
         Ok(Self {
             progress_token,
             modern: ModernMeta::read(&members)?,
+            log_level: members.text(LOG_LEVEL, MAX_LEVEL_BYTES)?,
             traceparent: members
                 .get("traceparent")
                 .and_then(crate::members::text)
@@ -132,10 +141,15 @@ impl<'a> Meta<'a> {
         self.traceparent.as_ref().and(self.tracestate.as_deref())
     }
 
-    /// The `_meta` that an upstream gets: version and client info as they came, no capabilities, our own progress token if
-    /// the client wanted progress, the trace context. `None` when nothing is left.
+    /// The `_meta` that an upstream gets: version and client info as they came, these capabilities, our own progress token if
+    /// the client wanted progress, its log level if that is passed on, the trace context. `None` when nothing is left.
     #[must_use]
-    pub fn outgoing(&self, progress: Option<u64>) -> Option<Fragment<'static>> {
+    pub fn outgoing(
+        &self,
+        progress: Option<u64>,
+        capabilities: Capabilities,
+        log: bool,
+    ) -> Option<Fragment<'static>> {
         let progress = self.progress_token.as_ref().and(progress).map(Fragment::count);
         if progress.is_none() && self.modern.is_none() && self.traceparent.is_none() {
             return None;
@@ -145,7 +159,10 @@ impl<'a> Meta<'a> {
             out = out
                 .text(PROTOCOL_VERSION, modern.version.as_str())
                 .maybe(CLIENT_INFO, modern.client_info.map(Fragment::from).as_ref())
-                .member(CLIENT_CAPABILITIES, &Fragment::empty_object());
+                .member(CLIENT_CAPABILITIES, &capabilities.fragment());
+            if let Some(level) = self.log_level.as_deref().filter(|_| log) {
+                out = out.text(LOG_LEVEL, level);
+            }
         }
         out = out.maybe("progressToken", progress.as_ref());
         if let Some(parent) = self.traceparent() {
@@ -198,7 +215,7 @@ mod tests {
 
     fn outgoing(json: &str) -> Option<String> {
         let meta = Meta::parse(serde_json::from_str(json).unwrap()).unwrap();
-        meta.outgoing(Some(9)).map(|fragment| fragment.as_str().to_owned())
+        meta.outgoing(Some(9), Capabilities::default(), false).map(|fragment| fragment.as_str().to_owned())
     }
 
     #[test]
@@ -254,6 +271,6 @@ mod tests {
     #[test]
     fn no_progress_is_asked_for_unless_the_client_wants_it() {
         let raw: &RawValue = serde_json::from_str(r#"{"progressToken":"t"}"#).unwrap();
-        assert_eq!(Meta::parse(raw).unwrap().outgoing(None), None);
+        assert_eq!(Meta::parse(raw).unwrap().outgoing(None, Capabilities::default(), false), None);
     }
 }

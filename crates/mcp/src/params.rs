@@ -95,6 +95,8 @@ impl ParamsError {
             Self::UnsupportedHandshake { requested } => {
                 (rpc::INVALID_PARAMS, Some(supported(Era::Legacy, requested)))
             }
+            // The newer era has no such method.
+            Self::MixedEras => (rpc::METHOD_NOT_FOUND, None),
             _ => (rpc::INVALID_PARAMS, None),
         };
         RpcError { code, message, data }
@@ -105,11 +107,11 @@ fn supported(era: Era, requested: &str) -> Fragment<'static> {
     ObjectWriter::new().member("supported", &era::names(era)).text("requested", requested).finish()
 }
 
-fn members<'a>(params: Option<&'a RawValue>) -> Result<Members<'a>, ParamsError> {
+pub(crate) fn members<'a>(params: Option<&'a RawValue>) -> Result<Members<'a>, ParamsError> {
     Ok(Members::read(params.ok_or(ParamsError::Absent)?, "params")?)
 }
 
-fn meta_in<'a>(members: &Members<'a>) -> Result<Meta<'a>, ParamsError> {
+pub(crate) fn meta_in<'a>(members: &Members<'a>) -> Result<Meta<'a>, ParamsError> {
     members.get("_meta").map_or_else(|| Ok(Meta::default()), Meta::parse)
 }
 
@@ -132,32 +134,6 @@ pub fn only_meta(params: Option<&RawValue>) -> Result<Meta<'_>, ParamsError> {
     match params {
         Some(_) => meta_in(&members(params)?.only(&["_meta"])?),
         None => Ok(Meta::default()),
-    }
-}
-
-/// The parameters of `tools/call`.
-#[derive(Debug)]
-pub struct ToolCallParams<'a> {
-    /// The tool, unescaped; not empty, at most [`MAX_NAME_BYTES`].
-    pub name: Cow<'a, str>,
-    /// The arguments, an object; the exact slice that is decided on and forwarded.
-    pub arguments: Option<&'a RawValue>,
-    /// The request's `_meta`.
-    pub meta: Meta<'a>,
-}
-
-impl<'a> ToolCallParams<'a> {
-    /// Reads the parameters of a `tools/call`.
-    ///
-    /// # Errors
-    /// [`ParamsError`]; among others for `task`, `inputResponses` and `requestState`, which are not supported yet.
-    pub fn parse(params: Option<&'a RawValue>) -> Result<Self, ParamsError> {
-        let members = members(params)?.only(&["name", "arguments", "_meta"])?;
-        let name = members.need("name", members.text("name", MAX_NAME_BYTES)?)?;
-        if name.is_empty() {
-            return Err(members.wrong("name", "a string that is not empty").into());
-        }
-        Ok(Self { name, arguments: members.object("arguments")?, meta: meta_in(&members)? })
     }
 }
 
@@ -281,6 +257,10 @@ impl<'a> ProgressParams<'a> {
 mod tests {
     use super::*;
 
+    fn call(params: Option<&RawValue>) -> Result<crate::uses::UseParams<'_>, ParamsError> {
+        crate::uses::UseParams::parse("tools/call", params).unwrap()
+    }
+
     fn raw(json: &str) -> Option<&RawValue> {
         Some(serde_json::from_str(json).unwrap())
     }
@@ -290,10 +270,10 @@ mod tests {
         let params = raw(
             r#"{"arguments" : {"a": 1.10,"b":12345678901234567890123, "c":"\u00e9\/"} ,"name":"s\u0065nd"}"#,
         );
-        let call = ToolCallParams::parse(params).unwrap();
-        assert_eq!(call.name, "send");
+        let call = call(params).unwrap();
+        assert_eq!(call.mirrored(), Some("send"));
         assert_eq!(
-            call.arguments.unwrap().get(),
+            String::from_utf8(call.arguments()).unwrap(),
             r#"{"a": 1.10,"b":12345678901234567890123, "c":"\u00e9\/"}"#
         );
     }
@@ -314,11 +294,11 @@ mod tests {
             (r#"{"name":"a","n\u0061me":"b"}"#, "\"name\""),
             (r#"{"name":"a","_meta":[]}"#, "`_meta`"),
         ] {
-            let error = ToolCallParams::parse(raw(json)).unwrap_err().to_rpc();
+            let error = call(raw(json)).unwrap_err().to_rpc();
             assert_eq!(error.code, rpc::INVALID_PARAMS, "{json}");
             assert!(error.message.contains(named), "{json}: {}", error.message);
         }
-        assert_eq!(ToolCallParams::parse(None).unwrap_err(), ParamsError::Absent);
+        assert_eq!(call(None).unwrap_err(), ParamsError::Absent);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It is a result and not a protocol error because language models read results: the text says that the call was not made,
 //! why, and what to do next. Programs read the same from the structured content.
 
-use crate::{Era, Fragment, fragment::ObjectWriter};
+use crate::{Era, Fragment, RpcError, fragment::ObjectWriter};
 
 /// The member of `_meta` that carries the refusal where the structured content is not ours to fill.
 pub const REFUSAL_META: &str = "dev.warrantor/refusal";
@@ -54,6 +54,19 @@ impl Refusal<'_> {
             }
         };
         out.member("isError", &Fragment::boolean(true)).finish()
+    }
+
+    /// The error with which the use of anything but a tool is refused: what is hidden answers as what is not there.
+    #[must_use]
+    pub fn to_rpc(&self, code: i64, resource: Option<&str>) -> RpcError {
+        let mut data = ObjectWriter::new()
+            .text("decision", self.decision)
+            .text("reason", self.reason)
+            .text("next_step", self.next_step);
+        if let Some(uri) = resource {
+            data = data.text("uri", uri);
+        }
+        RpcError { code, message: one_line(self.sentence), data: Some(data.finish()) }
     }
 
     /// Two lines: what happened, and what to do.

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
-    ShapeError,
+    Fragment, ShapeError,
+    fragment::ObjectWriter,
     members::{self, Members},
 };
 
@@ -135,6 +136,152 @@ impl<'a> ToolResult<'a> {
     }
 }
 
+/// What the result of using something says, for inspection.
+#[derive(Debug, Default)]
+pub struct Shown<'a> {
+    /// Texts, unescaped, in order.
+    pub texts: Vec<Cow<'a, str>>,
+    /// Whatever else is in it.
+    pub others: Vec<String>,
+}
+
+impl<'a> Shown<'a> {
+    /// Reads a completed result of `prompts/get`.
+    ///
+    /// # Errors
+    /// [`ResultError`] when it is not complete, or does not have that shape.
+    pub fn prompt(result: &'a RawValue) -> Result<Self, ResultError> {
+        let members = complete(result)?;
+        let messages = members.need("messages", members.get("messages"))?;
+        let messages = members::elements(messages).ok_or_else(|| members.wrong("messages", "an array"))?;
+        let mut shown = Self { others: told(members.beside(&["messages", "resultType"])), ..Self::default() };
+        for message in messages {
+            let message = Members::read(message, "message")?;
+            let block = ContentBlock::read(message.need("content", message.get("content"))?)?;
+            match block.text {
+                Some(text) => {
+                    shown.texts.push(text);
+                    shown.others.extend(told(block.others));
+                }
+                None => shown.others.push(block.described()),
+            }
+            shown.others.extend(told(message.beside(&["content"])));
+        }
+        Ok(shown)
+    }
+
+    /// Reads a completed result of `resources/read`.
+    ///
+    /// # Errors
+    /// As [`Shown::prompt`].
+    pub fn resource(result: &'a RawValue) -> Result<Self, ResultError> {
+        let members = complete(result)?;
+        let contents = members.need("contents", members.get("contents"))?;
+        let contents = members::elements(contents).ok_or_else(|| members.wrong("contents", "an array"))?;
+        let beside = members.beside(&["contents", "resultType", "ttlMs", "cacheScope"]);
+        let mut shown = Self { others: told(beside), ..Self::default() };
+        for content in contents {
+            let content = Members::read(content, "content")?;
+            shown.texts.extend(content.text("text", usize::MAX)?);
+            let long = |raw: &&RawValue| raw.get().len() <= ContentBlock::MAX_DESCRIBED;
+            let blob = content.get("blob").filter(long);
+            shown.others.extend(told(content.beside(&["text", "blob"])));
+            shown.others.extend(blob.map(|blob| blob.get().to_owned()));
+        }
+        Ok(shown)
+    }
+
+    /// Reads a completed result of `completion/complete`.
+    ///
+    /// # Errors
+    /// As [`Shown::prompt`].
+    pub fn completion(result: &'a RawValue) -> Result<Self, ResultError> {
+        let members = complete(result)?;
+        let completion = members.need("completion", members.object("completion")?)?;
+        let completion = Members::read(completion, "completion")?;
+        let values = completion.need("values", completion.get("values"))?;
+        let texts = members::elements(values)
+            .and_then(|values| values.into_iter().map(members::text).collect::<Option<Vec<_>>>())
+            .ok_or_else(|| completion.wrong("values", "an array of strings"))?;
+        let others = [members.beside(&["completion", "resultType"]), completion.beside(&["values"])].concat();
+        Ok(Self { texts, others: told(others) })
+    }
+
+    /// Reads a completed result that says nothing.
+    ///
+    /// # Errors
+    /// [`ResultError`] when it is not complete.
+    pub fn nothing(result: &'a RawValue) -> Result<Self, ResultError> {
+        Ok(Self { others: told(complete(result)?.beside(&["resultType"])), ..Self::default() })
+    }
+}
+
+fn told(others: Vec<&RawValue>) -> Vec<String> {
+    others.into_iter().map(|raw| raw.get().to_owned()).collect()
+}
+
+/// The result, for one caller alone: `cacheScope` is `private`, whatever the upstream said.
+///
+/// # Errors
+/// [`ResultError`] when it is no object.
+pub fn made_private(result: &RawValue) -> Result<Fragment<'static>, ResultError> {
+    let members = Members::read(result, "result")?;
+    let kept = members.iter().filter(|(name, _)| *name != "cacheScope");
+    let out = kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(raw)));
+    Ok(out.text("cacheScope", "private").finish())
+}
+
+/// A result that asks the client for more first (2026-07-28).
+#[derive(Debug)]
+pub struct InputRequired<'a> {
+    /// The questions by their keys: method and parameters.
+    pub questions: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The state that the upstream wants back.
+    pub state: Option<Cow<'a, str>>,
+    requests: Option<&'a RawValue>,
+}
+
+impl<'a> InputRequired<'a> {
+    /// Most questions of one result.
+    const MAX_QUESTIONS: usize = 32;
+    /// Longest state of an upstream, in bytes.
+    const MAX_STATE_BYTES: usize = 1 << 20;
+
+    /// Reads such a result.
+    ///
+    /// # Errors
+    /// [`ResultError`] when it does not have that shape.
+    pub fn parse(result: &'a RawValue) -> Result<Self, ResultError> {
+        let members = Members::read(result, "result")?;
+        let requests = members.object("inputRequests")?;
+        let list = match requests {
+            Some(requests) => Members::read(requests, "inputRequests")?.into_list(),
+            None => Vec::new(),
+        };
+        let state = members.text("requestState", Self::MAX_STATE_BYTES)?;
+        if list.len() > Self::MAX_QUESTIONS || (list.is_empty() && state.is_none()) {
+            return Err(members.wrong("inputRequests", "an object of at most 32 questions").into());
+        }
+        let mut questions = Vec::new();
+        for (key, raw) in list {
+            let question = Members::read(raw, "inputRequests")?;
+            let method = question.need("method", question.text("method", 128)?)?;
+            questions.push((key, method));
+        }
+        Ok(Self { questions, state, requests })
+    }
+
+    /// What the client gets: the questions as they were written, and a state of ours.
+    #[must_use]
+    pub fn to_client(&self, state: &str) -> Fragment<'static> {
+        ObjectWriter::new()
+            .text("resultType", "input_required")
+            .maybe("inputRequests", self.requests.map(Fragment::from).as_ref())
+            .text("requestState", state)
+            .finish()
+    }
+}
+
 impl<'a> ContentBlock<'a> {
     fn read(raw: &'a RawValue) -> Result<Self, ResultError> {
         let members = Members::read(raw, "content")?;
@@ -191,6 +338,60 @@ mod tests {
         let blocks: Vec<_> = result.content.iter().map(|b| (b.kind.as_ref(), b.text.as_deref())).collect();
         assert_eq!(blocks, [("text", Some("a")), ("image", None)]);
         assert_eq!((result.structured.unwrap().get(), result.is_error), (r#"{"n":1.10}"#, true));
+    }
+
+    #[test]
+    fn other_results_show_their_texts_and_all_that_stands_beside() {
+        let prompt = r#"{"description":"d","messages":[{"role":"user","content":{"type":"text","text":"\u0061"}},
+            {"role":"user","content":{"type":"resource","resource":{"uri":"x:a","text":"inner"}}}]}"#;
+        let shown = Shown::prompt(raw(prompt)).unwrap();
+        assert_eq!(shown.texts, ["a"]);
+        assert!(shown.others.iter().any(|other| other == "\"d\""));
+        assert!(shown.others.iter().any(|other| other.contains("inner")));
+        let read = r#"{"contents":[{"uri":"x:a","text":"t","mimeType":"m"},{"uri":"x:b","blob":"QQ=="}],"ttlMs":1,"cacheScope":"public"}"#;
+        let shown = Shown::resource(raw(read)).unwrap();
+        assert_eq!(
+            (shown.texts, shown.others),
+            (
+                vec!["t".into()],
+                vec!["\"x:a\"".to_owned(), "\"m\"".into(), "\"x:b\"".into(), "\"QQ==\"".into()]
+            )
+        );
+        let shown = Shown::completion(raw(r#"{"completion":{"values":["a","b"],"total":2}}"#)).unwrap();
+        assert_eq!((shown.texts.len(), shown.others), (2, vec!["2".to_owned()]));
+        for bad in ["{}", r#"{"messages":[{}]}"#, r#"{"contents":[1]}"#, r#"{"completion":{"values":[1]}}"#] {
+            assert!(
+                Shown::prompt(raw(bad)).is_err()
+                    && Shown::resource(raw(bad)).is_err()
+                    && Shown::completion(raw(bad)).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(Shown::nothing(raw(r#"{"resultType":"task"}"#)).is_err());
+        assert_eq!(
+            made_private(raw(r#"{"cacheScope":"public","ttlMs":5}"#)).unwrap().as_str(),
+            r#"{"ttlMs":5,"cacheScope":"private"}"#
+        );
+    }
+
+    #[test]
+    fn a_question_goes_to_the_client_with_our_own_state() {
+        let json = r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list","params":{"a": 1}}},"requestState":"theirs","_meta":{}}"#;
+        let required = InputRequired::parse(raw(json)).unwrap();
+        assert_eq!((required.questions.len(), required.state.as_deref()), (1, Some("theirs")));
+        assert_eq!(
+            required.to_client("ours").as_str(),
+            r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list","params":{"a": 1}}},"requestState":"ours"}"#
+        );
+        for bad in [
+            "{}",
+            r#"{"inputRequests":[]}"#,
+            r#"{"inputRequests":{}}"#,
+            r#"{"inputRequests":{"k":{}}}"#,
+            r#"{"requestState":1}"#,
+        ] {
+            assert!(InputRequired::parse(raw(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

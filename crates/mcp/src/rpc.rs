@@ -1,6 +1,8 @@
 //! JSON-RPC errors that this gateway itself answers with.
 
-use crate::{Fragment, fragment::ObjectWriter};
+use serde_json::value::RawValue;
+
+use crate::{Fragment, fragment::ObjectWriter, members::Members};
 
 /// Not JSON.
 pub const PARSE_ERROR: i64 = -32700;
@@ -18,6 +20,19 @@ pub const HEADER_MISMATCH: i64 = -32020;
 pub const MISSING_CAPABILITY: i64 = -32021;
 /// Modern: the protocol version is not supported.
 pub const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// Legacy: no resource has this URI.
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// Our own, outside of what JSON-RPC reserves: the use of a prompt or another offer was refused; `data` says why. A tool's refusal is its result.
+pub const REFUSED: i64 = -31_403;
+
+/// The code of an error object; [`INTERNAL_ERROR`] for one without any.
+#[must_use]
+pub fn code_of(error: &RawValue) -> i64 {
+    let members = Members::read(error, "error").ok();
+    let code = members.and_then(|members| members.get("code")?.get().parse().ok());
+    code.unwrap_or(INTERNAL_ERROR)
+}
 
 /// A JSON-RPC error.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! Lists of tools, and the digests that pin their definitions.
+//! Lists of tools and of what else a server offers, and the digests that pin their definitions.
 //!
-//! A list is cut down to the tools that the caller may see; each tool kept is passed on as it was written, so that its digest
+//! A list is cut down to what the caller may see; each entry kept is passed on as it was written, so that its digest
 //! at the client is the one that was reviewed.
 
 use std::borrow::Cow;
@@ -15,46 +15,94 @@ use crate::{
     members::{self, Members},
     params::{MAX_CURSOR_BYTES, MAX_NAME_BYTES},
     result::complete,
+    uses::MAX_URI_BYTES,
 };
 
-/// One page of a `tools/list` answer.
+/// What a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// Tools.
+    Tools,
+    /// Prompts.
+    Prompts,
+    /// Resources.
+    Resources,
+    /// Templates of resources.
+    Templates,
+}
+
+impl List {
+    /// The method that asks for it.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Prompts => "prompts/list",
+            Self::Resources => "resources/list",
+            Self::Templates => "resources/templates/list",
+        }
+    }
+
+    /// The list that a method asks for.
+    #[must_use]
+    pub fn asked_by(method: &str) -> Option<Self> {
+        [Self::Tools, Self::Prompts, Self::Resources, Self::Templates]
+            .into_iter()
+            .find(|list| list.method() == method)
+    }
+
+    /// The member of the result that holds it, and the member of each entry that tells it from others.
+    #[must_use]
+    pub fn members(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tools => ("tools", "name"),
+            Self::Prompts => ("prompts", "name"),
+            Self::Resources => ("resources", "uri"),
+            Self::Templates => ("resourceTemplates", "uriTemplate"),
+        }
+    }
+}
+
+/// One page of the answer to a list method.
 #[derive(Debug)]
-pub struct ToolList<'a> {
-    tools: Vec<ListedTool<'a>>,
+pub struct OfferList<'a> {
+    of: List,
+    entries: Vec<Listed<'a>>,
     next_cursor: Option<Cow<'a, str>>,
     members: Members<'a>,
 }
 
-/// One tool of a list.
+/// One entry of a list.
 #[derive(Debug)]
-pub struct ListedTool<'a> {
-    /// The upstream's name for it, unescaped, not empty.
+pub struct Listed<'a> {
+    /// The upstream's name for it, its URI or its template; unescaped, not empty.
     pub name: Cow<'a, str>,
     /// Its definition, as it was written.
     pub raw: &'a RawValue,
 }
 
-impl<'a> ToolList<'a> {
-    /// Reads the result of a `tools/list`.
+impl<'a> OfferList<'a> {
+    /// Reads the result of a list method.
     ///
     /// # Errors
-    /// [`ResultError`] when it does not have that shape, or names a tool twice.
-    pub fn parse(result: &'a RawValue) -> Result<Self, ResultError> {
+    /// [`ResultError`] when it does not have that shape, or names something twice.
+    pub fn parse(of: List, result: &'a RawValue) -> Result<Self, ResultError> {
         let members = complete(result)?;
-        let tools = members.need("tools", members.get("tools"))?;
-        let tools = members::elements(tools).ok_or_else(|| members.wrong("tools", "an array"))?;
-        let tools = tools.into_iter().map(ListedTool::read).collect::<Result<Vec<_>, _>>()?;
-        let mut names = std::collections::HashSet::with_capacity(tools.len());
-        if let Some(twice) = tools.iter().find(|tool| !names.insert(tool.name.as_ref())) {
+        let (member, key) = of.members();
+        let entries = members.need(member, members.get(member))?;
+        let entries = members::elements(entries).ok_or_else(|| members.wrong(member, "an array"))?;
+        let entries = entries.into_iter().map(|raw| Listed::read(raw, key)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = std::collections::HashSet::with_capacity(entries.len());
+        if let Some(twice) = entries.iter().find(|entry| !names.insert(entry.name.as_ref())) {
             return Err(ResultError::DuplicateTool { name: members::shown(&twice.name) });
         }
-        Ok(Self { next_cursor: members.text("nextCursor", MAX_CURSOR_BYTES)?, tools, members })
+        Ok(Self { of, next_cursor: members.text("nextCursor", MAX_CURSOR_BYTES)?, entries, members })
     }
 
-    /// The tools, in the upstream's order.
+    /// What is listed, in the upstream's order.
     #[must_use]
-    pub fn tools(&self) -> &[ListedTool<'a>] {
-        &self.tools
+    pub fn entries(&self) -> &[Listed<'a>] {
+        &self.entries
     }
 
     /// Where the list goes on, if it does.
@@ -63,16 +111,20 @@ impl<'a> ToolList<'a> {
         self.next_cursor.as_deref()
     }
 
-    /// The result with only the tools that `keep` wants; all else as it was written, except that a modern result is marked
+    /// The result with only the entries that `show` gives, as it gives them; all else as it was written, except that a modern result is marked
     /// `private`: it was made for one caller, and peers take an absent `cacheScope` for `public`.
     #[must_use]
-    pub fn filtered(&self, era: Era, mut keep: impl FnMut(&ListedTool<'a>) -> bool) -> Fragment<'static> {
-        let kept =
-            Fragment::array(self.tools.iter().filter(|tool| keep(tool)).map(|tool| Fragment::from(tool.raw)));
+    pub fn filtered(
+        &self,
+        era: Era,
+        show: impl FnMut(&Listed<'a>) -> Option<Fragment<'a>>,
+    ) -> Fragment<'static> {
+        let kept = Fragment::array(self.entries.iter().filter_map(show));
+        let (member, _) = self.of.members();
         let mut out = ObjectWriter::new();
         for (name, raw) in self.members.iter() {
             out = match (name, era) {
-                ("tools", _) => out.member(name, &kept),
+                (name, _) if name == member => out.member(name, &kept),
                 ("cacheScope", Era::Modern) => out,
                 _ => out.member(name, &Fragment::from(raw)),
             };
@@ -84,14 +136,29 @@ impl<'a> ToolList<'a> {
     }
 }
 
-impl<'a> ListedTool<'a> {
-    fn read(raw: &'a RawValue) -> Result<Self, ResultError> {
-        let members = Members::read(raw, "tool")?;
-        let name = members.need("name", members.text("name", MAX_NAME_BYTES)?)?;
+impl<'a> Listed<'a> {
+    fn read(raw: &'a RawValue, key: &'static str) -> Result<Self, ResultError> {
+        let members = Members::read(raw, "entry")?;
+        let bound = if key == "name" { MAX_NAME_BYTES } else { MAX_URI_BYTES };
+        let name = members.need(key, members.text(key, bound)?)?;
         if name.is_empty() {
-            return Err(members.wrong("name", "a string that is not empty").into());
+            return Err(members.wrong(key, "a string that is not empty").into());
         }
         Ok(Self { name, raw })
+    }
+
+    /// A resource of which nothing is shown but what was decided on, for no one has reviewed the rest: its URI, and its type if that is a word.
+    #[must_use]
+    pub fn bare(&self, of: List) -> Fragment<'static> {
+        let (_, key) = of.members();
+        let out = ObjectWriter::new().text(key, &self.name).text("name", &self.name);
+        let members = Members::read(self.raw, "entry").ok();
+        let kind = members.and_then(|members| members.text("mimeType", 64).ok().flatten());
+        let is_word = |kind: &str| kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.+-".contains(&b));
+        match kind.filter(|kind| is_word(kind)) {
+            Some(kind) => out.text("mimeType", &kind).finish(),
+            None => out.finish(),
+        }
     }
 }
 
@@ -101,15 +168,15 @@ pub enum DefinitionError {
     /// RFC 8785 reads numbers as doubles; this one is beyond their range. The upstream's fault.
     #[error("the definition holds a number beyond the range of a double, which has no canonical form")]
     Number,
-    /// A tool without a name cannot be ordered. The upstream's fault.
-    #[error("a tool's definition has no `name`")]
+    /// What has no name cannot be ordered. The upstream's fault.
+    #[error("a definition has no `name`, `uri` or `uriTemplate`")]
     NoName,
     /// The canonicalizer failed. Nobody's fault but ours.
     #[error("the definition could not be brought into canonical form")]
     Canonicalize(#[source] serde_json::Error),
 }
 
-/// The digest that pins one tool: SHA-256 of the RFC 8785 form of its object, all members included. Number literals count by
+/// The digest that pins one tool, prompt, resource or template: SHA-256 of the RFC 8785 form of its object, all members included. Number literals count by
 /// the double that they denote, so `1.0` and `1` are the same definition.
 ///
 /// # Errors
@@ -118,23 +185,51 @@ pub fn definition_digest(tool: &Json) -> Result<Digest, DefinitionError> {
     canonical_digest(&tool.to_value().ok_or(DefinitionError::Number)?)
 }
 
+/// Everything a server says of what it offers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Offered<'a> {
+    /// Its tools.
+    pub tools: &'a [Json],
+    /// Its prompts.
+    pub prompts: &'a [Json],
+    /// Its resources.
+    pub resources: &'a [Json],
+    /// Its templates of resources.
+    pub templates: &'a [Json],
+    /// Its instructions.
+    pub instructions: Option<&'a str>,
+}
+
 /// The digest that pins a server: SHA-256 of the RFC 8785 form of `{"instructions":…,"tools":[…]}`, the tools sorted by the
-/// bytes of their names, `null` for a server without instructions.
+/// bytes of their names, `null` for a server without instructions. `prompts`, `resources` and `resourceTemplates` stand there too, sorted in the same
+/// way, if there are any.
 ///
 /// # Errors
-/// [`DefinitionError`] when there is no canonical form, or a tool has no name.
-pub fn server_digest(tools: &[Json], instructions: Option<&str>) -> Result<Digest, DefinitionError> {
-    let mut named = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let name = tool.get("name").and_then(Json::as_str).ok_or(DefinitionError::NoName)?;
-        named.push((name, tool.to_value().ok_or(DefinitionError::Number)?));
+/// [`DefinitionError`] when there is no canonical form, or something has no name.
+pub fn server_digest(offered: &Offered<'_>) -> Result<Digest, DefinitionError> {
+    let sorted = |list: &[Json], key: &str| -> Result<Value, DefinitionError> {
+        let mut named = Vec::with_capacity(list.len());
+        for entry in list {
+            let name = entry.get(key).and_then(Json::as_str).ok_or(DefinitionError::NoName)?;
+            named.push((name, entry.to_value().ok_or(DefinitionError::Number)?));
+        }
+        named.sort_by(|a, b| a.0.cmp(b.0));
+        Ok(Value::Array(named.into_iter().map(|(_, entry)| entry).collect()))
+    };
+    let instructions = offered.instructions.map_or(Value::Null, Value::from);
+    let mut whole = serde_json::Map::new();
+    whole.insert("instructions".to_owned(), instructions);
+    whole.insert("tools".to_owned(), sorted(offered.tools, "name")?);
+    for (member, list, key) in [
+        ("prompts", offered.prompts, "name"),
+        ("resources", offered.resources, "uri"),
+        ("resourceTemplates", offered.templates, "uriTemplate"),
+    ] {
+        if !list.is_empty() {
+            whole.insert(member.to_owned(), sorted(list, key)?);
+        }
     }
-    named.sort_by(|a, b| a.0.cmp(b.0));
-    let tools = Value::Array(named.into_iter().map(|(_, tool)| tool).collect());
-    let instructions = instructions.map_or(Value::Null, Value::from);
-    canonical_digest(&Value::Object(
-        [("instructions".to_owned(), instructions), ("tools".to_owned(), tools)].into_iter().collect(),
-    ))
+    canonical_digest(&Value::Object(whole))
 }
 
 fn canonical_digest(value: &Value) -> Result<Digest, DefinitionError> {
@@ -158,8 +253,8 @@ mod tests {
 
     #[test]
     fn a_filtered_list_keeps_what_is_left_as_it_was_written() {
-        let list = ToolList::parse(raw(PAGE)).unwrap();
-        let names: Vec<_> = list.tools().iter().map(|t| t.name.as_ref()).collect();
+        let list = OfferList::parse(List::Tools, raw(PAGE)).unwrap();
+        let names: Vec<_> = list.entries().iter().map(|t| t.name.as_ref()).collect();
         assert_eq!((names, list.next_cursor()), (vec!["b", "a"], Some("n")));
         for (era, keep, wanted) in [
             (
@@ -178,14 +273,20 @@ mod tests {
                 r#"{"ttlMs":1.50,"tools":[],"nextCursor":"n","cacheScope":"public","com.example":{"k":[1 ]}}"#,
             ),
         ] {
-            assert_eq!(list.filtered(era, |tool| tool.name == keep).as_str(), wanted);
+            assert_eq!(
+                list.filtered(era, |tool| (tool.name == keep).then(|| Fragment::from(tool.raw))).as_str(),
+                wanted
+            );
         }
     }
 
     #[test]
     fn a_modern_list_without_a_scope_becomes_private_too() {
-        let list = ToolList::parse(raw(r#"{"tools":[]}"#)).unwrap();
-        assert_eq!(list.filtered(Era::Modern, |_| true).as_str(), r#"{"tools":[],"cacheScope":"private"}"#);
+        let list = OfferList::parse(List::Tools, raw(r#"{"tools":[]}"#)).unwrap();
+        assert_eq!(
+            list.filtered(Era::Modern, |tool| Some(Fragment::from(tool.raw))).as_str(),
+            r#"{"tools":[],"cacheScope":"private"}"#
+        );
     }
 
     #[test]
@@ -200,7 +301,7 @@ mod tests {
             r#"{"tools":[],"nextCursor":7}"#,
             r#"{"tools":[],"resultType":"task"}"#,
         ] {
-            assert!(ToolList::parse(raw(page)).is_err(), "{page} was taken");
+            assert!(OfferList::parse(List::Tools, raw(page)).is_err(), "{page} was taken");
         }
     }
 
@@ -224,11 +325,22 @@ mod tests {
     #[test]
     fn a_server_s_digest_does_not_depend_on_the_order_of_its_tools() {
         let (a, b) = (json(r#"{"name":"a"}"#), json(r#"{"name":"b"}"#));
-        let base = server_digest(&[a.clone(), b.clone()], None).unwrap();
+        let of = |tools: &[Json]| server_digest(&Offered { tools, ..Offered::default() });
+        let base = of(&[a.clone(), b.clone()]).unwrap();
         assert_eq!(base, Digest::of(br#"{"instructions":null,"tools":[{"name":"a"},{"name":"b"}]}"#));
-        assert_eq!(base, server_digest(&[b, a.clone()], None).unwrap());
-        let with = server_digest(std::slice::from_ref(&a), Some("be\nkind")).unwrap();
+        assert_eq!(base, of(&[b, a.clone()]).unwrap());
+        let tools = std::slice::from_ref(&a);
+        let with =
+            server_digest(&Offered { tools, instructions: Some("be\nkind"), ..Offered::default() }).unwrap();
         assert_eq!(with, Digest::of(br#"{"instructions":"be\nkind","tools":[{"name":"a"}]}"#));
-        assert!(matches!(server_digest(&[json("{}")], None), Err(DefinitionError::NoName)));
+        assert!(matches!(of(&[json("{}")]), Err(DefinitionError::NoName)));
+        let resources = [json(r#"{"uri":"b:1","name":"n"}"#), json(r#"{"uri":"a:1","name":"n"}"#)];
+        let all = Offered { tools, prompts: tools, resources: &resources, ..Offered::default() };
+        assert_eq!(
+            server_digest(&all).unwrap(),
+            Digest::of(
+                br#"{"instructions":null,"prompts":[{"name":"a"}],"resources":[{"name":"n","uri":"a:1"},{"name":"n","uri":"b:1"}],"tools":[{"name":"a"}]}"#
+            )
+        );
     }
 }

@@ -12,16 +12,25 @@ use proptest::prelude::*;
 use rmcp::model as other;
 use serde_json::{Map, Value, json, value::RawValue};
 use warrantor_mcp::{
-    Era, Fragment, FrameLimits, Id, Message, Outcome, RpcError, envelope,
+    Era, Fragment, FrameLimits, Id, Message, Outcome, RpcError,
+    capabilities::Capabilities,
+    envelope,
     handshake::InitializeResult,
     handshake::{DiscoverResult, Instructions, initialize_request},
-    params::{InitializeParams, ToolCallParams},
+    params::InitializeParams,
     refusal::{OutputSchema, Refusal},
-    tools::ToolList,
+    tools::{List, OfferList},
+    uses::{Onward, Target, UseParams},
 };
 
 /// What `rmcp` makes of a line, the method's payload left as it is.
 type Untyped = other::JsonRpcMessage<Map<String, Value>, Map<String, Value>, Map<String, Value>>;
+
+/// The call as the upstream gets it.
+fn sent_call(call: &UseParams<'_>, id: u64, progress: Option<u64>) -> Vec<u8> {
+    let Target::Tool(named) = &call.target else { panic!("no tool") };
+    call.request(id, "tools/call", named.arguments, &Onward { progress, ..Onward::default() })
+}
 
 fn value() -> impl Strategy<Value = Value> + Clone {
     let leaf = prop_oneof![
@@ -173,8 +182,8 @@ proptest! {
         let Message::Request { params, .. } = Message::parse(line.as_bytes(), &FrameLimits::default()).unwrap() else {
             panic!("no request")
         };
-        let call = ToolCallParams::parse(params).unwrap();
-        let sent = envelope::tool_call(1, &call.name, call.arguments, &call.meta, None);
+        let call = UseParams::parse("tools/call", params).unwrap().unwrap();
+        let sent = sent_call(&call, 1, None);
         let wanted = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"t","arguments":{arguments}}}}}"#
         );
@@ -246,8 +255,8 @@ fn client_request(line: &[u8]) -> other::ClientRequest {
 fn rmcp_reads_the_tool_calls_that_we_write() {
     let params = raw(r#"{"name":"send","arguments":{"amount":12.5},"_meta":{"progressToken":"t",
         "io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"sampling":{}}}}"#);
-    let call = ToolCallParams::parse(Some(params)).unwrap();
-    let line = envelope::tool_call(4, &call.name, call.arguments, &call.meta, Some(9));
+    let call = UseParams::parse("tools/call", Some(params)).unwrap().unwrap();
+    let line = sent_call(&call, 4, Some(9));
     let other::ClientRequest::CallToolRequest(read) = client_request(&line) else { panic!("no tool call") };
     assert_eq!(read.params.name, "send");
     assert_eq!(read.params.arguments, json!({"amount": 12.5}).as_object().cloned());
@@ -258,7 +267,8 @@ fn rmcp_reads_the_opening_that_we_write() {
     let params = raw(
         r#"{"protocolVersion":"2025-11-25","capabilities":{"sampling":{}},"clientInfo":{"name":"c","version":"1"}}"#,
     );
-    let line = initialize_request(1, &InitializeParams::parse(Some(params)).unwrap());
+    let line =
+        initialize_request(1, &InitializeParams::parse(Some(params)).unwrap(), Capabilities::default());
     let other::ClientRequest::InitializeRequest(read) = client_request(&line) else {
         panic!("no initialize")
     };
@@ -267,7 +277,7 @@ fn rmcp_reads_the_opening_that_we_write() {
     let result =
         raw(r#"{"protocolVersion":"2025-11-25","capabilities":{"prompts":{},"tools":{"listChanged":true}},
         "serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#);
-    let sent = InitializeResult::parse(result).unwrap().to_client(Instructions::Pinned);
+    let sent = InitializeResult::parse(result).unwrap().to_client(Instructions::Pinned, &["tools"]);
     let read: other::InitializeResult = serde_json::from_str(sent.as_str()).unwrap();
     assert!(read.capabilities.tools.is_some() && read.capabilities.prompts.is_none());
     assert_eq!((read.server_info.name.as_str(), read.instructions.as_deref()), ("s", Some("i")));
@@ -279,14 +289,16 @@ fn rmcp_reads_the_discovery_and_the_lists_that_we_write() {
         r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":5,
         "cacheScope":"public"}"#,
     );
-    let sent = DiscoverResult::parse(result).unwrap().to_client(Instructions::Withheld);
+    let sent = DiscoverResult::parse(result).unwrap().to_client(Instructions::Withheld, &["tools"]);
     let read: other::DiscoverResult = serde_json::from_str(sent.as_str()).unwrap();
     assert_eq!((read.ttl_ms, read.cache_scope), (5, other::CacheScope::Private));
 
     let page = raw(
         r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}},{"name":"b","inputSchema":{"type":"object"}}],"ttlMs":5}"#,
     );
-    let sent = ToolList::parse(page).unwrap().filtered(Era::Modern, |tool| tool.name == "b");
+    let sent = OfferList::parse(List::Tools, page)
+        .unwrap()
+        .filtered(Era::Modern, |tool| (tool.name == "b").then(|| Fragment::from(tool.raw)));
     let read: other::ListToolsResult = serde_json::from_str(sent.as_str()).unwrap();
     assert_eq!(read.tools.iter().map(|tool| tool.name.as_ref()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(read.cache_scope, Some(other::CacheScope::Private));

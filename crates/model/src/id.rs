@@ -53,7 +53,52 @@ const NAME_EXTRA: &str = "._-@+:";
 const SERVER_EXTRA: &str = "._-";
 const TOOL_EXTRA: &str = "._-/";
 
+/// What a server offers under a name, each sort in a space of names of its own.
+///
+/// Everything but tools carries its sort in its name, `prompt:summary`: no name of a tool has a colon, so none can be taken for another sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Offer {
+    /// A tool.
+    Tool,
+    /// A prompt.
+    Prompt,
+    /// A resource, or all resources of a template, under the manifest's name for them.
+    Resource,
+    /// Completions of the arguments of a prompt or a template.
+    Completion,
+    /// What the server may ask of the client, or tell it unasked.
+    Client,
+}
+
+impl Offer {
+    /// Every sort.
+    pub const ALL: [Self; 5] = [Self::Tool, Self::Prompt, Self::Resource, Self::Completion, Self::Client];
+
+    /// What names of this sort begin with.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Tool => "",
+            Self::Prompt => "prompt:",
+            Self::Resource => "resource:",
+            Self::Completion => "completion:",
+            Self::Client => "client:",
+        }
+    }
+
+    /// The sort of a name, and the name without its prefix.
+    fn split(text: &str) -> (Self, &str) {
+        let marked = Self::ALL.into_iter().filter(|offer| *offer != Self::Tool);
+        marked
+            .filter_map(|offer| Some((offer, text.strip_prefix(offer.prefix())?)))
+            .next()
+            .unwrap_or((Self::Tool, text))
+    }
+}
+
 fn check(kind: &'static str, text: &str, allowed: &'static str) -> Result<(), IdError> {
+    // A tool's name may say what sort of thing it names.
+    let text = if allowed == TOOL_EXTRA { Offer::split(text).1 } else { text };
     let first = text.chars().next().ok_or(IdError::Empty { kind })?;
     if text.len() > MAX_ID_BYTES {
         return Err(IdError::TooLong { kind, bytes: text.len() });
@@ -143,8 +188,33 @@ ids! {
     DecisionId, "a decision's id", SERVER_EXTRA;
     /// A tool server as the bundle names it.
     ServerName, "a server's name", SERVER_EXTRA;
-    /// A tool as its server names it.
+    /// A tool as its server names it, or something else that a server offers: see [`Offer`].
     ToolName, "a tool's name", TOOL_EXTRA;
+}
+
+impl ToolName {
+    /// The name of something of this sort.
+    ///
+    /// # Errors
+    /// [`IdError`] when the text is no name; one that says its sort itself is none.
+    pub fn of(offer: Offer, text: &str) -> Result<Self, IdError> {
+        if let Some(at) = text.find(':') {
+            return Err(IdError::Character { kind: "a tool's name", found: ':', at, allowed: TOOL_EXTRA });
+        }
+        Self::new(format!("{}{text}", offer.prefix()))
+    }
+
+    /// What sort of thing it names.
+    #[must_use]
+    pub fn offer(&self) -> Offer {
+        Offer::split(&self.0).0
+    }
+
+    /// The name without its sort.
+    #[must_use]
+    pub fn bare(&self) -> &str {
+        Offer::split(&self.0).1
+    }
 }
 
 /// A tool of a server, written `server/tool`. The first slash divides: server names have none, tool names may.
@@ -205,6 +275,21 @@ mod tests {
         assert!(AgentId::new("a".repeat(129)).is_err());
         for good in ["invoice-bot", "alice@example.com", "9", "a".repeat(128).as_str()] {
             assert!(AgentId::new(good).is_ok(), "{good:?} was refused");
+        }
+    }
+
+    #[test]
+    fn a_name_says_its_sort_and_no_tool_can_pass_for_another() {
+        for offer in Offer::ALL {
+            let name = ToolName::of(offer, "a/b").unwrap();
+            assert_eq!((name.offer(), name.bare()), (offer, "a/b"));
+            assert_eq!(ToolName::new(name.as_str()).unwrap(), name);
+            for forged in ["prompt:a", "client:sampling", ":a", "a:b"] {
+                assert!(ToolName::of(offer, forged).is_err(), "{forged} was taken as {offer:?}");
+            }
+        }
+        for bad in ["prompt:", "prompt:prompt:a", "other:a", "Prompt:a"] {
+            assert!(ToolName::new(bad).is_err(), "{bad} was taken");
         }
     }
 

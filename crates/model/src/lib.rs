@@ -26,8 +26,8 @@ pub use decimal::Decimal;
 pub use decision::{Finding, Layer, NextStep, Question, ReasonCode, Refusal};
 pub use digest::Digest;
 pub use id::{
-    AgentId, DecisionId, GroupName, IdError, MandateId, PersonId, ServerName, TaskId, TemplateId, ToolName,
-    ToolRef,
+    AgentId, DecisionId, GroupName, IdError, MandateId, Offer, PersonId, ServerName, TaskId, TemplateId,
+    ToolName, ToolRef,
 };
 pub use json::Json;
 pub use mandate::{Asked, Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};
@@ -37,5 +37,5 @@ pub use standing::{Standing, Subject};
 pub use time::{Clock, Randomness, Timestamp};
 pub use tool::{
     ArgumentRule, Effect, EffectSet, Failure, FieldRule, Kind, Manifest, RecordKey, RecordType, TextForm,
-    Tool, Writer, WriterRule,
+    Tool, UriRule, Writer, WriterRule,
 };

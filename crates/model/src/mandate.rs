@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Path, PersonId, Provenance, ServerName, TaskId,
-    TemplateId, Timestamp, ToolRef,
+    AgentId, Decimal, EffectSet, GroupName, Json, MandateId, Offer, Path, PersonId, Provenance, ServerName,
+    TaskId, TemplateId, Timestamp, ToolRef,
 };
 
 /// For whom the agent acts.
@@ -117,6 +117,23 @@ pub enum Match {
         /// The exceptions.
         except: BTreeSet<ToolRef>,
     },
+}
+
+impl Match {
+    /// Whether a call of this tool with these effects is meant. Effects grant tools alone: prompts, resources and what a server asks of clients are
+    /// each granted by name, for nobody sees from a set of effects what they would bring along.
+    #[must_use]
+    pub fn reaches(&self, tool: &ToolRef, effects: EffectSet) -> bool {
+        match self {
+            Self::Tool(named) => named == tool,
+            Self::Effects { effects: granted, servers, except } => {
+                tool.tool.offer() == Offer::Tool
+                    && servers.contains(&tool.server)
+                    && effects.is_within(*granted)
+                    && !except.contains(tool)
+            }
+        }
+    }
 }
 
 /// Who is to be asked.

@@ -318,6 +318,9 @@ pub enum Outcome {
     /// The answer was not one that may be passed on.
     #[n(6)]
     Withheld,
+    /// A part of the answer was shown before its end: a question of the server, or a message of its log. The call goes on.
+    #[n(7)]
+    Shown,
 }
 
 /// A task handed over.

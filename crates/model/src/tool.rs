@@ -325,6 +325,8 @@ pub struct Tool {
     pub definition: Digest,
     /// The JSON Schema of its arguments as pinned.
     pub input_schema: Json,
+    /// The JSON Schema of its structured results as pinned, if it declares one.
+    pub output_schema: Option<Json>,
     /// What it does, never empty.
     pub effects: EffectSet,
     /// What it does besides when an argument is present.
@@ -351,6 +353,15 @@ impl Tool {
     }
 }
 
+/// Which URIs a resource has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UriRule {
+    /// This one.
+    Exact(String),
+    /// Every one that fits this template of RFC 6570: `{name}` within a segment, `{+name}` over several.
+    Template(String),
+}
+
 /// Our reviewed description of a tool server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -358,8 +369,12 @@ pub struct Manifest {
     pub server: ServerName,
     /// The types of records that its results hold, by name.
     pub records: BTreeMap<String, RecordType>,
-    /// Its tools, by name. A tool that is not here cannot be called.
+    /// What it offers, by name: tools, prompts, resources, completions, and what it may ask of clients. What is not here cannot be used.
     pub tools: BTreeMap<ToolName, Tool>,
+    /// Which URIs its resources have, each by the name under `tools`.
+    pub uris: BTreeMap<ToolName, UriRule>,
+    /// Definitions of listed resources and templates as pinned, by URI or template.
+    pub listed: BTreeMap<String, Digest>,
     /// The server's instructions as pinned; `None` withholds whatever it sends.
     pub instructions: Option<String>,
     /// The digest of command line or URL, when pinned.

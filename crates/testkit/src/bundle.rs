@@ -1,7 +1,7 @@
 //! A small bundle: a bank with five tools, two people, an agent, a mandate and one that narrows it.
 
 use warrantor_bundle::{Listed, Loaded, load_files};
-use warrantor_mcp::tools::server_digest;
+use warrantor_mcp::tools::{Offered, server_digest};
 use warrantor_model::Json;
 
 /// What the bank answers to `tools/list`.
@@ -88,7 +88,11 @@ impl BundleFiles {
     #[must_use]
     pub fn new() -> Self {
         let tools = Json::parse(TOOLS.as_bytes()).unwrap();
-        let digest = server_digest(tools.get("tools").and_then(Json::as_array).unwrap(), None).unwrap();
+        let digest = server_digest(&Offered {
+            tools: tools.get("tools").and_then(Json::as_array).unwrap(),
+            ..Offered::default()
+        })
+        .unwrap();
         let files = [
             ("people.yaml", PEOPLE.to_owned()),
             ("agents.yaml", AGENTS.to_owned()),

@@ -6,7 +6,7 @@ use warrantor_bundle::Loaded;
 use warrantor_control::handover::{Desk, Handed, HandoverError};
 use warrantor_engine::{Engine, EngineParts, Presented, Settings, StopFile, bodies::SealKey};
 use warrantor_model::{
-    Definition, Evidence, MandateId,
+    Definition, Evidence, MandateId, Offer,
     record::{DecisionRecord, Event, OutcomeRecord, Record},
 };
 use warrantor_store::{MAX_PAGE, Store};
@@ -102,6 +102,7 @@ impl<S: Store> World<S> {
     #[must_use]
     pub fn call(mandate: &MandateId, tool: &str, arguments: &str) -> Presented {
         Presented {
+            offer: Offer::Tool,
             method: "tools/call".to_owned(),
             mandate: mandate.clone(),
             server: "bank".parse().unwrap(),

@@ -1,16 +1,29 @@
 //! Messages from both sides: what is refused can be answered, what is taken can be forwarded without a byte changed.
 
 use serde_json::value::RawValue;
+use warrantor_mcp::capabilities::Capabilities;
 use warrantor_mcp::handshake::{DiscoverResult, InitializeResult, Instructions};
 use warrantor_mcp::message::{FrameLimits, Message, Outcome};
-use warrantor_mcp::params::{CancelledParams, InitializeParams, ListParams, ProgressParams, ToolCallParams};
-use warrantor_mcp::result::{ResultKind, ToolResult};
+use warrantor_mcp::params::{CancelledParams, InitializeParams, ListParams, ProgressParams};
+use warrantor_mcp::result::{InputRequired, ResultKind, Shown, ToolResult};
 use warrantor_mcp::sse::{self, EventReader};
-use warrantor_mcp::tools::ToolList;
+use warrantor_mcp::tools::{List, OfferList};
+use warrantor_mcp::uses::{ListenParams, Onward, Target, UseParams};
 use warrantor_mcp::{Era, LineSplitter, envelope, era, handshake, headers, params};
 use warrantor_model::Json;
 
 use crate::Reading;
+
+/// Every method that uses something.
+const METHODS: [&str; 7] = [
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "logging/setLevel",
+];
 
 /// A message or an answer that says what is wrong with it; the answer is itself one line and one message.
 pub(crate) fn framing(bytes: &[u8]) -> Reading {
@@ -96,24 +109,43 @@ pub(crate) fn params(bytes: &[u8]) -> Reading {
         ProgressParams::parse(Some(raw)).is_ok(),
         era::declared("tools/call", Some(raw)).is_ok(),
         InitializeParams::parse(Some(raw)).is_ok_and(|opening| {
-            assert_one_message(&handshake::initialize_request(1, &opening));
+            assert_one_message(&handshake::initialize_request(
+                1,
+                &opening,
+                Capabilities::read(opening.capabilities).unwrap_or_default(),
+            ));
             true
         }),
     ];
-    let call = ToolCallParams::parse(Some(raw));
-    if let Ok(call) = &call {
-        let sent = envelope::tool_call(7, &call.name, call.arguments, &call.meta, Some(7));
+    let mut taken = others.contains(&true) || ListenParams::parse(Some(raw)).is_ok();
+    for method in METHODS {
+        let Some(Ok(used)) = UseParams::parse(method, Some(raw)) else { continue };
+        taken = true;
+        let own = match &used.target {
+            Target::Tool(named) | Target::Prompt(named) => named.arguments,
+            _ => None,
+        };
+        let sent = used.request(7, method, own, &Onward { progress: Some(7), ..Onward::default() });
         assert_one_message(&sent);
-        if let Ok(Message::Request { params: again, .. }) = Message::parse(&sent, &FrameLimits::default()) {
-            let again = ToolCallParams::parse(again);
-            assert!(again.as_ref().is_ok_and(|again| again.name == call.name), "another tool");
-            let arguments = again.ok().and_then(|again| again.arguments.map(RawValue::get));
-            // The one licence that a fragment takes: a line break between tokens becomes a space.
-            let decided = call.arguments.map(|raw| raw.get().replace(['\n', '\r'], " "));
-            assert_eq!(arguments, decided.as_deref(), "other arguments");
-        }
+        let Ok(Message::Request { params: again, .. }) = Message::parse(&sent, &FrameLimits::default())
+        else {
+            continue;
+        };
+        let again = UseParams::parse(method, again).and_then(Result::ok);
+        assert!(
+            again.as_ref().is_some_and(|again| again.mirrored() == used.mirrored()),
+            "something else is used"
+        );
+        // The one licence that a fragment takes: a line break between tokens becomes a space.
+        let plain = |used: &UseParams<'_>| {
+            used.arguments()
+                .into_iter()
+                .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b })
+                .collect::<Vec<u8>>()
+        };
+        assert_eq!(again.as_ref().map(plain), Some(plain(&used)), "other arguments");
     }
-    if call.is_ok() || others.contains(&true) { Reading::Taken } else { Reading::Refused }
+    if taken { Reading::Taken } else { Reading::Refused }
 }
 
 /// The results of an upstream are read or refused; a filtered list of tools holds only what was listed.
@@ -121,19 +153,20 @@ pub(crate) fn results(bytes: &[u8]) -> Reading {
     let line = [br#"{"jsonrpc":"2.0","id":1,"result":"#, bytes, b"}"].concat();
     let read = Message::parse(&line, &FrameLimits::default());
     let Ok(Message::Response { outcome: Outcome::Result(raw), .. }) = read else { return Reading::Refused };
-    let list = ToolList::parse(raw);
-    if let Ok(list) = &list {
+    let lists = [List::Tools, List::Prompts, List::Resources, List::Templates];
+    let lists = lists.map(|of| OfferList::parse(of, raw).ok().map(|list| (of, list)));
+    for (of, list) in lists.iter().flatten() {
         for era in [Era::Legacy, Era::Modern] {
-            let none = list.filtered(era, |_| false);
+            let none = list.filtered(era, |_| None);
             assert!(serde_json::from_str::<&RawValue>(none.as_str()).is_ok(), "not JSON: {}", none.as_str());
             let none = serde_json::from_str::<serde_json::Value>(none.as_str());
-            let left = none.ok().and_then(|list| list.get("tools")?.as_array().map(Vec::len));
-            assert_eq!(left, Some(0), "tools that nobody kept");
+            let left = none.ok().and_then(|list| list.get(of.members().0)?.as_array().map(Vec::len));
+            assert_eq!(left, Some(0), "entries that nobody kept");
         }
     }
     let opening = InitializeResult::parse(raw);
     if let Ok(opening) = &opening {
-        let shown = opening.to_client(Instructions::Withheld);
+        let shown = opening.to_client(Instructions::Withheld, &["tools"]);
         let shown = serde_json::from_str::<serde_json::Value>(shown.as_str());
         assert!(
             shown.is_ok_and(|shown| shown.get("instructions").is_none()),
@@ -141,8 +174,13 @@ pub(crate) fn results(bytes: &[u8]) -> Reading {
         );
     }
     let others = [
-        list.is_ok(),
+        lists.iter().any(Option::is_some),
         opening.is_ok(),
+        Shown::prompt(raw).is_ok() || Shown::resource(raw).is_ok() || Shown::completion(raw).is_ok(),
+        InputRequired::parse(raw).is_ok_and(|asked| {
+            assert!(serde_json::from_str::<&RawValue>(asked.to_client("state").as_str()).is_ok(), "not JSON");
+            true
+        }),
         ResultKind::of(raw).is_ok(),
         ToolResult::parse(raw).is_ok(),
         DiscoverResult::parse(raw).is_ok(),

@@ -95,7 +95,7 @@ pub struct LimitsEntry {
     pub unique: Vec<Path>,
 }
 
-/// One line of a mandate: one tool (`tool`), or every tool of some servers whose effects are all in a set (`effects` and `servers`).
+/// One line of a mandate: one tool (`tool`), one other offer of a server (`prompt`, `resource`, `completion`, `client`), or every tool of some servers whose effects are all in a set (`effects` and `servers`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Grant")]
@@ -112,14 +112,18 @@ pub struct GrantEntry {
     /// But not these tools.
     #[schemars(with = "Option<Vec<ToolRefText>>")]
     pub except: Option<Vec<ToolRef>>,
-    /// A prompt of a server. Not supported yet.
-    pub prompt: Option<String>,
-    /// A resource of a server. Not supported yet.
-    pub resource: Option<String>,
-    /// Completions of a server. Not supported yet.
-    pub completion: Option<String>,
-    /// Tasks of a server. Not supported yet.
-    pub task: Option<String>,
+    /// This prompt.
+    #[schemars(with = "Option<ToolRefText>")]
+    pub prompt: Option<ToolRef>,
+    /// This resource of the manifest; its argument is `uri`.
+    #[schemars(with = "Option<ToolRefText>")]
+    pub resource: Option<ToolRef>,
+    /// Completion of the arguments of a prompt or a template: `server/prompt/NAME` or `server/resource/NAME`.
+    #[schemars(with = "Option<ToolRefText>")]
+    pub completion: Option<ToolRef>,
+    /// An answer to what this server asks of the client: `server/elicitation`, `server/sampling`, `server/roots`; or `server/logging`.
+    #[schemars(with = "Option<ToolRefText>")]
+    pub client: Option<ToolRef>,
     /// Bounds of arguments, by path. What is not named must be absent, if the call has any effect but `read`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<PathText, BoundsEntry>")]

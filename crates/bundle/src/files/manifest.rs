@@ -34,6 +34,52 @@ pub struct ManifestFile {
     /// The tools, by name.
     #[schemars(with = "BTreeMap<ToolText, ToolEntry>")]
     pub tools: BTreeMap<ToolName, ToolEntry>,
+    /// The prompts, by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
+    pub prompts: BTreeMap<ToolName, OfferEntry>,
+    /// The resources, by a name of ours: one URI each, or all that fit a template.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
+    pub resources: BTreeMap<ToolName, OfferEntry>,
+    /// Which arguments the server may complete: `prompt/NAME` or `resource/NAME`, of those above. The call has `argument`, `value` and `context`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
+    pub completions: BTreeMap<ToolName, OfferEntry>,
+    /// What the server may ask of clients: `elicitation`, `sampling`, `roots`. The call is the client's answer, on its way to the server. `logging` lets
+    /// its log messages through.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
+    pub client: BTreeMap<ToolName, OfferEntry>,
+}
+
+/// What a server offers beside tools.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Offer")]
+pub struct OfferEntry {
+    /// What it does: by default `read`, for answers of the client `egress`.
+    #[schemars(length(min = 1))]
+    pub effects: Option<Vec<Effect>>,
+    /// The URI of a resource.
+    pub uri: Option<String>,
+    /// The template of its URIs (RFC 6570): `{name}` stands for a segment, `{+name}` for several.
+    pub template: Option<String>,
+    /// What is known of arguments, by path. A resource has the one argument `uri`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<PathText, ArgumentEntry>")]
+    pub arguments: BTreeMap<Path, ArgumentEntry>,
+    /// Which records the result holds, by path.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<PathText, String>")]
+    pub returns: BTreeMap<Path, String>,
+    /// How text in the result is read.
+    #[serde(default)]
+    pub text: TextForm,
+    /// What is known of places in the result that are no record, by path; the deepest wins.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<PathText, FieldEntry>")]
+    pub outputs: BTreeMap<Path, FieldEntry>,
 }
 
 /// One digest, or one for each protocol era when the server describes itself differently.

@@ -96,7 +96,6 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         origins: config.origins,
         limits,
         clock: Arc::clone(&deployment.clock) as _,
-        randomness: Arc::clone(&deployment.randomness) as _,
     });
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
     out.answer(&listening, |table| {

@@ -39,6 +39,11 @@ impl Gateway {
 
     /// A gateway with this configuration beside the bundle, the data directory and the tokens.
     pub fn start(world: &World, callers: &[Caller<'_>], more: &str) -> Self {
+        Self::start_at(world, "127.0.0.1:0", callers, more)
+    }
+
+    /// [`Gateway::start`] at an address that is known beforehand.
+    pub fn start_at(world: &World, listen: &str, callers: &[Caller<'_>], more: &str) -> Self {
         let mut tokens = BTreeMap::new();
         let _ = fs::remove_file(world.path("tokens.toml"));
         for (name, agent, mandates) in callers {
@@ -52,7 +57,7 @@ impl Gateway {
             tokens.insert((*name).to_owned(), made["token"].as_str().unwrap().to_owned());
         }
         let text = format!(
-            "bundle = \"bundle\"\ndata = \"data\"\ntokens = \"tokens.toml\"\nlisten = \"127.0.0.1:0\"\n{more}"
+            "bundle = \"bundle\"\ndata = \"data\"\ntokens = \"tokens.toml\"\nlisten = \"{listen}\"\n{more}"
         );
         world.write("gateway.toml", &text);
         let (file, stderr) =

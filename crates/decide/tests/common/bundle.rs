@@ -72,6 +72,8 @@ pub fn manifest(server: &str, tools: Vec<Tool>) -> Manifest {
         tools: tools.into_iter().map(|tool| (tool.name.clone(), tool)).collect(),
         instructions: None,
         launch: None,
+        uris: BTreeMap::new(),
+        listed: BTreeMap::new(),
     }
 }
 
@@ -81,6 +83,7 @@ pub fn tool(name: &str, does: &[&str], properties: &str) -> Tool {
         name: name.parse().unwrap(),
         definition: Digest::of(name.as_bytes()),
         input_schema: json(&format!(r#"{{"type":"object","properties":{properties}}}"#)),
+        output_schema: None,
         effects: effects(does),
         effects_when: Vec::new(),
         resource: None,

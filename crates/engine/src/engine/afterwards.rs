@@ -85,21 +85,49 @@ impl<S: Store> Engine<S> {
         took: Duration,
     ) -> Result<(), Withheld> {
         let event = StoredEvent::result(receipt.decision.as_str(), &receipt.tool, output);
-        let written = match &receipt.owner {
-            Some(owner) => {
-                let deadline = self.0.parts.settings.commit_deadline;
-                let written =
-                    tokio::time::timeout(deadline, self.written_for(&receipt.task, owner, &event)).await;
-                match written {
-                    Ok(Ok(written)) => Some(written),
-                    Ok(Err(_)) | Err(_) => None,
-                }
-            }
-            None => None,
-        };
+        let written = self.written_of(receipt, &event).await;
         let known = written.is_some();
         let recorded = self.record_outcome(receipt, outcome, result, written, took).await;
         if known && recorded { Ok(()) } else { Err(Withheld) }
+    }
+
+    /// Takes in a part of the answer that is shown before its end, the `number`th of the call: what a server asks or tells meanwhile is as much a part
+    /// of the history as its result.
+    ///
+    /// # Errors
+    /// [`Withheld`] as in [`Engine::take_in`].
+    pub async fn take_in_part(
+        &self,
+        receipt: &Receipt,
+        number: u32,
+        part: &[u8],
+        output: &Output,
+    ) -> Result<(), Withheld> {
+        let name = format!("{}.part{number}", receipt.decision);
+        let event = StoredEvent::result(&name, &receipt.tool, output);
+        let written = self.written_of(receipt, &event).await.ok_or(Withheld)?;
+        let patience = self.0.parts.settings.commit_deadline;
+        let body = self.seal_if_possible(receipt.owner.as_ref(), part, patience).await;
+        let record = OutcomeRecord {
+            decision: receipt.decision.to_string(),
+            outcome: Outcome::Shown,
+            body: body.as_ref().map(|body| body.commitment),
+            bytes: u64::try_from(part.len()).unwrap_or(u64::MAX),
+            given_back: Vec::new(),
+            micros: 0,
+            labels: written.event.labels().into_iter().collect(),
+        };
+        let mut commit = Commit::new(Record::new(name, self.0.parts.clock.now(), Event::Outcome(record)));
+        commit.linked_to = Some(receipt.decision.to_string());
+        commit.body = body;
+        if self.commit_result(receipt, commit, Some(written)).await { Ok(()) } else { Err(Withheld) }
+    }
+
+    /// A result's event, ready to be committed.
+    async fn written_of(&self, receipt: &Receipt, event: &StoredEvent) -> Option<Written> {
+        let owner = receipt.owner.as_ref()?;
+        let written = self.written_for(&receipt.task, owner, event);
+        tokio::time::timeout(self.0.parts.settings.commit_deadline, written).await.ok()?.ok()
     }
 
     /// Whether everything is durable.
@@ -140,6 +168,12 @@ impl<S: Store> Engine<S> {
                 Some(Insert { member: Key::new(marker.clone()).ok()?, must_be_new: false, counted: None })
             }));
         }
+        self.commit_result(receipt, commit, written).await
+    }
+
+    /// Commits what a result adds to its task's history. Whether everything is durable.
+    async fn commit_result(&self, receipt: &Receipt, mut commit: Commit, written: Option<Written>) -> bool {
+        let patience = self.0.parts.settings.commit_deadline;
         let _adding = written.as_ref().map(|_| self.adding(&receipt.task));
         let gone = match &written {
             Some(written) => match self.add_event(&mut commit, &receipt.task, written) {

@@ -8,7 +8,11 @@ use hyper::{
         VARY,
     },
 };
-use warrantor_mcp::{Era, Id, ProtocolVersion, RpcError, headers::HeaderError, rpc};
+use warrantor_mcp::{
+    Era, Id, ParamsError, ProtocolVersion, RpcError,
+    headers::{self, HeaderError},
+    rpc,
+};
 
 use super::{
     callers::Busy,
@@ -17,6 +21,26 @@ use super::{
 
 pub(super) fn mismatch(id: Option<&Id<'_>>, cause: &HeaderError) -> Answer {
     respond::fault(StatusCode::BAD_REQUEST, id, &RpcError::new(rpc::HEADER_MISMATCH, cause.to_string()))
+}
+
+/// The answer to a request of which it cannot be told to which era it belongs. One that contradicts itself is told that first.
+pub(super) fn undeclared(id: &Id<'_>, header: Option<&str>, cause: &ParamsError) -> Answer {
+    if let (Some(header), ParamsError::UnsupportedVersion { requested }) = (header, cause)
+        && header != requested
+    {
+        let differs = HeaderError::Mismatch {
+            header: headers::PROTOCOL_VERSION.to_owned(),
+            found: header.to_owned(),
+            wanted: requested.clone(),
+        };
+        return mismatch(Some(id), &differs);
+    }
+    let error = cause.to_rpc();
+    let status = match modern_status(error.code) {
+        StatusCode::OK => StatusCode::BAD_REQUEST,
+        status => status,
+    };
+    respond::fault(status, Some(id), &error)
 }
 
 /// The status of an error of our own towards a modern client.

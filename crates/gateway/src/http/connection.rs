@@ -54,7 +54,7 @@ pub enum UpstreamSettings {
 }
 
 /// An exchange that is kept going.
-pub(super) struct Connection<S> {
+pub(super) struct Connection<S: Store> {
     pub(super) exchange: Arc<Exchange<S>>,
     /// Tasks that hear the upstream; they end with the connection.
     upkeep: Mutex<JoinSet<()>>,
@@ -110,9 +110,19 @@ impl<S: Store> Connection<S> {
         });
     }
 
-    /// Does something as long as the connection lasts.
-    pub(super) fn upkeep(&self, task: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.upkeep).spawn(task);
+    /// Does something with the exchange until the connection is closed.
+    pub(super) fn while_open<F>(&self, task: impl FnOnce(Arc<Exchange<S>>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut closing = self.closing.subscribe();
+        let task = task(Arc::clone(&self.exchange));
+        lock(&self.upkeep).spawn(async move {
+            tokio::select! {
+                () = task => {}
+                _ = closing.wait_for(|closing| *closing) => {}
+            }
+        });
     }
 
     /// Takes note that it is used.
@@ -131,7 +141,7 @@ impl<S: Store> Connection<S> {
     }
 }
 
-impl<S> Connection<S> {
+impl<S: Store> Connection<S> {
     /// Ends the connection: calls under way are told that the upstream ended, and a process is ended.
     pub(super) fn close(&self) {
         self.exchange.upstream.ended();
@@ -140,7 +150,7 @@ impl<S> Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+impl<S: Store> Drop for Connection<S> {
     fn drop(&mut self) {
         self.close();
         // The task that hears a process has been told, and ends it; it needs a moment for that.

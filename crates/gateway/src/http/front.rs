@@ -22,11 +22,11 @@ use warrantor_mcp::{
     era::declared,
     headers::{self, Header, HeaderError},
     message::FrameLimits,
-    params::ToolCallParams,
     rpc,
+    uses::{Target, UseParams},
 };
 use warrantor_model::{
-    AgentId, Clock, Evidence, MandateId, Randomness, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Clock, Evidence, MandateId, Offer, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
 };
 use warrantor_store::Store;
 
@@ -34,7 +34,7 @@ use super::{
     callers::{Caller, CallerSettings, Callers},
     checks::{
         accepts, bearer, for_page, is_json, is_modern, mismatch, modern_status, preflight, too_busy,
-        without_port,
+        undeclared, without_port,
     },
     connection::{Connection, EndpointSettings},
     respond::{self, Answer, Refused},
@@ -78,8 +78,6 @@ pub struct GatewayParts<S, M> {
     pub limits: GatewayLimits,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Unpredictable bytes, for the ids of sessions.
-    pub randomness: Arc<dyn Randomness>,
 }
 
 /// Bounds of a gateway.
@@ -123,7 +121,7 @@ struct Resolved {
 type Sessions<S> = HashMap<String, (ServerName, Arc<Session<S>>)>;
 
 /// The HTTP face of a gateway.
-pub(super) struct Front<S, M> {
+pub(super) struct Front<S: Store, M> {
     pub(super) engine: Engine<S>,
     endpoints: BTreeMap<String, EndpointSettings>,
     callers: Callers,
@@ -132,7 +130,6 @@ pub(super) struct Front<S, M> {
     origins: BTreeSet<String>,
     pub(super) limits: GatewayLimits,
     clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
     sessions: Mutex<Sessions<S>>,
@@ -187,7 +184,6 @@ impl<S: Store, M: Mandates> Front<S, M> {
             session_room: Arc::new(Semaphore::new(limits.sessions.min(Semaphore::MAX_PERMITS))),
             limits,
             clock: parts.clock,
-            randomness: parts.randomness,
             resolved: Mutex::default(),
             sessions: Mutex::default(),
             modern: Mutex::default(),
@@ -343,7 +339,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Message::Request { id, method, params } => {
                 let declared = match declared(&method, params) {
                     Ok(declared) => declared,
-                    Err(cause) => return respond::fault(StatusCode::BAD_REQUEST, Some(&id), &cause.to_rpc()),
+                    Err(cause) => return undeclared(&id, version.as_deref(), &cause),
                 };
                 match declared {
                     Declared::Modern(declared) => {
@@ -378,9 +374,18 @@ impl<S: Store, M: Mandates> Front<S, M> {
                     Err(refused) => refused.into_answer(),
                 }
             }
-            // Nothing is ever asked of a client, so this answers nothing.
             Message::Response { .. } => match self.of_session(known, version.as_deref(), None) {
-                Ok(_) => respond::empty(StatusCode::ACCEPTED),
+                Ok((_, session)) => {
+                    let body = body.clone();
+                    let begun = self.begin(async move {
+                        session.connection.exchange.answered_by_client(&body).await;
+                        drop(place);
+                    });
+                    match begun {
+                        Begun::Running => respond::empty(StatusCode::ACCEPTED),
+                        Begun::Stopping => stopping(),
+                    }
+                }
                 Err(refused) => refused.into_answer(),
             },
         }
@@ -397,17 +402,16 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let pairs = known.pairs();
         headers::repeats(&pairs, headers::PROTOCOL_VERSION, "the protocol version", version.as_str())?;
         headers::repeats(&pairs, headers::METHOD, "the method", method)?;
-        if method != "tools/call" {
-            return Ok(());
+        // What is no use of anything is refused as such where it is read.
+        let Some(Ok(used)) = UseParams::parse(method, params) else { return Ok(()) };
+        if let Some(name) = used.mirrored() {
+            headers::repeats(&pairs, headers::NAME, "the name or URI", name)?;
         }
-        // What is no call is refused as such where it is read.
-        let Ok(call) = ToolCallParams::parse(params) else { return Ok(()) };
-        headers::repeats(&pairs, headers::NAME, "the tool's name", &call.name)?;
-        let Ok(name) = ToolName::new(call.name.to_string()) else { return Ok(()) };
+        let Target::Tool(named) = &used.target else { return Ok(()) };
+        let Ok(name) = ToolName::of(Offer::Tool, &named.name) else { return Ok(()) };
         let tool = ToolRef::new(known.endpoint.server.clone(), name);
-        let arguments = call.arguments.map_or("{}", serde_json::value::RawValue::get);
-        let wanted =
-            crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, arguments.as_bytes())?;
+        let arguments = used.arguments();
+        let wanted = crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, &arguments)?;
         headers::parameters_agree(&pairs, &wanted)
     }
 
@@ -543,7 +547,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             let line = reply.into_line().unwrap_or_default();
             return respond::json(StatusCode::OK, line);
         }
-        let Some(name) = self.session_name() else {
+        let Some(name) = self.engine.unguessable() else {
             let error = RpcError::new(rpc::INTERNAL_ERROR, "no random bytes for the session's id");
             return respond::fault(StatusCode::INTERNAL_SERVER_ERROR, Some(id), &error);
         };
@@ -554,13 +558,6 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Ok(name) => respond::with(answer, headers::SESSION, name),
             Err(_) => answer,
         }
-    }
-
-    /// 256 unpredictable bits.
-    fn session_name(&self) -> Option<String> {
-        let mut bytes = [0; 32];
-        self.randomness.fill(&mut bytes).ok()?;
-        Some(hex::encode(bytes))
     }
 
     /// The session that a request belongs to. One of another caller, another server or another mandate is as good as none.

@@ -80,7 +80,7 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError
 }
 
 /// A gateway that has not begun.
-pub struct Gateway<S, M> {
+pub struct Gateway<S: Store, M> {
     front: Arc<Front<S, M>>,
     under_way: mpsc::Receiver<Infallible>,
     upkeep: mpsc::Receiver<Infallible>,

@@ -30,7 +30,7 @@ const KEPT_STREAMS: usize = 32;
 const STANDING: u64 = 0;
 
 /// A session.
-pub(super) struct Session<S> {
+pub(super) struct Session<S: Store> {
     pub(super) caller: Arc<Caller>,
     pub(super) mandate: MandateId,
     pub(super) connection: Connection<S>,
@@ -63,11 +63,14 @@ impl<S: Store> Session<S> {
         room: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         let standing = Arc::new(EventStream::default());
-        let mut news = connection.exchange.news.subscribe();
         let told = Arc::clone(&standing);
-        connection.upkeep(async move {
-            while news.changed().await.is_ok() {
-                told.tell(envelope::notification("notifications/tools/list_changed", None));
+        connection.while_open(|exchange| async move {
+            loop {
+                for news in exchange.news.next().await {
+                    if let Some(line) = exchange.told(&news).await {
+                        told.tell(line);
+                    }
+                }
             }
         });
         Arc::new(Self {
@@ -146,6 +149,7 @@ impl<S: Store> Session<S> {
                     flight.take_back(upstream);
                 }
             }
+            "notifications/roots/list_changed" => self.connection.exchange.roots_changed(),
             other => tracing::debug!(method = other, "a notification of the client was not passed on"),
         }
     }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{io::AsyncWrite, sync::oneshot};
+use tokio::{
+    io::AsyncWrite,
+    sync::{mpsc, oneshot},
+};
 use warrantor_mcp::{Message, Outcome, ProgressToken, ProtocolVersion, message::FrameLimits};
 
 pub use self::http::{HttpTarget, TargetError};
@@ -68,6 +71,8 @@ struct Waiter {
     answer: oneshot::Sender<Result<Answer, NoAnswer>>,
     /// The client's token and where progress goes, when it wants any.
     progress: Option<(ProgressToken<'static>, Outlet)>,
+    /// Where goes what the server asks and tells before it answers, when that is wanted.
+    parts: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -147,14 +152,18 @@ impl Upstream {
         Self { waiting, carrier }
     }
 
-    /// Announces a request, with the client's progress token if it wants progress.
-    pub(crate) fn announce(&self, progress: Option<(ProgressToken<'static>, Outlet)>) -> Pending {
+    /// Announces a request, with the client's progress token if it wants progress, and with where the server's questions and messages go.
+    pub(crate) fn announce(
+        &self,
+        progress: Option<(ProgressToken<'static>, Outlet)>,
+        parts: Option<mpsc::Sender<Vec<u8>>>,
+    ) -> Pending {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.waiting.lock();
         state.next_id = state.next_id.saturating_add(1);
         let id = state.next_id;
         if !state.ended {
-            state.waiting.insert(id, Waiter { answer, progress });
+            state.waiting.insert(id, Waiter { answer, progress, parts });
         }
         Pending { id, answer: receiver }
     }
@@ -235,6 +244,21 @@ impl Upstream {
             Some(Waiter { answer, .. }) => answer.send(Ok(Answer(line))).is_ok(),
             None => false,
         }
+    }
+
+    /// Gives what the server asks or tells to whoever waits for its answer: to the request that it is `about`, else to the latest that wants any.
+    pub(crate) fn part(&self, about: Option<u64>, line: Vec<u8>) -> bool {
+        let state = self.waiting.lock();
+        let parts = match about.and_then(|id| state.waiting.get(&id)) {
+            Some(waiter) => waiter.parts.as_ref(),
+            None => {
+                let wanting =
+                    state.waiting.iter().filter_map(|(id, waiter)| Some((id, waiter.parts.as_ref()?)));
+                wanting.max_by_key(|(id, _)| **id).map(|(_, parts)| parts)
+            }
+        };
+        // Never waits: a server that asks faster than can be recorded is not heard.
+        parts.is_some_and(|parts| parts.try_send(line).is_ok())
     }
 
     /// The client's token for progress on one of our requests, and where progress goes.

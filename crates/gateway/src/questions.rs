@@ -1,0 +1,293 @@
+//! What a server asks of the client: elicitation, sampling, roots; and the messages of its log.
+//!
+//! A question is a part of the call that it belongs to: it is taken into the task's history before it is shown. The answer is a way out for
+//! data, and is decided like a call: its arguments are the answer. In the older era the server asks while the call runs; in the newer one it ends the
+//! request with its questions, and the client sends it again with the answers and a state. That state is a name of ours for what is kept here (the
+//! call that goes on, what the server wants back, what was asked), good for one use: the server's own state never leaves.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use warrantor_engine::Answer as Decided;
+use warrantor_mcp::{
+    Id, Message, Outcome as Said, RpcError, capabilities::asked_by, envelope, result::InputRequired, rpc,
+    uses::UseParams,
+};
+use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Outcome};
+use warrantor_store::Store;
+
+use crate::{
+    exchange::{Exchange, Reply, lock},
+    uses::{Going, Live, Owed, Told, Use, from_question, from_refused},
+};
+
+/// Most questions that may be open, and most calls that may wait for a client.
+const MAX_OPEN: usize = 64;
+/// How long a client may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// What waits for answers of the client.
+pub(crate) struct Questions<S: Store> {
+    last: u64,
+    open: HashMap<u64, Open>,
+    suspended: HashMap<String, Suspended<S>>,
+}
+
+impl<S: Store> Default for Questions<S> {
+    fn default() -> Self {
+        Self { last: 0, open: HashMap::new(), suspended: HashMap::new() }
+    }
+}
+
+impl<S: Store> Questions<S> {
+    /// A call has ended: nobody waits for its answers any more.
+    pub(crate) fn forget(&mut self, call: u64) {
+        self.open.retain(|_, open| open.call != call);
+    }
+}
+
+/// A question that was put to the client of an older session.
+struct Open {
+    /// Our request to the server that it belongs to.
+    call: u64,
+    /// The server's id of it.
+    id: Id<'static>,
+    /// What is asked, by the manifest's name.
+    asked: &'static str,
+}
+
+/// A call that goes on when the client has answered.
+struct Suspended<S: Store> {
+    owed: Owed<S>,
+    /// What it was: the client must ask for the same again.
+    method: String,
+    target: Option<String>,
+    arguments: Digest,
+    tool: ToolRef,
+    state: Option<String>,
+    asked: BTreeMap<String, &'static str>,
+    until: Instant,
+}
+
+impl<S: Store> Exchange<S> {
+    /// Shows the client what the server asks or tells while a call of its runs.
+    pub(crate) async fn show_part(&self, live: &mut Live<'_, S>, line: &[u8]) {
+        match Message::parse(line, &self.settings.upstream_limits) {
+            Ok(Message::Notification { params: Some(params), .. }) if live.using.log => {
+                if let Ok(message) = envelope::log_message(params)
+                    && live.owed.take_in_part(params).await.is_ok()
+                {
+                    live.using.asked.flight.tell(message);
+                }
+            }
+            Ok(Message::Request { id, method, params }) => {
+                if let Err(why) = self.put(live, &id, &method, params).await {
+                    let error = RpcError::new(rpc::INVALID_REQUEST, why);
+                    self.upstream.post_answer(envelope::error(Some(&id), &error));
+                }
+            }
+            _ => tracing::debug!("a message of the tool server was not passed on"),
+        }
+    }
+
+    async fn put(
+        &self,
+        live: &mut Live<'_, S>,
+        id: &Id<'_>,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<(), &'static str> {
+        let asked = asked_by(method).filter(|asked| live.using.client.has(asked));
+        let asked = asked.ok_or("the client cannot be asked this")?;
+        let question = match params {
+            Some(params) => {
+                let question = envelope::question(params).map_err(|_| "the question cannot be read")?;
+                live.owed.take_in_part(params).await.map_err(|_| "the question could not be recorded")?;
+                Some(question)
+            }
+            None => None,
+        };
+        let ours = {
+            let mut questions = lock(&self.questions);
+            if questions.open.len() >= MAX_OPEN {
+                return Err("too many questions are open");
+            }
+            questions.last = questions.last.saturating_add(1);
+            let ours = questions.last;
+            questions.open.insert(ours, Open { call: live.ours, id: id.clone().into_owned(), asked });
+            ours
+        };
+        live.using.asked.flight.tell(envelope::request(ours, method, question.as_ref()));
+        Ok(())
+    }
+
+    /// The client of an older session answers a question. What is not let through the server does not get.
+    pub(crate) async fn answered_by_client(&self, line: &[u8]) {
+        let Ok(Message::Response { id: Some(id), outcome }) =
+            Message::parse(line, &self.settings.client_limits)
+        else {
+            return;
+        };
+        let open = id.as_u64().and_then(|id| lock(&self.questions).open.remove(&id));
+        let Some(Open { id, asked, .. }) = open else {
+            tracing::debug!("the client answered what nobody asked");
+            return;
+        };
+        let line = match outcome {
+            Said::Error(_) => {
+                envelope::error(Some(&id), &RpcError::new(rpc::INVALID_REQUEST, "the client does not answer"))
+            }
+            Said::Result(answer) => match self.let_through(asked, answer).await {
+                Ok(answer) => envelope::result(&id, &(&*answer).into()),
+                Err(_) => {
+                    let why = "the answer was not let through";
+                    envelope::error(Some(&id), &RpcError::new(rpc::INVALID_REQUEST, why))
+                }
+            },
+        };
+        self.upstream.post_answer(line);
+    }
+
+    /// Decides on an answer of the client. Gives the bytes that were decided on.
+    async fn let_through(&self, asked: &str, answer: &RawValue) -> Result<Box<RawValue>, Told> {
+        // That a person declines says nothing that could be decided on.
+        if let Some(declined) = envelope::declined(asked, answer) {
+            return Ok(declined);
+        }
+        let arguments = answer.get().as_bytes().to_vec();
+        let method = match asked {
+            "elicitation" => "elicitation/create",
+            "sampling" => "sampling/createMessage",
+            _ => "roots/list",
+        };
+        let presented = self.presented(method, Offer::Client, asked, arguments, Definition::AsPinned);
+        let refused = match self.engine.authorize(&presented).await {
+            Decided::Permitted(permit) => match self.engine.release(permit) {
+                Ok(release) => {
+                    let decided = String::from_utf8(release.arguments().to_vec()).ok();
+                    let raw = decided.and_then(|text| RawValue::from_string(text).ok());
+                    let owed = Owed::new(self.engine.clone(), release.spend());
+                    let Some(raw) = raw else {
+                        owed.tell(Outcome::NotSent, Duration::ZERO);
+                        return Err(unreadable());
+                    };
+                    // It is on its way from here on; what the server makes of it is told by the call.
+                    owed.tell(Outcome::Succeeded, Duration::ZERO);
+                    return Ok(raw);
+                }
+                Err(refused) => from_refused(&refused),
+            },
+            Decided::Refused(refused) => from_refused(&refused),
+            Decided::Asked(decision, question) => from_question(&decision, &question),
+        };
+        tracing::warn!(decision = refused.0, reason = %refused.1, asked, "an answer of the client was not let through");
+        Err(refused)
+    }
+
+    /// Keeps a call until the client has answered what the server asks (2026-07-28).
+    pub(crate) async fn suspend(
+        &self,
+        using: &Use<'_>,
+        mut owed: Owed<S>,
+        decided: &[u8],
+        tool: &ToolRef,
+        result: &RawValue,
+        required: &InputRequired<'_>,
+    ) -> Reply {
+        let id = using.asked.id;
+        let mut asked = BTreeMap::new();
+        for (key, method) in &required.questions {
+            let Some(known) = asked_by(method).filter(|known| using.client.has(known)) else {
+                let name = owed.name();
+                tracing::warn!(method = %method, decision = name.trim(), "the tool server asked what the client cannot be asked");
+                owed.tell(Outcome::Withheld, Duration::ZERO);
+                let why =
+                    format!("the tool server asks for something that this client cannot be asked{name}");
+                return Reply::error(id, rpc::INTERNAL_ERROR, why);
+            };
+            asked.insert(key.to_string(), known);
+        }
+        if owed.take_in_part(result).await.is_err() {
+            let why =
+                format!("the tool server's question was withheld: it could not be recorded{}", owed.name());
+            return Reply::error(id, rpc::INTERNAL_ERROR, why);
+        }
+        let Some(state) = self.engine.unguessable() else {
+            return Reply::error(id, rpc::INTERNAL_ERROR, "no random bytes for the call's state");
+        };
+        let suspended = Suspended {
+            owed,
+            method: using.asked.method.to_owned(),
+            target: using.params.mirrored().map(str::to_owned),
+            arguments: Digest::of(decided),
+            tool: tool.clone(),
+            state: required.state.as_deref().map(str::to_owned),
+            asked,
+            until: Instant::now() + PATIENCE,
+        };
+        let shown = envelope::result(id, &required.to_client(&state));
+        let mut questions = lock(&self.questions);
+        let now = Instant::now();
+        questions.suspended.retain(|_, waiting| now < waiting.until);
+        if questions.suspended.len() >= MAX_OPEN {
+            return Reply::error(id, rpc::INTERNAL_ERROR, "too many calls wait for answers");
+        }
+        questions.suspended.insert(state, suspended);
+        Reply::Line(shown)
+    }
+
+    /// Goes on with a call that waited for the client.
+    pub(crate) async fn resume(&self, using: Use<'_>) -> Reply {
+        let id = using.asked.id;
+        let retry = &using.params.retry;
+        let waiting = retry.state.as_deref().and_then(|state| lock(&self.questions).suspended.remove(state));
+        // Whatever was changed, the answer is one and the same.
+        let Some(waiting) = waiting.filter(|waiting| waiting.is_same(&using.params, using.asked.method))
+        else {
+            let why = "this state belongs to no call that waits: it was used, has expired, or was for another request. Call anew without it";
+            return Reply::error(id, rpc::INVALID_PARAMS, why);
+        };
+        if let Err(why) = self.engine.stands(&self.settings.mandate).await {
+            tracing::warn!(why, "a call that waited for its client is ended");
+            let refused = (waiting.owed.name(), ReasonCode::MandateRevoked);
+            waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
+            let told = (refused.0, refused.1, refused.1.sentence().to_owned(), refused.1.next_step());
+            return self.refuse(&using, &told).await;
+        }
+        let mut responses = Vec::new();
+        for (key, answer) in &retry.responses {
+            // What nobody asked goes nowhere.
+            let Some(asked) = waiting.asked.get(key.as_ref()) else { continue };
+            match self.let_through(asked, answer).await {
+                Ok(raw) => responses.push((key.to_string(), raw)),
+                Err(refused) => {
+                    waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
+                    return self.refuse(&using, &refused).await;
+                }
+            }
+        }
+        let Suspended { owed, tool, state, .. } = waiting;
+        let decided = using.params.arguments();
+        let going = Going { owed, decided, tool, responses: &responses, state: state.as_deref() };
+        self.go_on(&using, going).await
+    }
+}
+
+impl<S: Store> Suspended<S> {
+    /// Whether a request is the one that waits.
+    fn is_same(&self, params: &UseParams<'_>, method: &str) -> bool {
+        self.method == method
+            && self.target.as_deref() == params.mirrored()
+            && self.arguments == Digest::of(&params.arguments())
+            && Instant::now() < self.until
+    }
+}
+
+fn unreadable() -> Told {
+    let code = ReasonCode::DecisionUnavailable;
+    (String::new(), code, code.sentence().to_owned(), code.next_step())
+}

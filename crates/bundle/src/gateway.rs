@@ -40,6 +40,8 @@ pub struct GatewayConfig {
     pub data: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where metrics are told.
+    pub metrics: Option<SocketAddr>,
     /// Names of the header `Host` that are answered to, in lower case, without ports.
     pub hosts: BTreeSet<String>,
     /// Origins of web pages that may call.
@@ -156,6 +158,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
         data: config.data.as_ref().map(|data| base.join(data)),
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
+        metrics: metrics(&doc, &config, report),
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),
         listen,
         limits,
@@ -198,6 +201,16 @@ fn listen(doc: &Doc, config: &GatewayFile, report: &mut Report) -> SocketAddr {
             "{address} can be reached from elsewhere, and tokens would cross the network in the clear"
         );
         doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
+    }
+    address
+}
+
+fn metrics(doc: &Doc, config: &GatewayFile, report: &mut Report) -> Option<SocketAddr> {
+    let text = config.metrics.as_ref()?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        let message = format!("{:?} is no address with a port", short(text));
+        doc.error(report, &["metrics"], message, "write one such as 127.0.0.1:9464");
     }
     address
 }

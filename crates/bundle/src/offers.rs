@@ -20,12 +20,13 @@ use crate::{
 const CLIENT: [(&str, &str); 4] = [
     (
         "elicitation",
-        r#"{"type":"object","properties":{"action":{"type":"string"},"content":{"type":"object",
+        r#"{"type":"object","properties":{"action":{"enum":["accept","decline","cancel"],"type":"string"},"content":{"type":"object",
             "additionalProperties":{"type":["string","number","boolean","array"],"items":{"type":"string"}}}},"required":["action"]}"#,
     ),
     (
         "sampling",
-        r#"{"type":"object","properties":{"role":{"type":"string"},"model":{"type":"string"},"stopReason":{"type":"string"},
+        r#"{"type":"object","properties":{"role":{"type":"string","enum":["user","assistant"]},"model":{"type":"string"},
+            "stopReason":{"type":"string","enum":["endTurn","stopSequence","maxTokens","toolUse"]},
             "content":{"type":["object","array"],"additionalProperties":true,"items":{"type":"object","additionalProperties":true}}},
             "required":["role","content"]}"#,
     ),
@@ -34,10 +35,14 @@ const CLIENT: [(&str, &str); 4] = [
         r#"{"type":"object","properties":{"roots":{"type":"array","items":{"type":"object","properties":
             {"uri":{"type":"string"},"name":{"type":"string"}},"required":["uri"]}}},"required":["roots"]}"#,
     ),
-    ("logging", r#"{"type":"object","properties":{"level":{"type":"string"}}}"#),
+    (
+        "logging",
+        r#"{"type":"object","properties":{"level":{"type":"string","enum":
+            ["debug","info","notice","warning","error","critical","alert","emergency"]}}}"#,
+    ),
 ];
-/// Members of answers that a grant need not name.
-const FREE: [&str; 4] = ["action", "role", "model", "stopReason"];
+/// Members of answers that a grant need not name: each is a word of a closed list.
+const FREE: [&str; 3] = ["action", "role", "stopReason"];
 const RESOURCE: &str = r#"{"type":"object","properties":{"uri":{"type":"string"}},"required":["uri"]}"#;
 const COMPLETION: &str = r#"{"type":"object","properties":{"argument":{"type":"string"},"value":{"type":"string"},
     "context":{"type":"object","additionalProperties":{"type":"string"}}},"required":["argument","value"]}"#;

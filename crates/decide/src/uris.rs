@@ -1,6 +1,6 @@
 //! Which resource a URI belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use warrantor_model::{Manifest, ToolName, UriRule};
@@ -22,6 +22,7 @@ pub(crate) struct Uris {
 impl Uris {
     pub(crate) fn build(manifest: &Manifest, faults: &mut Vec<Fault>) -> Self {
         let mut uris = Self::default();
+        let mut templates = BTreeSet::new();
         for (name, rule) in &manifest.uris {
             let mut fault = |field: &str, message: String, cure: &str| {
                 let place = Place::Manifest {
@@ -39,6 +40,13 @@ impl Uris {
                         fault("uri", format!("{} has the same URI", other.bare()), "keep one of the two");
                     }
                 }
+                UriRule::Template(template) if !templates.insert(template) => {
+                    fault(
+                        "template",
+                        "another resource has the same template".to_owned(),
+                        "keep one of the two",
+                    );
+                }
                 UriRule::Template(template) => match compile(template) {
                     Ok(regex) => uris.templates.push((name.clone(), regex)),
                     Err(why) => {
@@ -50,8 +58,8 @@ impl Uris {
         uris
     }
 
-    /// The resource that a URI is one of: the one with exactly this URI, else the first by name whose template it fits. What could be read as another
-    /// one fits none.
+    /// The resource that a URI is one of: the one with exactly this URI, else the one whose template it fits. What fits two, or could be read as another
+    /// one, belongs to none.
     pub(crate) fn find(&self, uri: &str) -> Option<&ToolName> {
         if let Some(name) = self.exact.get(uri) {
             return Some(name);
@@ -59,12 +67,21 @@ impl Uris {
         if !is_plain(uri) {
             return None;
         }
+        // Where names of hosts stand, upper case reads as lower.
+        let path = uri.find("://").and_then(|at| uri.get(at..)?.get(3..)?.find('/').map(|end| at + 3 + end));
         let fits = |regex: &Regex| {
             regex.captures(uri).is_some_and(|found| {
-                found.iter().skip(1).flatten().all(|part| part.as_str().split('/').all(is_certain))
+                found.iter().skip(1).flatten().all(|part| {
+                    let in_path = path.is_some_and(|path| part.start() >= path);
+                    part.as_str().split('/').all(is_certain)
+                        && (in_path || !part.as_str().bytes().any(|b| b.is_ascii_uppercase()))
+                })
             })
         };
-        self.templates.iter().find(|(_, regex)| fits(regex)).map(|(name, _)| name)
+        let mut fitting = self.templates.iter().filter(|(_, regex)| fits(regex));
+        // One that fits two could be meant as either.
+        let (name, _) = fitting.next()?;
+        if fitting.next().is_some() { None } else { Some(name) }
     }
 }
 
@@ -73,12 +90,18 @@ fn is_plain(uri: &str) -> bool {
     uri.len() <= MAX_URI_BYTES && uri.bytes().all(|b| b.is_ascii_graphic()) && !uri.contains('\\')
 }
 
-/// A segment that no server reads as another place: not empty, no dots that climb, no separator in disguise.
+/// A segment that no server reads as another place: not empty, no dots that climb, no separator in disguise, and nothing encoded that could stand there
+/// as it is.
 fn is_certain(segment: &str) -> bool {
-    let lower = segment.to_ascii_lowercase();
-    let decoded = lower.replace("%2e", ".");
-    let disguised = ["%2f", "%5c", "%25", "%00", "%3f", "%23"].iter().any(|code| lower.contains(code));
-    !decoded.is_empty() && decoded != "." && decoded != ".." && !disguised
+    let encoded = |at: usize| {
+        let code = segment.get(at + 1..at + 3)?;
+        u8::from_str_radix(code, 16).ok().filter(|_| code.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let disguised = segment.match_indices('%').any(|(at, _)| match encoded(at) {
+        None => true,
+        Some(byte) => byte.is_ascii_alphanumeric() || byte < 0x20 || b"-._~/\\%?#\x7f".contains(&byte),
+    });
+    !segment.is_empty() && segment != "." && segment != ".." && !disguised
 }
 
 fn compile(template: &str) -> Result<Regex, String> {
@@ -180,6 +203,9 @@ mod tests {
             "file:///notes/",
             "FILE:///notes/a",
             "notes://x/..",
+            "notes://x/%73ecret",
+            "notes://x/%zz",
+            "notes://x/%",
         ] {
             assert_eq!(uris.find(uri), None, "{uri:?}");
         }
@@ -195,5 +221,10 @@ mod tests {
             assert_eq!(uris(&[("t", template)]).1.len(), 1, "{template}");
         }
         assert_eq!(uris(&[("a", "x:1"), ("b", "x:1"), ("c", "none")]).1.len(), 2);
+        assert_eq!(uris(&[("a", "x:{i}"), ("b", "x:{i}")]).1.len(), 1);
+        let (uris, _) = uris(&[("any", "n://{host}/{id}"), ("own", "n://own/{id}")]);
+        for (uri, wanted) in [("n://a/1", Some("any")), ("n://own/1", None), ("n://Own/1", None)] {
+            assert_eq!(uris.find(uri).map(ToolName::bare), wanted, "{uri}");
+        }
     }
 }

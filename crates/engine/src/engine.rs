@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -12,9 +12,9 @@ use warrantor_decide::{
     Decision, Draft, Grounds, Hop, Presence, Snapshot, TaskState, decide, listed, standing,
 };
 use warrantor_model::{
-    AgentId, Call, Clock, DecisionId, Definition, Evidence, Failure, Finding, IdError, Json, MandateId,
-    Offer, PersonId, Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp, ToolName,
-    ToolRef,
+    AgentId, Call, Clock, DecisionId, Definition, Digest, Evidence, Failure, Finding, IdError, Json,
+    MandateId, Offer, PersonId, Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp,
+    ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
@@ -138,12 +138,19 @@ impl<S> Clone for Engine<S> {
     }
 }
 
+/// The mandates from the root to the one that a call is made under.
+type Chain = Arc<Vec<Hop>>;
+
 struct Inner<S> {
     parts: EngineParts<S>,
-    /// Chains by their last mandate. What was handed over never changes, so they are read once; what may change is read for each call.
-    chains: Mutex<HashMap<MandateId, Arc<Vec<Hop>>>>,
+    /// What decides now: the parts' own, or what took its place.
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// Chains by their last mandate, as compiled on the bundle of this digest. What was handed over never changes, so they are read once; what may
+    /// change is read for each call.
+    chains: Mutex<HashMap<MandateId, (Digest, Chain)>>,
     seals: Mutex<HashMap<String, SealKey>>,
-    histories: Mutex<HashMap<TaskId, Known>>,
+    /// Histories, read by the rules of the bundle of this digest.
+    histories: Mutex<HashMap<TaskId, (Digest, Known)>>,
     /// How many commits of this engine are under way that add to a task's history.
     adding: Mutex<HashMap<TaskId, usize>>,
     /// Told whenever one of them is done.
@@ -186,6 +193,7 @@ impl<S: Store> Engine<S> {
     #[must_use]
     pub fn new(parts: EngineParts<S>) -> Self {
         Self(Arc::new(Inner {
+            snapshot: RwLock::new(Arc::clone(&parts.snapshot)),
             parts,
             chains: Mutex::default(),
             seals: Mutex::default(),
@@ -199,10 +207,15 @@ impl<S: Store> Engine<S> {
         }))
     }
 
-    /// The bundle it decides on.
+    /// The bundle it decides on now.
     #[must_use]
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.0.parts.snapshot
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides on another bundle from here on. A decision that has begun ends on the bundle that it began on.
+    pub fn decide_on(&self, snapshot: Arc<Snapshot>) {
+        *self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
     /// The store it commits to.
@@ -275,7 +288,7 @@ impl<S: Store> Engine<S> {
         let now = self.0.parts.clock.now();
         let loaded = self.load(&call.mandate, Some(&call), now).await;
         let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
-        match decide(&self.0.parts.snapshot, &loaded.task, &loaded.facts, &call, now) {
+        match decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now) {
             Decision::Pass(_) => Ok(()),
             Decision::Ask(question, _) => Err(Refusal::new(question.findings)),
             Decision::Deny(refusal, _) => Err(refusal),
@@ -291,7 +304,7 @@ impl<S: Store> Engine<S> {
                 return Attempt::done(self.refuse(id, presented, Some(call), finding).await);
             }
         };
-        let snapshot = &self.0.parts.snapshot;
+        let snapshot = &*loaded.snapshot;
         let decision = decide(snapshot, &loaded.task, &loaded.facts, call, now);
         let decided = |verdict, findings, asked| Decided {
             id,
@@ -327,11 +340,13 @@ impl<S: Store> Engine<S> {
     async fn load(&self, mandate: &MandateId, call: Option<&Call>, now: Timestamp) -> Result<Loaded, String> {
         let parts = &self.0.parts;
         let deadline = parts.settings.commit_deadline;
+        let snapshot = self.snapshot();
         let loaded = async {
-            let chain = self.chain(mandate).await.map_err(|cause| cause.to_string())?;
-            let mut loaded = load(&*parts.store, &parts.stop, &parts.snapshot, chain.to_vec(), call, now)
-                .await
-                .map_err(|cause| cause.to_string())?;
+            let chain = self.chain(&snapshot, mandate).await.map_err(|cause| cause.to_string())?;
+            let mut loaded =
+                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now)
+                    .await
+                    .map_err(|cause| cause.to_string())?;
             if call.is_some() {
                 loaded.task.history =
                     Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
@@ -344,13 +359,14 @@ impl<S: Store> Engine<S> {
     }
 
     /// The chain that ends at a mandate; empty when it is not known.
-    async fn chain(&self, last: &MandateId) -> Result<Arc<Vec<Hop>>, ChainError> {
-        if let Some(chain) = lock(&self.0.chains).get(last) {
+    async fn chain(&self, snapshot: &Snapshot, last: &MandateId) -> Result<Arc<Vec<Hop>>, ChainError> {
+        let revision = snapshot.revision();
+        if let Some((_, chain)) = lock(&self.0.chains).get(last).filter(|(of, _)| *of == revision) {
             return Ok(Arc::clone(chain));
         }
-        let chain = Arc::new(mandates::load_chain(&*self.0.parts.store, &self.0.parts.snapshot, last).await?);
+        let chain = Arc::new(mandates::load_chain(&*self.0.parts.store, snapshot, last).await?);
         if !chain.is_empty() {
-            remember(&self.0.chains, last.clone(), Arc::clone(&chain));
+            remember(&self.0.chains, last.clone(), (revision, Arc::clone(&chain)));
         }
         Ok(chain)
     }
@@ -431,7 +447,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn failure(&self, tool: &ToolRef) -> Failure {
-        self.0.parts.snapshot.tool(tool).map(|tool| tool.failure).unwrap_or_default()
+        self.snapshot().tool(tool).map(|tool| tool.failure).unwrap_or_default()
     }
 
     /// A refusal that no decision gave: something failed before or after it.
@@ -445,14 +461,15 @@ impl<S: Store> Engine<S> {
         let findings = vec![finding];
         let grounds = Grounds::default();
         // The chain is told if it is known without asking the store again.
-        let chain = lock(&self.0.chains).get(&presented.mandate).cloned();
+        let chain = lock(&self.0.chains).get(&presented.mandate).map(|(_, chain)| Arc::clone(chain));
+        let snapshot = self.snapshot();
         let now = self.0.parts.clock.now();
         let task = chain.map(|chain| TaskState::begun(chain.to_vec(), now));
         let decided = Decided {
             id,
             at: now,
             verdict: Verdict::Deny,
-            snapshot: &self.0.parts.snapshot,
+            snapshot: &snapshot,
             method: &presented.method,
             call,
             evidence: &presented.evidence,
@@ -576,7 +593,7 @@ impl<S: Store> Engine<S> {
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
         match self.load(mandate, None, now).await {
-            Ok(Loaded { task, facts, .. }) => listed(&self.0.parts.snapshot, &task, &facts, presence, now),
+            Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
     }
@@ -589,7 +606,9 @@ impl<S: Store> Engine<S> {
 
     /// The agent that a mandate is for; none when the mandate is not known.
     pub async fn agent_of(&self, mandate: &MandateId) -> Option<AgentId> {
-        let chain = tokio::time::timeout(self.0.parts.settings.commit_deadline, self.chain(mandate));
+        let snapshot = self.snapshot();
+        let chain =
+            tokio::time::timeout(self.0.parts.settings.commit_deadline, self.chain(&snapshot, mandate));
         chain.await.ok()?.ok()?.last().map(|hop| hop.mandate.terms.agent.clone())
     }
 
@@ -599,8 +618,8 @@ impl<S: Store> Engine<S> {
     /// What does not, for the operator. That it cannot be told is no standing.
     pub async fn stands(&self, mandate: &MandateId) -> Result<(), String> {
         let now = self.0.parts.clock.now();
-        let Loaded { task, facts, .. } = self.load(mandate, None, now).await?;
-        match standing(&self.0.parts.snapshot, &task, &facts, mandate, now).first() {
+        let Loaded { snapshot, task, facts, .. } = self.load(mandate, None, now).await?;
+        match standing(&snapshot, &task, &facts, mandate, now).first() {
             None => Ok(()),
             Some(finding) => Err(finding.detail.clone()),
         }

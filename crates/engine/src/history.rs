@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Event, History, Output, Snapshot};
-use warrantor_model::{Json, Person, Randomness, TaskId, ToolRef};
+use warrantor_model::{Digest, Json, Person, Randomness, TaskId, ToolRef};
 use warrantor_store::{Commit, Insert, Key, KeyError, MAX_PAGE, ReadError, Store, View, Wanted};
 
 use crate::{
@@ -115,6 +115,8 @@ impl StoredEvent {
 
 /// An event about to be committed.
 pub(crate) struct Written {
+    /// The bundle by whose rules it was read.
+    pub(crate) of: Digest,
     pub(crate) event: Arc<Event>,
     pub(crate) key: Key,
     pub(crate) sealed: Vec<u8>,
@@ -139,7 +141,12 @@ pub(crate) fn write(
     let unreadable = |cause| HistoryError::Unreadable { task: task.clone(), cause };
     let event = Arc::new(kept.read(snapshot, person).map_err(unreadable)?);
     let sealed = task_key.seal_value(randomness, task.as_str(), &plain)?;
-    Ok(Written { event, key: keys::task_event(task, &stored.id, is_result)?, sealed })
+    Ok(Written {
+        of: snapshot.revision(),
+        event,
+        key: keys::task_event(task, &stored.id, is_result)?,
+        sealed,
+    })
 }
 
 /// What an engine knows of one task's history.
@@ -162,6 +169,11 @@ impl Known {
         if let Some((_, before, _)) = self.events.insert(revision, (written.event, bytes, written.key)) {
             self.bytes = self.bytes.saturating_sub(before);
         }
+    }
+
+    /// Lets go of what is known, so that it is read anew; that something is missing stays known.
+    pub(crate) fn reread(&mut self) {
+        *self = Self { forgotten: self.forgotten, ..Self::default() };
     }
 
     /// Says that something happened that could not be kept.
@@ -289,7 +301,7 @@ pub(crate) async fn read<S: Store>(
             let stored: StoredEvent =
                 serde_json::from_slice(&plain).map_err(|cause| unreadable(cause.to_string()))?;
             let event = Arc::new(stored.read(snapshot, person).map_err(unreadable)?);
-            known.add(entry.version, Written { event, key, sealed: entry.value });
+            known.add(entry.version, Written { of: snapshot.revision(), event, key, sealed: entry.value });
         }
     }
 }

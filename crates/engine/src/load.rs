@@ -1,6 +1,9 @@
 //! What a decision reads, in one consistent look at the store and one at the stop file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,8 +50,10 @@ pub enum LoadError {
     },
 }
 
-/// Everything a decision reads beside the snapshot.
+/// Everything a decision reads.
 pub(crate) struct Loaded {
+    /// The bundle that it is decided on.
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) task: TaskState,
     pub(crate) facts: Facts,
     pub(crate) revision: u64,
@@ -61,7 +66,7 @@ pub(crate) struct Loaded {
 pub(crate) async fn load<S: Store>(
     store: &S,
     stop: &StopFile,
-    snapshot: &Snapshot,
+    snapshot: Arc<Snapshot>,
     chain: Vec<Hop>,
     call: Option<&Call>,
     now: Timestamp,
@@ -133,6 +138,7 @@ pub(crate) async fn load<S: Store>(
     };
     let last_record_at = view.head.last_at.unwrap_or(Timestamp::from_micros(0));
     Ok(Loaded {
+        snapshot,
         task: state,
         facts: Facts { standing, last_record_at },
         revision: view.head.revision,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use warrantor_decide::Presence;
 use warrantor_mcp::{
     Era, Fragment, Id, Meta, ParamsError, RpcError,
@@ -20,6 +21,7 @@ use warrantor_store::Store;
 
 use crate::{
     exchange::{Asked, Exchange, Reply},
+    metrics::Stage,
     upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
     uses::WITHHELD,
 };
@@ -83,8 +85,14 @@ impl<S: Store> Exchange<S> {
         self.describes(|name| name.offer() == Offer::Client)
     }
 
+    /// Whether the server's log may be shown to anybody.
+    pub(crate) fn logs(&self) -> bool {
+        self.is_described("logging/setLevel")
+    }
+
     fn describes(&self, wanted: impl Fn(&ToolName) -> bool) -> bool {
-        let manifest = self.engine.snapshot().manifest(&self.settings.server);
+        let snapshot = self.engine.snapshot();
+        let manifest = snapshot.manifest(&self.settings.server);
         manifest.is_some_and(|manifest| manifest.tools.keys().any(wanted))
     }
 
@@ -235,7 +243,13 @@ impl<S: Store> Exchange<S> {
         patience: Duration,
     ) -> Result<Answer, NoAnswer> {
         let about = pending.id;
-        self.upstream.ask(pending, request, patience, |line| self.hear(Some(about), line)).await
+        let (begun, lasts) = (Instant::now(), request.mirror.method == "subscriptions/listen");
+        let answer = self.upstream.ask(pending, request, patience, |line| self.hear(Some(about), line)).await;
+        self.metrics.answered(&self.settings.server, &answer);
+        if !lasts {
+            self.metrics.took(&self.settings.server, Stage::Upstream, begun.elapsed());
+        }
+        answer
     }
 
     /// Asks something that has no parameters but `_meta`.
@@ -285,8 +299,8 @@ impl<S: Store> Exchange<S> {
 
     /// Whether the server's instructions are the pinned ones.
     fn instructions(&self, present: Option<&str>) -> Instructions {
-        let pinned =
-            self.engine.snapshot().manifest(&self.settings.server).and_then(|m| m.instructions.as_deref());
+        let snapshot = self.engine.snapshot();
+        let pinned = snapshot.manifest(&self.settings.server).and_then(|m| m.instructions.as_deref());
         if present.is_some() && present == pinned { Instructions::Pinned } else { Instructions::Withheld }
     }
 
@@ -305,9 +319,11 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    async fn refuse_method(&self, id: &Id<'_>, method: &str) -> Reply {
+    pub(crate) async fn refuse_method(&self, id: &Id<'_>, method: &str) -> Reply {
         let presented = self.presented(method, Offer::Tool, "", b"{}".to_vec(), Definition::NotSeen);
         let refused = self.engine.refuse_method(&presented).await;
+        let reason = ReasonCode::MethodNotAvailable.as_str();
+        self.metrics.decision(&self.settings.server, Offer::Tool, "deny", reason);
         let message =
             format!("{} (decision {})", ReasonCode::MethodNotAvailable.sentence(), refused.decision);
         Reply::error(id, rpc::METHOD_NOT_FOUND, message)

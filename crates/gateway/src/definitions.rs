@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use warrantor_mcp::tools::{List, OfferList};
-use warrantor_model::{Definition, Json, Manifest, Offer, ToolName, record::DefinitionsRecord};
+use warrantor_model::{Definition, Digest, Json, Manifest, Offer, ToolName, record::DefinitionsRecord};
 
 use crate::tidings::Tidings;
 
@@ -24,8 +24,8 @@ pub(crate) struct Definitions {
     /// By name, how the definition stands, and whether it declares an output schema.
     seen: BTreeMap<(Offer, String), (Definition, bool)>,
     news: Tidings,
-    /// How often the server had said that its list changed when the last whole listing began.
-    listed_at: Option<u64>,
+    /// How often the server had said that its list changed when the last whole listing began, and the bundle that it was compared with.
+    listed_at: Option<(u64, Digest)>,
     /// Instructions were withheld.
     pub(crate) instructions_withheld: bool,
     noted: Option<DefinitionsRecord>,
@@ -80,8 +80,8 @@ impl Definitions {
     }
 
     /// Whether the server has told all it offers, and has not changed since as far as can be known.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.listed_at == Some(self.news.count())
+    pub(crate) fn is_fresh(&self, bundle: Digest) -> bool {
+        self.listed_at == Some((self.news.count(), bundle))
     }
 
     /// How often the server said that its list changed: to be read before a listing.
@@ -90,9 +90,9 @@ impl Definitions {
     }
 
     /// How a tool's definition stands.
-    pub(crate) fn of(&self, offer: Offer, name: &str) -> Definition {
+    pub(crate) fn of(&self, offer: Offer, name: &str, bundle: Digest) -> Definition {
         match self.seen.get(&(offer, name.to_owned())) {
-            Some((definition, _)) if self.is_fresh() => *definition,
+            Some((definition, _)) if self.is_fresh(bundle) => *definition,
             _ => Definition::NotSeen,
         }
     }
@@ -116,10 +116,10 @@ impl Definitions {
         &mut self,
         manifest: &Manifest,
         listing: Listing,
-        news: u64,
+        (news, bundle): (u64, Digest),
     ) -> Option<DefinitionsRecord> {
         self.seen = listing.seen;
-        self.listed_at = Some(news);
+        self.listed_at = Some((news, bundle));
         let names = |wanted: Definition| -> Vec<String> {
             self.seen
                 .iter()

@@ -11,9 +11,9 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use warrantor_decide::Snapshot;
-use warrantor_engine::Engine;
+use warrantor_engine::{Answer as Decided, Engine, Presented};
 use warrantor_mcp::{
     Era, Fragment, Id, Message, ProgressToken, RpcError,
     capabilities::{Capabilities, asked_by},
@@ -30,10 +30,11 @@ use warrantor_store::Store;
 
 use crate::{
     definitions::Definitions,
+    metrics::Metrics,
     questions::Questions,
     tidings::{Changed, Tidings, Told},
     trace::TraceWriter,
-    upstream::{Pending, Upstream},
+    upstream::{Heard, Parts, Pending, Upstream},
     uses::Late,
 };
 
@@ -90,6 +91,9 @@ pub(crate) struct Exchange<S: Store> {
     pub(crate) subscribed: Mutex<BTreeSet<String>>,
     pub(crate) questions: Mutex<Questions<S>>,
     pub(crate) last: Mutex<Option<Late>>,
+    /// From which level on the client of an older session wants the log.
+    pub(crate) log_level: Mutex<Option<String>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// One request of the client.
@@ -165,7 +169,7 @@ impl Flight {
         &self,
         upstream: &Upstream,
         progress: Option<ProgressToken<'static>>,
-        parts: mpsc::Sender<Vec<u8>>,
+        parts: Parts,
     ) -> Option<Pending> {
         let mut stage = lock(&self.0.stage);
         if matches!(*stage, Stage::TakenBack) {
@@ -210,7 +214,22 @@ impl<S: Store> Exchange<S> {
             subscribed: Mutex::default(),
             questions: Mutex::default(),
             last: Mutex::default(),
+            log_level: Mutex::default(),
+            metrics: Arc::default(),
         }
+    }
+
+    /// Counts what happens here.
+    pub(crate) fn counted(self, metrics: &Arc<Metrics>) -> Self {
+        Self { metrics: Arc::clone(metrics), ..self }
+    }
+
+    /// Has a use decided, and counts how.
+    pub(crate) async fn authorize(&self, presented: &Presented) -> Decided {
+        let begun = Instant::now();
+        let decided = self.engine.authorize(presented).await;
+        self.metrics.decided(&self.settings.server, presented.offer, &decided, begun.elapsed());
+        decided
     }
 
     pub(crate) fn handshake(&self) -> MutexGuard<'_, Handshake> {
@@ -225,9 +244,12 @@ impl<S: Store> Exchange<S> {
                 id.as_u64().filter(|id| about.is_none_or(|about| about == *id))
             }
             Ok(Message::Notification { method, params }) => {
-                if self.upstream_notified(&method, params) == Heard::IsPart {
+                if self.upstream_notified(&method, params) == Notified::IsPart {
                     let about = about.or_else(|| subscription_of(params));
-                    if !self.upstream.part(about, line.clone()) && method == "notifications/message" {
+                    let is_late = about.is_none() && method == "notifications/message";
+                    let heard = self.upstream.part(about, line.clone());
+                    // Only a session of the older era has a stream for what is said unasked.
+                    if heard == Heard::ByNobody && is_late && self.handshake().era == Some(Era::Legacy) {
                         self.news.message(line);
                     }
                 }
@@ -236,7 +258,7 @@ impl<S: Store> Exchange<S> {
             Ok(Message::Request { id, method, .. }) => {
                 if let Some(line) = self.upstream_asked(&id, &method) {
                     self.upstream.post_answer(line);
-                } else if !self.upstream.part(about, line.clone()) {
+                } else if self.upstream.part(about, line.clone()) != Heard::ByOne {
                     let why = "nothing that this could be about is under way";
                     let error = RpcError::new(rpc::INVALID_REQUEST, why);
                     self.upstream.post_answer(envelope::error(Some(&id), &error));
@@ -256,14 +278,14 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    fn upstream_notified(&self, method: &str, params: Option<&RawValue>) -> Heard {
+    fn upstream_notified(&self, method: &str, params: Option<&RawValue>) -> Notified {
         match method {
             "notifications/progress" => {
-                let Ok(progress) = ProgressParams::parse(params) else { return Heard::Done };
+                let Ok(progress) = ProgressParams::parse(params) else { return Notified::Done };
                 // A number that says how far it is needs no more digits; others could say anything.
                 let longest = [Some(progress.progress), progress.total].into_iter().flatten();
                 if longest.map(|number| number.get().len()).max().unwrap_or_default() > MAX_PROGRESS_DIGITS {
-                    return Heard::Done;
+                    return Notified::Done;
                 }
                 if let Some((token, outlet)) =
                     progress.token.as_u64().and_then(|id| self.upstream.progress_of(id))
@@ -271,25 +293,26 @@ impl<S: Store> Exchange<S> {
                     outlet(envelope::progress(&progress, &token));
                 }
             }
-            "notifications/message" | "notifications/subscriptions/acknowledged" => return Heard::IsPart,
+            "notifications/message" if !self.logs() => {}
+            "notifications/message" | "notifications/subscriptions/acknowledged" => return Notified::IsPart,
             "notifications/resources/updated" => {
                 let subscribed = subscription_of(params).is_some();
                 if let Some(uri) = uri_of(params).filter(|uri| !subscribed && self.is_subscribed(uri)) {
                     self.news.updated(uri);
                 }
-                return if subscribed { Heard::IsPart } else { Heard::Done };
+                return if subscribed { Notified::IsPart } else { Notified::Done };
             }
             other => match Changed::said_by(other) {
                 Some(changed) if changed.lists().iter().any(|list| self.has(*list)) => {
                     self.news.changed(changed);
-                    return if subscription_of(params).is_some() { Heard::IsPart } else { Heard::Done };
+                    return if subscription_of(params).is_some() { Notified::IsPart } else { Notified::Done };
                 }
                 _ => {
                     tracing::debug!(method = other, "a notification of the tool server was not passed on");
                 }
             },
         }
-        Heard::Done
+        Notified::Done
     }
 
     /// The client's roots changed: the upstream is told if it may ask for them.
@@ -317,6 +340,7 @@ impl<S: Store> Exchange<S> {
 
     /// What the client of an older session is told of what the upstream says unasked. A subscription is decided on each time.
     pub(crate) async fn told(&self, told: &Told) -> Option<Vec<u8>> {
+        self.engine.stands(&self.settings.mandate).await.ok()?;
         match told {
             Told::Changed(changed) => Some(envelope::notification(changed.method(), None)),
             Told::Message(_, line) => self.late_message(line).await,
@@ -350,7 +374,7 @@ impl<S: Store> Exchange<S> {
 
 /// What was done about a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
+enum Notified {
     /// All that is to be done.
     Done,
     /// Nothing: it is for whoever waits for an answer.

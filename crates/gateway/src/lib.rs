@@ -14,6 +14,7 @@ pub mod launch;
 mod lines;
 mod listening;
 mod lists;
+mod metrics;
 mod questions;
 mod stdio;
 mod tidings;

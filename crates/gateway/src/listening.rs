@@ -17,7 +17,7 @@ use warrantor_store::Store;
 use crate::{
     exchange::{Asked, Exchange, Reply},
     tidings::Changed,
-    upstream::{Mirror, NoAnswer, Request},
+    upstream::{Mirror, NoAnswer, Parts, Request},
     uses::{MAX_PARTS, Owed},
 };
 
@@ -39,6 +39,10 @@ impl<S: Store> Exchange<S> {
             Ok(wanted) => wanted,
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
+        if let Err(why) = self.engine.stands(&self.settings.mandate).await {
+            tracing::warn!(why, "nothing is told under a mandate that does not stand");
+            return self.refuse_method(id, asked.method).await;
+        }
         let mut owed = Vec::new();
         let mut uris = Vec::new();
         for uri in &wanted.uris {
@@ -55,7 +59,8 @@ impl<S: Store> Exchange<S> {
             Changed::ALL.into_iter().zip(flags).filter_map(|(one, flag)| flag.then_some(one)).collect();
         let listening = Listening { wanted: &wanted, changes, uris };
         let (sender, mut parts) = mpsc::channel(MAX_PARTS);
-        let Some(pending) = asked.flight.take_off(&self.upstream, None, sender) else {
+        let Some(pending) = asked.flight.take_off(&self.upstream, None, Parts { sender, listens: true })
+        else {
             owed.into_iter().for_each(|owed: Owed<S>| owed.tell(Outcome::NotSent, Duration::ZERO));
             return Reply::Nothing;
         };
@@ -67,7 +72,6 @@ impl<S: Store> Exchange<S> {
             let mut asking = std::pin::pin!(asking);
             loop {
                 tokio::select! {
-                    biased;
                     Some(part) = parts.recv() => {
                         if let Some(line) = self.tell_listener(asked, &listening, &part).await {
                             asked.flight.tell(line);
@@ -108,7 +112,7 @@ impl<S: Store> Exchange<S> {
                 Definition::NotSeen,
             ),
         };
-        match self.engine.authorize(&presented).await {
+        match self.authorize(&presented).await {
             Decided::Permitted(permit) => {
                 let release = self.engine.release(permit).ok()?;
                 Some(Owed::new(self.engine.clone(), release.spend()))
@@ -130,6 +134,7 @@ impl<S: Store> Exchange<S> {
             // A server asks nothing here.
             return None;
         };
+        self.engine.stands(&self.settings.mandate).await.ok()?;
         match method.as_ref() {
             "notifications/subscriptions/acknowledged" => {
                 let honoured = ListenParams::parse(params).ok()?;

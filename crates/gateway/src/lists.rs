@@ -72,18 +72,20 @@ impl<S: Store> Exchange<S> {
         definitions: &mut Definitions,
     ) -> Fragment<'static> {
         let mut page = Listing::default();
+        let revision = self.engine.snapshot().revision();
         page.page(self.engine.snapshot().manifest(&self.settings.server), offer, list);
         let fragment = list.filtered(era, |entry| {
             let shown = ToolName::of(offer, &entry.name).is_ok_and(|name| granted.contains(&name))
                 && page.is_as_pinned(offer, &entry.name)
-                && definitions.of(offer, &entry.name) == Definition::AsPinned;
+                && definitions.of(offer, &entry.name, revision) == Definition::AsPinned;
             shown.then(|| Fragment::from(entry.raw))
         });
         definitions.see(&page);
         fragment
     }
 
-    /// Resources that could be read now, and templates of such. One that was not reviewed word for word is told by its URI alone.
+    /// Resources that could be read now, and templates of such, as they were reviewed. Others are not told, though they may be read: what a list says is
+    /// in no history.
     fn resource_page(
         &self,
         era: Era,
@@ -92,7 +94,8 @@ impl<S: Store> Exchange<S> {
         granted: &BTreeSet<ToolName>,
         readable: &BTreeSet<String>,
     ) -> Fragment<'static> {
-        let Some(manifest) = self.engine.snapshot().manifest(&self.settings.server) else {
+        let snapshot = self.engine.snapshot();
+        let Some(manifest) = snapshot.manifest(&self.settings.server) else {
             return list.filtered(era, |_| None);
         };
         let is_shown = |name: &str| match of {
@@ -109,7 +112,7 @@ impl<S: Store> Exchange<S> {
             let present = Json::parse(entry.raw.get().as_bytes()).ok();
             let present = present.and_then(|entry| definition_digest(&entry).ok());
             let reviewed = present.is_some() && manifest.listed.get(entry.name.as_ref()).copied() == present;
-            Some(if reviewed { Fragment::from(entry.raw) } else { entry.bare(of) })
+            reviewed.then(|| Fragment::from(entry.raw))
         })
     }
 
@@ -150,17 +153,17 @@ impl<S: Store> Exchange<S> {
         let snapshot = self.engine.snapshot();
         let Some(manifest) = snapshot.manifest(&self.settings.server) else { return Ok(()) };
         for _ in 0..MAX_LISTINGS {
-            if definitions.is_fresh() {
+            if definitions.is_fresh(snapshot.revision()) {
                 return Ok(());
             }
             let news = definitions.news();
             let listing = self.whole_listing(manifest).await?;
-            if let Some(record) = definitions.learn(manifest, listing, news) {
+            if let Some(record) = definitions.learn(manifest, listing, (news, snapshot.revision())) {
                 tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
                 self.engine.note_definitions(record);
             }
         }
-        if definitions.is_fresh() {
+        if definitions.is_fresh(snapshot.revision()) {
             return Ok(());
         }
         Err(format!(

@@ -14,15 +14,14 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use warrantor_engine::Answer as Decided;
 use warrantor_mcp::{
-    Id, Message, Outcome as Said, RpcError, capabilities::asked_by, envelope, result::InputRequired, rpc,
-    uses::UseParams,
+    Id, Message, Outcome as Said, RpcError, capabilities::asked_by, envelope, rpc, uses::UseParams,
 };
 use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Outcome};
 use warrantor_store::Store;
 
 use crate::{
     exchange::{Exchange, Reply, lock},
-    uses::{Going, Live, Owed, Told, Use, from_question, from_refused},
+    uses::{Asking, Going, Live, Owed, Told, Use, from_question, from_refused},
 };
 
 /// Most questions that may be open, and most calls that may wait for a client.
@@ -44,6 +43,18 @@ impl<S: Store> Default for Questions<S> {
 }
 
 impl<S: Store> Questions<S> {
+    /// Lets go of calls whose client did not answer in time: their outcomes are told.
+    pub(crate) fn expire(&mut self) {
+        let now = Instant::now();
+        self.suspended.retain(|_, waiting| now < waiting.until);
+    }
+
+    /// Nobody answers any more.
+    pub(crate) fn clear(&mut self) {
+        self.open.clear();
+        self.suspended.clear();
+    }
+
     /// A call has ended: nobody waits for its answers any more.
     pub(crate) fn forget(&mut self, call: u64) {
         self.open.retain(|_, open| open.call != call);
@@ -63,6 +74,8 @@ struct Open {
 /// A call that goes on when the client has answered.
 struct Suspended<S: Store> {
     owed: Owed<S>,
+    /// How often it was sent.
+    rounds: u32,
     /// What it was: the client must ask for the same again.
     method: String,
     target: Option<String>,
@@ -76,6 +89,9 @@ struct Suspended<S: Store> {
 impl<S: Store> Exchange<S> {
     /// Shows the client what the server asks or tells while a call of its runs.
     pub(crate) async fn show_part(&self, live: &mut Live<'_, S>, line: &[u8]) {
+        if self.engine.stands(&self.settings.mandate).await.is_err() {
+            return;
+        }
         match Message::parse(line, &self.settings.upstream_limits) {
             Ok(Message::Notification { params: Some(params), .. }) if live.using.log => {
                 if let Ok(message) = envelope::log_message(params)
@@ -101,8 +117,11 @@ impl<S: Store> Exchange<S> {
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<(), &'static str> {
-        let asked = asked_by(method).filter(|asked| live.using.client.has(asked));
+        let asked = asked_by(method).filter(|asked| live.using.client.can(asked, params));
         let asked = asked.ok_or("the client cannot be asked this")?;
+        if lock(&self.questions).open.len() >= MAX_OPEN {
+            return Err("too many questions are open");
+        }
         let question = match params {
             Some(params) => {
                 let question = envelope::question(params).map_err(|_| "the question cannot be read")?;
@@ -113,9 +132,6 @@ impl<S: Store> Exchange<S> {
         };
         let ours = {
             let mut questions = lock(&self.questions);
-            if questions.open.len() >= MAX_OPEN {
-                return Err("too many questions are open");
-            }
             questions.last = questions.last.saturating_add(1);
             let ours = questions.last;
             questions.open.insert(ours, Open { call: live.ours, id: id.clone().into_owned(), asked });
@@ -137,12 +153,16 @@ impl<S: Store> Exchange<S> {
             tracing::debug!("the client answered what nobody asked");
             return;
         };
+        let mut owed = None;
         let line = match outcome {
             Said::Error(_) => {
                 envelope::error(Some(&id), &RpcError::new(rpc::INVALID_REQUEST, "the client does not answer"))
             }
             Said::Result(answer) => match self.let_through(asked, answer).await {
-                Ok(answer) => envelope::result(&id, &(&*answer).into()),
+                Ok((answer, owes)) => {
+                    owed = owes;
+                    envelope::result(&id, &(&*answer).into())
+                }
                 Err(_) => {
                     let why = "the answer was not let through";
                     envelope::error(Some(&id), &RpcError::new(rpc::INVALID_REQUEST, why))
@@ -150,13 +170,21 @@ impl<S: Store> Exchange<S> {
             },
         };
         self.upstream.post_answer(line);
+        // It is on its way; what the server makes of it is told by the call.
+        if let Some(owed) = owed {
+            owed.tell(Outcome::Succeeded, Duration::ZERO);
+        }
     }
 
-    /// Decides on an answer of the client. Gives the bytes that were decided on.
-    async fn let_through(&self, asked: &str, answer: &RawValue) -> Result<Box<RawValue>, Told> {
+    /// Decides on an answer of the client. Gives the bytes that were decided on, and what is owed for them once they were sent.
+    async fn let_through(
+        &self,
+        asked: &str,
+        answer: &RawValue,
+    ) -> Result<(Box<RawValue>, Option<Owed<S>>), Told> {
         // That a person declines says nothing that could be decided on.
         if let Some(declined) = envelope::declined(asked, answer) {
-            return Ok(declined);
+            return Ok((declined, None));
         }
         let arguments = answer.get().as_bytes().to_vec();
         let method = match asked {
@@ -165,7 +193,7 @@ impl<S: Store> Exchange<S> {
             _ => "roots/list",
         };
         let presented = self.presented(method, Offer::Client, asked, arguments, Definition::AsPinned);
-        let refused = match self.engine.authorize(&presented).await {
+        let refused = match self.authorize(&presented).await {
             Decided::Permitted(permit) => match self.engine.release(permit) {
                 Ok(release) => {
                     let decided = String::from_utf8(release.arguments().to_vec()).ok();
@@ -175,9 +203,7 @@ impl<S: Store> Exchange<S> {
                         owed.tell(Outcome::NotSent, Duration::ZERO);
                         return Err(unreadable());
                     };
-                    // It is on its way from here on; what the server makes of it is told by the call.
-                    owed.tell(Outcome::Succeeded, Duration::ZERO);
-                    return Ok(raw);
+                    return Ok((raw, Some(owed)));
                 }
                 Err(refused) => from_refused(&refused),
             },
@@ -189,19 +215,12 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Keeps a call until the client has answered what the server asks (2026-07-28).
-    pub(crate) async fn suspend(
-        &self,
-        using: &Use<'_>,
-        mut owed: Owed<S>,
-        decided: &[u8],
-        tool: &ToolRef,
-        result: &RawValue,
-        required: &InputRequired<'_>,
-    ) -> Reply {
+    pub(crate) async fn suspend(&self, using: &Use<'_>, asking: Asking<'_, S>) -> Reply {
+        let Asking { mut owed, rounds, decided, tool, result, required } = asking;
         let id = using.asked.id;
         let mut asked = BTreeMap::new();
-        for (key, method) in &required.questions {
-            let Some(known) = asked_by(method).filter(|known| using.client.has(known)) else {
+        for (key, method, params) in &required.questions {
+            let Some(known) = asked_by(method).filter(|known| using.client.can(known, *params)) else {
                 let name = owed.name();
                 tracing::warn!(method = %method, decision = name.trim(), "the tool server asked what the client cannot be asked");
                 owed.tell(Outcome::Withheld, Duration::ZERO);
@@ -221,6 +240,7 @@ impl<S: Store> Exchange<S> {
         };
         let suspended = Suspended {
             owed,
+            rounds: rounds.saturating_add(1),
             method: using.asked.method.to_owned(),
             target: using.params.mirrored().map(str::to_owned),
             arguments: Digest::of(decided),
@@ -231,8 +251,7 @@ impl<S: Store> Exchange<S> {
         };
         let shown = envelope::result(id, &required.to_client(&state));
         let mut questions = lock(&self.questions);
-        let now = Instant::now();
-        questions.suspended.retain(|_, waiting| now < waiting.until);
+        questions.expire();
         if questions.suspended.len() >= MAX_OPEN {
             return Reply::error(id, rpc::INTERNAL_ERROR, "too many calls wait for answers");
         }
@@ -251,28 +270,50 @@ impl<S: Store> Exchange<S> {
             let why = "this state belongs to no call that waits: it was used, has expired, or was for another request. Call anew without it";
             return Reply::error(id, rpc::INVALID_PARAMS, why);
         };
+        let decision = waiting.owed.decision().map(|decision| decision.to_string()).unwrap_or_default();
+        let end = |waiting: Suspended<S>, code: ReasonCode| {
+            waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
+            (decision.clone(), code, code.sentence().to_owned(), code.next_step())
+        };
         if let Err(why) = self.engine.stands(&self.settings.mandate).await {
             tracing::warn!(why, "a call that waited for its client is ended");
-            let refused = (waiting.owed.name(), ReasonCode::MandateRevoked);
-            waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
-            let told = (refused.0, refused.1, refused.1.sentence().to_owned(), refused.1.next_step());
+            let told = end(waiting, ReasonCode::DecisionUnavailable);
+            return self.refuse(&using, &told).await;
+        }
+        // What it was decided on must be what it was.
+        if self.definition(waiting.tool.tool.offer(), waiting.tool.tool.bare()).await != Definition::AsPinned
+        {
+            let told = end(waiting, ReasonCode::ToolChanged);
             return self.refuse(&using, &told).await;
         }
         let mut responses = Vec::new();
+        let mut answers = Vec::new();
         for (key, answer) in &retry.responses {
             // What nobody asked goes nowhere.
             let Some(asked) = waiting.asked.get(key.as_ref()) else { continue };
             match self.let_through(asked, answer).await {
-                Ok(raw) => responses.push((key.to_string(), raw)),
+                Ok((raw, owed)) => {
+                    responses.push((key.to_string(), raw));
+                    answers.extend(owed);
+                }
                 Err(refused) => {
-                    waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
+                    answers.into_iter().for_each(|owed: Owed<S>| owed.tell(Outcome::NotSent, Duration::ZERO));
+                    match (refused.1, &retry.state) {
+                        // A person can still be asked: the same answers may come again.
+                        (ReasonCode::ApprovalRequired, Some(state)) => {
+                            lock(&self.questions).suspended.insert(state.to_string(), waiting);
+                        }
+                        _ => waiting.owed.tell(Outcome::Cancelled, Duration::ZERO),
+                    }
                     return self.refuse(&using, &refused).await;
                 }
             }
         }
-        let Suspended { owed, tool, state, .. } = waiting;
+        let Suspended { owed, rounds, tool, state, .. } = waiting;
         let decided = using.params.arguments();
-        let going = Going { owed, decided, tool, responses: &responses, state: state.as_deref() };
+        // They are on their way; what the server makes of them is told by the call.
+        answers.into_iter().for_each(|owed| owed.tell(Outcome::Succeeded, Duration::ZERO));
+        let going = Going { owed, decided, tool, responses: &responses, state: state.as_deref(), rounds };
         self.go_on(&using, going).await
     }
 }

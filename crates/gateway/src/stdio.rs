@@ -96,6 +96,7 @@ impl<S: Store> Session<S> {
         };
         telling.shutdown().await;
         shared.wind_down(&mut hearing, &mut tasks, &writing).await;
+        lock(&shared.exchange.questions).clear();
         shared.exchange.engine.settle().await;
         drop((shared, hearing, tasks));
         if tokio::time::timeout(GRACE, &mut writing).await.is_err() {

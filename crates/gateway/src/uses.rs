@@ -25,25 +25,30 @@ use warrantor_store::Store;
 
 use crate::{
     exchange::{Asked, Exchange, Reply, lock, repeated_parameters},
-    upstream::{Answer, Mirror, NoAnswer, Request, Said},
+    metrics::Stage,
+    upstream::{Answer, Mirror, NoAnswer, Parts, Request, Said},
 };
 
 /// Why an answer is not shown, in words that hold nothing of it. The log says more.
 pub(crate) const WITHHELD: &str = "it is not as the protocol demands; the log says how";
 /// Most questions and messages of a server that wait to be recorded, of one call.
-pub(crate) const MAX_PARTS: usize = 64;
+pub(crate) const MAX_PARTS: usize = 32;
+/// Most questions and messages of a server that are shown of one call, and most bytes of them.
+const MAX_SHOWN: u32 = 200;
+const MAX_SHOWN_BYTES: usize = 1 << 20;
 
 /// The outcome that is owed for a call that was released. Whatever ends the task that has it, an outcome is told.
 pub(crate) struct Owed<S: Store> {
     engine: Engine<S>,
     receipt: Option<Receipt>,
-    /// How many parts of the answer were shown.
+    /// How many parts of the answer were shown, and how many bytes they had.
     parts: u32,
+    shown: usize,
 }
 
 impl<S: Store> Owed<S> {
     pub(crate) fn new(engine: Engine<S>, receipt: Receipt) -> Self {
-        Self { engine, receipt: Some(receipt), parts: 0 }
+        Self { engine, receipt: Some(receipt), parts: 0, shown: 0 }
     }
 
     /// Tells the outcome in the background: nothing is shown.
@@ -71,11 +76,16 @@ impl<S: Store> Owed<S> {
     pub(crate) async fn take_in_part(&mut self, part: &RawValue) -> Result<(), Withheld> {
         let Some(receipt) = &self.receipt else { return Err(Withheld) };
         self.parts = self.parts.saturating_add(1);
+        self.shown = self.shown.saturating_add(part.get().len());
+        // What a server says beside its answers must not push the task's history out.
+        if self.parts > MAX_SHOWN || self.shown > MAX_SHOWN_BYTES {
+            return Err(Withheld);
+        }
         let output = Output { others: vec![part.get().to_owned()], ..Output::default() };
         self.engine.take_in_part(receipt, self.parts, part.get().as_bytes(), &output).await
     }
 
-    fn decision(&self) -> Option<DecisionId> {
+    pub(crate) fn decision(&self) -> Option<DecisionId> {
         self.receipt.as_ref().map(|receipt| receipt.decision().clone())
     }
 
@@ -123,6 +133,8 @@ pub(crate) struct Going<'a, S: Store> {
     pub(crate) responses: &'a [(String, Box<RawValue>)],
     /// The server's own state.
     pub(crate) state: Option<&'a str>,
+    /// How often it was sent before. Once it was, it can never be said again that nothing was sent.
+    pub(crate) rounds: u32,
 }
 
 /// A call that waits for its answer, and what is shown of it meanwhile.
@@ -131,7 +143,36 @@ pub(crate) struct Live<'a, S: Store> {
     /// Our request to the server.
     pub(crate) ours: u64,
     pub(crate) using: &'a Use<'a>,
+    /// How often it was sent before.
+    rounds: u32,
 }
+
+/// A call whose server asks the client for more first.
+pub(crate) struct Asking<'a, S: Store> {
+    pub(crate) owed: Owed<S>,
+    pub(crate) rounds: u32,
+    pub(crate) decided: &'a [u8],
+    pub(crate) tool: &'a ToolRef,
+    pub(crate) result: &'a RawValue,
+    pub(crate) required: &'a InputRequired<'a>,
+}
+
+impl Use<'_> {
+    /// Whether an error may send the client to a URL: the older era has that, for clients that can be asked so.
+    fn can_be_sent_to_a_url(&self) -> bool {
+        let url = RawValue::from_string(r#"{"mode":"url"}"#.to_owned()).ok();
+        self.era == Era::Legacy && url.is_some_and(|url| self.client.can("elicitation", Some(&url)))
+    }
+
+    /// Whether its server may ask for more first: the newer era has that for these alone.
+    fn can_wait(&self) -> bool {
+        self.era == Era::Modern
+            && matches!(self.asked.method, "tools/call" | "prompts/get" | "resources/read")
+    }
+}
+
+/// How often one call may be sent again with answers.
+const MAX_ROUNDS: u32 = 16;
 
 impl<S: Store> Exchange<S> {
     /// Answers a request that uses something.
@@ -149,7 +190,7 @@ impl<S: Store> Exchange<S> {
         let (offer, name) = self.offered(&using.params.target);
         let definition = self.definition(offer, &name).await;
         let presented = self.presented(asked.method, offer, &name, using.params.arguments(), definition);
-        let decided = self.engine.authorize(&presented).await;
+        let decided = self.authorize(&presented).await;
         self.trace_call(&decided, &presented);
         let refused = match decided {
             Decided::Permitted(permit) if self.standing_definition(offer, &name).await != definition => {
@@ -244,7 +285,7 @@ impl<S: Store> Exchange<S> {
 
     /// How the present definition stands, the server being asked if it is not known. Only tools and prompts have one that could change: a resource is its
     /// URI.
-    async fn definition(&self, offer: Offer, name: &str) -> Definition {
+    pub(crate) async fn definition(&self, offer: Offer, name: &str) -> Definition {
         if pinned(offer, name).is_none() {
             return Definition::AsPinned;
         }
@@ -257,7 +298,9 @@ impl<S: Store> Exchange<S> {
 
     async fn standing_definition(&self, offer: Offer, name: &str) -> Definition {
         match pinned(offer, name) {
-            Some((offer, name)) => self.definitions.lock().await.of(offer, name),
+            Some((offer, name)) => {
+                self.definitions.lock().await.of(offer, name, self.engine.snapshot().revision())
+            }
             None => Definition::AsPinned,
         }
     }
@@ -276,7 +319,32 @@ impl<S: Store> Exchange<S> {
             }
             _ => self.handshake().client,
         };
-        (client, is_granted("logging"))
+        (client, is_granted("logging") && self.may_log(params, era).await)
+    }
+
+    /// Whether the server's log may be shown, from the level on that the client wants.
+    async fn may_log(&self, params: &UseParams<'_>, era: Era) -> bool {
+        let level = match era {
+            // Without one there is no log.
+            Era::Modern if params.meta.log_level().is_none() => return false,
+            Era::Modern => params.meta.log_level().map(str::to_owned),
+            Era::Legacy => lock(&self.log_level).clone(),
+        };
+        let arguments = match level {
+            Some(level) => {
+                let target = Target::Log { level: Cow::Owned(level) };
+                UseParams { target, retry: Default::default(), meta: Default::default() }.arguments()
+            }
+            None => b"{}".to_vec(),
+        };
+        let presented = self.presented(
+            "notifications/message",
+            Offer::Client,
+            "logging",
+            arguments,
+            Definition::AsPinned,
+        );
+        self.engine.would(&presented).await.is_ok()
     }
 
     /// Writes a decided call into the session's trace.
@@ -330,12 +398,13 @@ impl<S: Store> Exchange<S> {
         let decided = release.arguments().to_vec();
         let tool = release.tool().clone();
         let owed = Owed::new(self.engine.clone(), release.spend());
-        self.go_on(using, Going { owed, decided, tool, responses: &[], state: None }).await
+        self.go_on(using, Going { owed, decided, tool, responses: &[], state: None, rounds: 0 }).await
     }
 
     /// Sends what was released and brings back its answer, telling the client meanwhile what the server asks and says.
     pub(crate) async fn go_on(&self, using: &Use<'_>, going: Going<'_, S>) -> Reply {
-        let Going { owed, decided, tool, responses, state } = going;
+        let Going { owed, decided, tool, responses, state, rounds } = going;
+        let not_sent = if rounds > 0 { Outcome::Cancelled } else { Outcome::NotSent };
         let Use { asked, params, .. } = using;
         let own = match &params.target {
             Target::Tool(named) | Target::Prompt(named) => named.arguments.is_some(),
@@ -346,15 +415,16 @@ impl<S: Store> Exchange<S> {
             Some(Ok(arguments)) => Some(arguments),
             // They were read before, so this does not happen; sending the call without them would be another call.
             Some(Err(cause)) => {
-                owed.tell(Outcome::NotSent, Duration::ZERO);
+                owed.tell(not_sent, Duration::ZERO);
                 return Reply::error(asked.id, rpc::INTERNAL_ERROR, cause.to_string());
             }
         };
         let progress = params.meta.progress_token().map(|token| token.clone().into_owned());
         let wants_progress = progress.is_some();
         let (sender, mut parts) = mpsc::channel(MAX_PARTS);
-        let Some(pending) = asked.flight.take_off(&self.upstream, progress, sender) else {
-            owed.tell(Outcome::NotSent, Duration::ZERO);
+        let Some(pending) = asked.flight.take_off(&self.upstream, progress, Parts { sender, listens: false })
+        else {
+            owed.tell(not_sent, Duration::ZERO);
             return Reply::Nothing;
         };
         let ours = pending.id;
@@ -366,25 +436,24 @@ impl<S: Store> Exchange<S> {
             state,
         };
         let Some(method) = method(asked.method) else {
-            owed.tell(Outcome::NotSent, Duration::ZERO);
+            owed.tell(not_sent, Duration::ZERO);
             return Reply::error(asked.id, rpc::METHOD_NOT_FOUND, "the method is not known");
         };
         let line = params.request(ours, method, arguments, &onward);
         let modern = params.meta.modern().map(|modern| modern.version());
         let parameters = match modern {
             // Where headers count, marks that are not valid have refused the call before it was decided.
-            Some(_) => repeated_parameters(self.engine.snapshot(), &tool, &decided).unwrap_or_default(),
+            Some(_) => repeated_parameters(&self.engine.snapshot(), &tool, &decided).unwrap_or_default(),
             None => Vec::new(),
         };
         let mirror = Mirror { method, name: params.mirrored().map(str::to_owned), parameters, modern };
         let begun = Instant::now();
-        let mut live = Live { owed, ours, using };
+        let mut live = Live { owed, ours, using, rounds };
         let answer = {
             let asking = self.ask(pending, Request { line, mirror }, self.settings.call_timeout);
             let mut asking = std::pin::pin!(asking);
             loop {
                 tokio::select! {
-                    biased;
                     Some(part) = parts.recv() => self.show_part(&mut live, &part).await,
                     answer = &mut asking => break answer,
                 }
@@ -404,7 +473,7 @@ impl<S: Store> Exchange<S> {
             Ok(answer) => self.bring_back(live, &decided, &tool, &answer, took).await,
             Err(cause) => {
                 let outcome = match &cause {
-                    NoAnswer::NotSent | NoAnswer::TakenBack => Outcome::NotSent,
+                    NoAnswer::NotSent | NoAnswer::TakenBack => not_sent,
                     NoAnswer::Ended | NoAnswer::TimedOut | NoAnswer::Broken(_) => Outcome::Unknown,
                     NoAnswer::Cancelled => Outcome::Cancelled,
                 };
@@ -427,9 +496,15 @@ impl<S: Store> Exchange<S> {
         answer: &Answer,
         took: Duration,
     ) -> Reply {
-        let Live { mut owed, using, .. } = live;
+        let Live { mut owed, using, rounds, .. } = live;
         let id = using.asked.id;
         let brought = match answer.said(&self.settings.upstream_limits) {
+            // It brings a question past what was granted.
+            Ok(Said::Error(error))
+                if rpc::code_of(error) == rpc::URL_ELICITATION_REQUIRED && !using.can_be_sent_to_a_url() =>
+            {
+                Err("the server asks for an elicitation by URL, which is not granted".to_owned())
+            }
             Ok(Said::Error(error)) => Ok(Brought {
                 outcome: Outcome::Refused,
                 reply: relayed(id, error),
@@ -437,13 +512,19 @@ impl<S: Store> Exchange<S> {
                 output: Output { others: vec![error.get().to_owned()], error: true, ..Output::default() },
             }),
             Ok(Said::Result(result)) => match ResultKind::of(result) {
-                Ok(ResultKind::InputRequired) if using.era == Era::Modern => {
+                Ok(ResultKind::InputRequired) if using.can_wait() && rounds < MAX_ROUNDS => {
                     return match InputRequired::parse(result) {
-                        Ok(required) => self.suspend(using, owed, decided, tool, result, &required).await,
+                        Ok(required) => {
+                            self.suspend(
+                                using,
+                                Asking { owed, rounds, decided, tool, result, required: &required },
+                            )
+                            .await
+                        }
                         Err(cause) => withheld(id, owed, &cause.to_string(), took),
                     };
                 }
-                _ => self.read_result(using, tool, result),
+                _ => self.read_result(using, tool, result, rounds > 0),
             },
             Err(why) => Err(why),
         };
@@ -453,7 +534,10 @@ impl<S: Store> Exchange<S> {
             Err(why) => return withheld(id, owed, &why, took),
         };
         let (name, decision) = (owed.name(), owed.decision());
-        match owed.take_in(brought.outcome, brought.body, &brought.output, took).await {
+        let begun = Instant::now();
+        let taken = owed.take_in(brought.outcome, brought.body, &brought.output, took).await;
+        self.metrics.took(&self.settings.server, Stage::TakeIn, begun.elapsed());
+        match taken {
             Ok(()) => {
                 if let (Some(trace), Some(decision)) = (&self.settings.trace, decision) {
                     trace.result(decision.as_str(), &brought.output);
@@ -462,6 +546,9 @@ impl<S: Store> Exchange<S> {
                     (using.asked.method, &using.params.target)
                 {
                     lock(&self.subscribed).insert(uri.to_string());
+                }
+                if let Target::Log { level } = &using.params.target {
+                    *lock(&self.log_level) = Some(level.to_string());
                 }
                 brought.reply
             }
@@ -479,6 +566,7 @@ impl<S: Store> Exchange<S> {
         using: &Use<'_>,
         tool: &ToolRef,
         result: &'a RawValue,
+        is_retry: bool,
     ) -> Result<Brought<'a>, String> {
         let id = using.asked.id;
         let plain = |shown: Result<Shown<'a>, ResultError>| {
@@ -501,7 +589,9 @@ impl<S: Store> Exchange<S> {
             (Target::Resource { .. } | Target::Log { .. }, _) => plain(Shown::nothing(result))?,
         };
         let fragment = match (using.asked.method, using.era) {
-            ("resources/read", Era::Modern) => made_private(result).map_err(|cause| cause.to_string())?,
+            ("resources/read", _) => {
+                made_private(result, using.era, is_retry).map_err(|cause| cause.to_string())?
+            }
             ("resources/subscribe" | "logging/setLevel", _) => Fragment::empty_object(),
             _ => Fragment::from(result),
         };
@@ -590,12 +680,12 @@ fn output_of(result: &ToolResult<'_>) -> Output {
         match &block.text {
             Some(text) => {
                 output.texts.push(text.to_string());
-                output.others.extend(block.others.iter().map(|raw| raw.get().to_owned()));
+                output.others.extend(block.others.iter().cloned());
             }
             None => output.others.push(block.described()),
         }
     }
-    output.others.extend(result.others.iter().map(|raw| raw.get().to_owned()));
+    output.others.extend(result.others.iter().cloned());
     output
 }
 

@@ -58,7 +58,20 @@ impl Capabilities {
         }
     }
 
-    /// Whether a server may send this request. The form of an elicitation is judged with it: `{}` means forms alone.
+    /// Whether a server may ask this with these parameters. An elicitation is by form or by URL, and who says nothing of it means forms.
+    #[must_use]
+    pub fn can(self, asked: &str, params: Option<&RawValue>) -> bool {
+        let Some(modes) = self.elicitation.filter(|_| asked == "elicitation") else { return self.has(asked) };
+        let members = params.and_then(|params| Members::read(params, "params").ok());
+        match members.map(|members| members.text("mode", 16).map(|mode| mode.map(|mode| mode.into_owned()))) {
+            None | Some(Ok(None)) => modes.form || !modes.url,
+            Some(Ok(Some(mode))) if mode == "form" => modes.form || !modes.url,
+            Some(Ok(Some(mode))) if mode == "url" => modes.url,
+            Some(_) => false,
+        }
+    }
+
+    /// Whether a server may ask this at all.
     #[must_use]
     pub fn has(self, asked: &str) -> bool {
         match asked {
@@ -125,6 +138,20 @@ mod tests {
         let some = all.only(|name| name == "elicitation");
         assert_eq!(some.fragment().as_str(), r#"{"elicitation":{"form":{},"url":{}}}"#);
         assert!(some.has("elicitation") && !some.has("sampling") && !some.has("tasks"));
+        let form: &RawValue = serde_json::from_str(r#"{"mode":"form"}"#).unwrap();
+        let url: &RawValue = serde_json::from_str(r#"{"mode":"url"}"#).unwrap();
+        let other: &RawValue = serde_json::from_str(r#"{"mode":"voice"}"#).unwrap();
+        let forms = Capabilities::read(serde_json::from_str(r#"{"elicitation":{}}"#).unwrap()).unwrap();
+        for (able, mode, can) in [
+            (forms, None, true),
+            (forms, Some(form), true),
+            (forms, Some(url), false),
+            (all, Some(url), true),
+            (all, Some(other), false),
+            (Capabilities::default(), None, false),
+        ] {
+            assert_eq!(able.can("elicitation", mode), can, "{able:?} {mode:?}");
+        }
         assert_eq!(Capabilities::default().fragment().as_str(), "{}");
         for bad in ["[]", r#"{"sampling":true}"#] {
             assert!(Capabilities::read(serde_json::from_str(bad).unwrap()).is_err(), "{bad}");

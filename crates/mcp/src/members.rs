@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::scan::Name;
+use crate::{Fragment, scan::Name};
 
 /// Why a JSON object does not have the shape that the protocol gives it. Whose fault it is depends on who sent the object;
 /// the error that wraps this one says so.
@@ -143,10 +143,10 @@ impl<'a> Members<'a> {
         self.list.iter().find(|(n, _)| n == name).map(|(_, raw)| *raw)
     }
 
-    /// The values of members beside these, but for nulls.
-    pub(crate) fn beside(&self, known: &[&str]) -> Vec<&'a RawValue> {
+    /// Members beside these, but for nulls, each as an object of its own: a name says as much as a value.
+    pub(crate) fn beside(&self, known: &[&str]) -> Vec<String> {
         let others = self.iter().filter(|(name, raw)| !known.contains(name) && raw.get() != "null");
-        others.map(|(_, raw)| raw).collect()
+        others.map(|(name, raw)| format!("{{{}:{}}}", Fragment::text(name).as_str(), raw.get())).collect()
     }
 
     /// The object of this name.

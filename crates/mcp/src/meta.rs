@@ -27,6 +27,9 @@ pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// From which level on the client wants the server's log.
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
+/// The levels of RFC 5424. Any other text is no level, and stays here.
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
 /// Longest name of a level, in bytes.
 const MAX_LEVEL_BYTES: usize = 32;
 
@@ -102,7 +105,9 @@ impl<'a> Meta<'a> {
         Ok(Self {
             progress_token,
             modern: ModernMeta::read(&members)?,
-            log_level: members.text(LOG_LEVEL, MAX_LEVEL_BYTES)?,
+            log_level: members
+                .text(LOG_LEVEL, MAX_LEVEL_BYTES)?
+                .filter(|level| LEVELS.contains(&level.as_ref())),
             traceparent: members
                 .get("traceparent")
                 .and_then(crate::members::text)
@@ -115,6 +120,12 @@ impl<'a> Meta<'a> {
     #[must_use]
     pub fn progress_token(&self) -> Option<&ProgressToken<'a>> {
         self.progress_token.as_ref()
+    }
+
+    /// From which level on the client wants the server's log, if it does.
+    #[must_use]
+    pub fn log_level(&self) -> Option<&str> {
+        self.log_level.as_deref()
     }
 
     /// What makes the request modern, if it is.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
-    Fragment, ShapeError,
+    Era, Fragment, ShapeError,
     fragment::ObjectWriter,
     members::{self, Members},
 };
@@ -97,7 +97,7 @@ pub struct ToolResult<'a> {
     /// Whether the tool says that it failed.
     pub is_error: bool,
     /// Whatever else is in it: metadata, and members that came later.
-    pub others: Vec<&'a RawValue>,
+    pub others: Vec<String>,
 }
 
 /// One block of content.
@@ -108,7 +108,7 @@ pub struct ContentBlock<'a> {
     /// Its text, unescaped, when its type is `text`.
     pub text: Option<Cow<'a, str>>,
     /// Whatever stands beside its type and its text.
-    pub others: Vec<&'a RawValue>,
+    pub others: Vec<String>,
     /// All of it.
     pub raw: &'a RawValue,
 }
@@ -154,18 +154,18 @@ impl<'a> Shown<'a> {
         let members = complete(result)?;
         let messages = members.need("messages", members.get("messages"))?;
         let messages = members::elements(messages).ok_or_else(|| members.wrong("messages", "an array"))?;
-        let mut shown = Self { others: told(members.beside(&["messages", "resultType"])), ..Self::default() };
+        let mut shown = Self { others: members.beside(&["messages", "resultType"]), ..Self::default() };
         for message in messages {
             let message = Members::read(message, "message")?;
             let block = ContentBlock::read(message.need("content", message.get("content"))?)?;
             match block.text {
                 Some(text) => {
                     shown.texts.push(text);
-                    shown.others.extend(told(block.others));
+                    shown.others.extend(block.others);
                 }
                 None => shown.others.push(block.described()),
             }
-            shown.others.extend(told(message.beside(&["content"])));
+            shown.others.extend(message.beside(&["content"]));
         }
         Ok(shown)
     }
@@ -179,14 +179,15 @@ impl<'a> Shown<'a> {
         let contents = members.need("contents", members.get("contents"))?;
         let contents = members::elements(contents).ok_or_else(|| members.wrong("contents", "an array"))?;
         let beside = members.beside(&["contents", "resultType", "ttlMs", "cacheScope"]);
-        let mut shown = Self { others: told(beside), ..Self::default() };
+        let mut shown = Self { others: beside, ..Self::default() };
         for content in contents {
             let content = Members::read(content, "content")?;
             shown.texts.extend(content.text("text", usize::MAX)?);
-            let long = |raw: &&RawValue| raw.get().len() <= ContentBlock::MAX_DESCRIBED;
-            let blob = content.get("blob").filter(long);
-            shown.others.extend(told(content.beside(&["text", "blob"])));
-            shown.others.extend(blob.map(|blob| blob.get().to_owned()));
+            shown.others.extend(content.beside(&["text", "blob"]));
+            shown.others.extend(content.get("blob").map(|blob| match blob.get().len() {
+                long if long > ContentBlock::MAX_DESCRIBED => format!("[blob of {long} bytes]"),
+                _ => blob.get().to_owned(),
+            }));
         }
         Ok(shown)
     }
@@ -204,7 +205,7 @@ impl<'a> Shown<'a> {
             .and_then(|values| values.into_iter().map(members::text).collect::<Option<Vec<_>>>())
             .ok_or_else(|| completion.wrong("values", "an array of strings"))?;
         let others = [members.beside(&["completion", "resultType"]), completion.beside(&["values"])].concat();
-        Ok(Self { texts, others: told(others) })
+        Ok(Self { texts, others })
     }
 
     /// Reads a completed result that says nothing.
@@ -212,30 +213,38 @@ impl<'a> Shown<'a> {
     /// # Errors
     /// [`ResultError`] when it is not complete.
     pub fn nothing(result: &'a RawValue) -> Result<Self, ResultError> {
-        Ok(Self { others: told(complete(result)?.beside(&["resultType"])), ..Self::default() })
+        Ok(Self { others: complete(result)?.beside(&["resultType"]), ..Self::default() })
     }
 }
 
-fn told(others: Vec<&RawValue>) -> Vec<String> {
-    others.into_iter().map(|raw| raw.get().to_owned()).collect()
-}
-
-/// The result, for one caller alone: `cacheScope` is `private`, whatever the upstream said.
+/// The result of `resources/read`, for one caller alone. What is said of caching is written anew: in the older era nothing, in the newer one that it is
+/// private, and how long it may be kept; not at all when it answers a retry.
 ///
 /// # Errors
 /// [`ResultError`] when it is no object.
-pub fn made_private(result: &RawValue) -> Result<Fragment<'static>, ResultError> {
+pub fn made_private(result: &RawValue, era: Era, is_retry: bool) -> Result<Fragment<'static>, ResultError> {
     let members = Members::read(result, "result")?;
-    let kept = members.iter().filter(|(name, _)| *name != "cacheScope");
+    let kept = members.iter().filter(|(name, _)| !matches!(*name, "cacheScope" | "ttlMs"));
     let out = kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(raw)));
-    Ok(out.text("cacheScope", "private").finish())
+    Ok(match era {
+        Era::Legacy => out.finish(),
+        Era::Modern => {
+            let lasts = if is_retry { 0 } else { lifetime(&members) };
+            out.member("ttlMs", &Fragment::count(lasts)).text("cacheScope", "private").finish()
+        }
+    })
+}
+
+/// How long a result may be kept, in milliseconds: not at all when nothing is said that can be read.
+pub(crate) fn lifetime(members: &Members<'_>) -> u64 {
+    members.get("ttlMs").and_then(|raw| raw.get().parse().ok()).unwrap_or_default()
 }
 
 /// A result that asks the client for more first (2026-07-28).
 #[derive(Debug)]
 pub struct InputRequired<'a> {
     /// The questions by their keys: method and parameters.
-    pub questions: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub questions: Vec<(Cow<'a, str>, Cow<'a, str>, Option<&'a RawValue>)>,
     /// The state that the upstream wants back.
     pub state: Option<Cow<'a, str>>,
     requests: Option<&'a RawValue>,
@@ -266,7 +275,7 @@ impl<'a> InputRequired<'a> {
         for (key, raw) in list {
             let question = Members::read(raw, "inputRequests")?;
             let method = question.need("method", question.text("method", 128)?)?;
-            questions.push((key, method));
+            questions.push((key, method, question.object("params")?));
         }
         Ok(Self { questions, state, requests })
     }
@@ -301,10 +310,13 @@ impl<'a> ContentBlock<'a> {
     #[must_use]
     pub fn described(&self) -> String {
         let data = matches!(self.kind.as_ref(), "image" | "audio");
-        if data && self.raw.get().len() > Self::MAX_DESCRIBED {
-            return format!("[{} of {} bytes]", self.kind, self.raw.get().len());
+        match Members::read(self.raw, "content") {
+            Ok(members) if data && self.raw.get().len() > Self::MAX_DESCRIBED => {
+                let beside = members.beside(&["data"]).join(" ");
+                format!("[{} of {} bytes] {beside}", self.kind, self.raw.get().len())
+            }
+            _ => self.raw.get().to_owned(),
         }
-        self.raw.get().to_owned()
     }
 }
 
@@ -346,7 +358,7 @@ mod tests {
             {"role":"user","content":{"type":"resource","resource":{"uri":"x:a","text":"inner"}}}]}"#;
         let shown = Shown::prompt(raw(prompt)).unwrap();
         assert_eq!(shown.texts, ["a"]);
-        assert!(shown.others.iter().any(|other| other == "\"d\""));
+        assert!(shown.others.iter().any(|other| other == r#"{"description":"d"}"#));
         assert!(shown.others.iter().any(|other| other.contains("inner")));
         let read = r#"{"contents":[{"uri":"x:a","text":"t","mimeType":"m"},{"uri":"x:b","blob":"QQ=="}],"ttlMs":1,"cacheScope":"public"}"#;
         let shown = Shown::resource(raw(read)).unwrap();
@@ -354,11 +366,13 @@ mod tests {
             (shown.texts, shown.others),
             (
                 vec!["t".into()],
-                vec!["\"x:a\"".to_owned(), "\"m\"".into(), "\"x:b\"".into(), "\"QQ==\"".into()]
+                [r#"{"uri":"x:a"}"#, r#"{"mimeType":"m"}"#, r#"{"uri":"x:b"}"#, r#""QQ==""#]
+                    .map(str::to_owned)
+                    .to_vec()
             )
         );
         let shown = Shown::completion(raw(r#"{"completion":{"values":["a","b"],"total":2}}"#)).unwrap();
-        assert_eq!((shown.texts.len(), shown.others), (2, vec!["2".to_owned()]));
+        assert_eq!((shown.texts.len(), shown.others), (2, vec![r#"{"total":2}"#.to_owned()]));
         for bad in ["{}", r#"{"messages":[{}]}"#, r#"{"contents":[1]}"#, r#"{"completion":{"values":[1]}}"#] {
             assert!(
                 Shown::prompt(raw(bad)).is_err()
@@ -368,10 +382,19 @@ mod tests {
             );
         }
         assert!(Shown::nothing(raw(r#"{"resultType":"task"}"#)).is_err());
-        assert_eq!(
-            made_private(raw(r#"{"cacheScope":"public","ttlMs":5}"#)).unwrap().as_str(),
-            r#"{"ttlMs":5,"cacheScope":"private"}"#
-        );
+        for (era, is_retry, json, wanted) in [
+            (
+                Era::Modern,
+                false,
+                r#"{"cacheScope":"public","ttlMs":5}"#,
+                r#"{"ttlMs":5,"cacheScope":"private"}"#,
+            ),
+            (Era::Modern, true, r#"{"ttlMs":5}"#, r#"{"ttlMs":0,"cacheScope":"private"}"#),
+            (Era::Modern, false, r#"{"ttlMs":"pay DE1"}"#, r#"{"ttlMs":0,"cacheScope":"private"}"#),
+            (Era::Legacy, false, r#"{"a":1,"cacheScope":"pay DE1"}"#, r#"{"a":1}"#),
+        ] {
+            assert_eq!(made_private(raw(json), era, is_retry).unwrap().as_str(), wanted);
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Legacy: no resource has this URI.
 pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// 2025-11-25: an elicitation by URL has to come first.
+pub const URL_ELICITATION_REQUIRED: i64 = -32042;
 /// Our own, outside of what JSON-RPC reserves: the use of a prompt or another offer was refused; `data` says why. A tool's refusal is its result.
 pub const REFUSED: i64 = -31_403;
 

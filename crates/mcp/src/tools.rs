@@ -14,7 +14,7 @@ use crate::{
     fragment::ObjectWriter,
     members::{self, Members},
     params::{MAX_CURSOR_BYTES, MAX_NAME_BYTES},
-    result::complete,
+    result::{complete, lifetime},
     uses::MAX_URI_BYTES,
 };
 
@@ -125,12 +125,15 @@ impl<'a> OfferList<'a> {
         for (name, raw) in self.members.iter() {
             out = match (name, era) {
                 (name, _) if name == member => out.member(name, &kept),
-                ("cacheScope", Era::Modern) => out,
+                ("cacheScope" | "ttlMs", Era::Modern) => out,
                 _ => out.member(name, &Fragment::from(raw)),
             };
         }
         match era {
-            Era::Modern => out.text("cacheScope", "private").finish(),
+            Era::Modern => out
+                .member("ttlMs", &Fragment::count(lifetime(&self.members)))
+                .text("cacheScope", "private")
+                .finish(),
             Era::Legacy => out.finish(),
         }
     }
@@ -145,20 +148,6 @@ impl<'a> Listed<'a> {
             return Err(members.wrong(key, "a string that is not empty").into());
         }
         Ok(Self { name, raw })
-    }
-
-    /// A resource of which nothing is shown but what was decided on, for no one has reviewed the rest: its URI, and its type if that is a word.
-    #[must_use]
-    pub fn bare(&self, of: List) -> Fragment<'static> {
-        let (_, key) = of.members();
-        let out = ObjectWriter::new().text(key, &self.name).text("name", &self.name);
-        let members = Members::read(self.raw, "entry").ok();
-        let kind = members.and_then(|members| members.text("mimeType", 64).ok().flatten());
-        let is_word = |kind: &str| kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.+-".contains(&b));
-        match kind.filter(|kind| is_word(kind)) {
-            Some(kind) => out.text("mimeType", &kind).finish(),
-            None => out.finish(),
-        }
     }
 }
 
@@ -260,7 +249,7 @@ mod tests {
             (
                 Era::Modern,
                 "b",
-                r#"{"ttlMs":1.50,"tools":[{"name":"b", "x":1.10}],"nextCursor":"n","com.example":{"k":[1 ]},"cacheScope":"private"}"#,
+                r#"{"tools":[{"name":"b", "x":1.10}],"nextCursor":"n","com.example":{"k":[1 ]},"ttlMs":0,"cacheScope":"private"}"#,
             ),
             (
                 Era::Legacy,
@@ -285,7 +274,7 @@ mod tests {
         let list = OfferList::parse(List::Tools, raw(r#"{"tools":[]}"#)).unwrap();
         assert_eq!(
             list.filtered(Era::Modern, |tool| Some(Fragment::from(tool.raw))).as_str(),
-            r#"{"tools":[],"cacheScope":"private"}"#
+            r#"{"tools":[],"ttlMs":0,"cacheScope":"private"}"#
         );
     }
 

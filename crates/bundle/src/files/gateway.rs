@@ -24,6 +24,8 @@ pub struct GatewayFile {
     pub tokens: String,
     /// Where to listen: an address and a port. By default `127.0.0.1:8420`.
     pub listen: Option<String>,
+    /// Where to answer `GET /metrics`, in the clear: an address and a port. It is not answered if nothing is said.
+    pub metrics: Option<String>,
     /// Names that clients may reach the gateway by, as in the header `Host`, without a port. The listening address is one, and on loopback
     /// `localhost`.
     #[serde(default)]

@@ -1,14 +1,23 @@
 //! `gateway`: streamable HTTP before one or many tool servers; and the tokens of its callers.
 
-use std::{fs, num::NonZeroU32, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use warrantor_bundle::{
-    Loaded,
+    Loaded, Report,
     gateway::{GatewayConfig, Reached, UpstreamSettings as Upstream, load_gateway},
 };
 use warrantor_control::handover::Desk;
@@ -16,8 +25,8 @@ use warrantor_engine::{Engine, EngineParts, Settings};
 use warrantor_gateway::{
     HttpTarget,
     http::{
-        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Mandates, UpstreamSettings,
-        tls,
+        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
+        UpstreamSettings, tls,
     },
 };
 use warrantor_mcp::message::FrameLimits;
@@ -42,6 +51,9 @@ struct Listening {
     url: String,
     /// The endpoint of each server.
     servers: Vec<Endpoint>,
+    /// Where metrics are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -57,55 +69,57 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     }
     let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
     let place = Place { data: args.place.data.clone().or_else(|| config.data.clone()), ..args.place.clone() };
-    let certificate = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
     let deployment = Arc::new(Deployment::open(&place, Some(&config.bundle)).await?);
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
-    let endpoints = endpoints(&config, &base)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("the gateway cannot listen on {}", config.listen))?;
+    let (listen, snapshot) = (config.listen, Arc::clone(&config.bundle.snapshot));
+    let metrics = match config.metrics {
+        Some(address) => {
+            let listener = TcpListener::bind(address).await;
+            Some(listener.with_context(|| format!("metrics cannot be told on {address}"))?)
+        }
+        None => None,
+    };
+    let serving = serving(config, &base, &deployment)?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("the gateway cannot listen on {listen}"))?;
     raise_file_limit();
     let engine = Engine::new(EngineParts {
         store: Arc::clone(&deployment.store),
-        snapshot: Arc::clone(&config.bundle.snapshot),
+        snapshot,
         stop: Arc::clone(&deployment.stop),
         seal: deployment.keys.seal()?,
         clock: Arc::clone(&deployment.clock) as _,
         randomness: Arc::clone(&deployment.randomness) as _,
         settings: Settings::named("gateway"),
     });
-    let listening = listening(&config, &endpoints, listener.local_addr()?);
-    let callers = callers(&config);
-    let limits = GatewayLimits {
-        connections: config.limits.connections,
-        sessions: config.limits.sessions,
-        requests: config.limits.requests,
-        requests_per_second: NonZeroU32::new(config.limits.requests_per_second).unwrap_or(NonZeroU32::MIN),
-        receive: config.limits.receive,
-        idle: config.limits.idle,
-    };
-    let desk = Handing { deployment: Arc::clone(&deployment), bundle: config.bundle };
-    desk.note_bundle().await?;
-    let gateway = Gateway::new(GatewayParts {
-        engine: engine.clone(),
-        endpoints,
-        callers,
-        mandates: desk,
-        hosts: config.hosts,
-        origins: config.origins,
-        limits,
-        clock: Arc::clone(&deployment.clock) as _,
-    });
+    let mut listening = listening(&serving, listener.local_addr()?);
+    if let Some(metrics) = &metrics {
+        listening.metrics = Some(format!("http://{}/metrics", metrics.local_addr()?));
+    }
+    serving.mandates.note_bundle().await?;
+    let clock = Arc::clone(&deployment.clock) as _;
+    let gateway = Gateway::new(GatewayParts { engine: engine.clone(), serving, clock });
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
+    let reloading = tokio::spawn(reload(
+        Reload { file: args.config.clone(), base, listen, deployment: Arc::clone(&deployment), out },
+        gateway.handle(),
+        signal(SignalKind::hangup())?,
+    ));
     out.answer(&listening, |table| {
         writeln!(table, "The gateway listens on {}", listening.url)?;
         listening
             .servers
             .iter()
-            .try_for_each(|endpoint| writeln!(table, "  {}  {}", endpoint.server, endpoint.url))
+            .try_for_each(|endpoint| writeln!(table, "  {}  {}", endpoint.server, endpoint.url))?;
+        listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
     })?;
-    gateway.serve(listener, certificate, interrupted()).await;
+    let telling = metrics.map(|listener| tokio::spawn(gateway.handle().serve_metrics(listener)));
+    gateway.serve(listener, interrupted()).await;
+    reloading.abort();
+    if let Some(telling) = telling {
+        telling.abort();
+    }
     if let Some((records, cause)) = engine.unrecorded() {
         out.note(&format!(
             "warrantor: {records} records of refusals and outcomes could not be written and are lost: {cause}"
@@ -120,6 +134,85 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// What a hangup reads anew.
+struct Reload {
+    file: PathBuf,
+    base: PathBuf,
+    listen: SocketAddr,
+    deployment: Arc<Deployment>,
+    out: Output,
+}
+
+/// Reads the configuration anew at every hangup. One that is at fault changes nothing.
+async fn reload(
+    reload: Reload,
+    gateway: Handle<warrantor_store_sql::SqliteStore, Handing>,
+    mut hangups: Signal,
+) {
+    while hangups.recv().await.is_some() {
+        match reload.now(&gateway).await {
+            Ok(revision) => {
+                reload
+                    .out
+                    .note(&format!("warrantor: the configuration was read anew; the bundle is {revision}"));
+            }
+            Err(cause) => {
+                gateway.not_replaced();
+                let told = cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render);
+                reload.out.note(&format!(
+                    "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
+                ));
+            }
+        }
+    }
+}
+
+impl Reload {
+    async fn now(
+        &self,
+        gateway: &Handle<warrantor_store_sql::SqliteStore, Handing>,
+    ) -> anyhow::Result<Digest> {
+        let config = load_gateway(&self.file)?;
+        if config.listen != self.listen {
+            tracing::warn!(now = %self.listen, "the new address takes effect at the next start");
+        }
+        let (revision, snapshot) = (config.bundle.revision, Arc::clone(&config.bundle.snapshot));
+        let serving = serving(config, &self.base, &self.deployment)?;
+        // Before anything is decided on it.
+        serving.mandates.note_bundle().await?;
+        gateway.replace(serving, snapshot);
+        Ok(revision)
+    }
+}
+
+/// What is served by a configuration.
+fn serving(
+    config: GatewayConfig,
+    base: &Path,
+    deployment: &Arc<Deployment>,
+) -> anyhow::Result<Serving<Handing>> {
+    let tls = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
+    let endpoints = endpoints(&config, base)?;
+    let callers = callers(&config);
+    let limits = GatewayLimits {
+        connections: config.limits.connections,
+        sessions: config.limits.sessions,
+        requests: config.limits.requests,
+        requests_per_second: NonZeroU32::new(config.limits.requests_per_second).unwrap_or(NonZeroU32::MIN),
+        receive: config.limits.receive,
+        idle: config.limits.idle,
+    };
+    Ok(Serving {
+        endpoints,
+        callers,
+        mandates: Handing { deployment: Arc::clone(deployment), bundle: config.bundle },
+        hosts: config.hosts,
+        origins: config.origins,
+        tls,
+        limits,
+    })
+}
+
 fn endpoints(config: &GatewayConfig, base: &Path) -> anyhow::Result<Vec<EndpointSettings>> {
     config.servers.iter().map(|(server, upstream)| endpoint(config, base, server, upstream)).collect()
 }
@@ -132,24 +225,30 @@ fn endpoint(
 ) -> anyhow::Result<EndpointSettings> {
     let settings = config.bundle.config.servers.get(server).cloned().unwrap_or_default();
     let bytes = upstream_bytes(&settings);
+    let mut told = format!("{upstream:?} {settings:?} {:?}", config.limits.request_bytes);
     let reached = match &upstream.reached {
         Reached::Http { url, headers } => {
             let headers: Vec<(String, String)> = headers
                 .iter()
                 .map(|(name, entry)| Ok((name.clone(), value_of(entry, name, base)?)))
                 .collect::<anyhow::Result<_>>()?;
+            // A credential that was changed is another way to the server.
+            told.push_str(&format!("{headers:?}"));
             let target =
                 HttpTarget::new(url, &headers, bytes).map_err(|cause| Usage(format!("{server}: {cause}")))?;
             UpstreamSettings::Http(Arc::new(target))
         }
         Reached::Stdio { command } => {
-            UpstreamSettings::Stdio(Arc::new(launch(command, &settings, &config.bundle_dir)?))
+            let launch = launch(command, &settings, &config.bundle_dir)?;
+            told.push_str(&format!("{:?}", launch.environment));
+            UpstreamSettings::Stdio(Arc::new(launch))
         }
     };
     Ok(EndpointSettings {
         server: server.clone(),
         path: upstream.path.clone(),
         upstream: reached,
+        configured: Digest::of(told.as_bytes()),
         call_timeout: settings.timeout,
         request_timeout: REQUEST_TIMEOUT,
         client_limits: FrameLimits::default().with_bytes(config.limits.request_bytes),
@@ -169,18 +268,15 @@ fn callers(config: &GatewayConfig) -> Vec<CallerSettings> {
     config.tokens.iter().map(caller).collect()
 }
 
-fn listening(
-    config: &GatewayConfig,
-    endpoints: &[EndpointSettings],
-    address: std::net::SocketAddr,
-) -> Listening {
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
+fn listening(serving: &Serving<Handing>, address: SocketAddr) -> Listening {
+    let scheme = if serving.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
-    let servers = endpoints
+    let servers = serving
+        .endpoints
         .iter()
         .map(|endpoint| Endpoint { server: endpoint.server.clone(), url: format!("{url}{}", endpoint.path) })
         .collect();
-    Listening { url, servers }
+    Listening { url, servers, metrics: None }
 }
 
 /// Streams that wait cost a file descriptor each.

@@ -10,6 +10,8 @@
 )]
 
 mod fixture;
+mod offers;
+mod reloading;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -83,8 +85,8 @@ fn read(directory: &Path) -> Checks {
     checks
 }
 
-/// A bundle that grants everything the fixture offers.
-fn world() -> World {
+/// A bundle that describes everything the fixture offers, and grants this.
+fn world(grants: impl FnOnce(&Value) -> Vec<Value>) -> World {
     let world = World::new();
     let definitions = fixture::definitions();
     world.write("bundle/tools/fixture.tools.json", &serde_json::to_string_pretty(&definitions).unwrap());
@@ -124,21 +126,7 @@ fn world() -> World {
         "servers: [fixture], effects: [read, egress]",
     );
     world.write("bundle/agents.yaml", &agents);
-    let named = |kind: &str, names: &[String]| -> Vec<Value> {
-        names.iter().map(|name| json!({ kind: format!("fixture/{name}") })).collect()
-    };
-    let resources: Vec<String> = manifest["resources"].as_object().unwrap().keys().cloned().collect();
-    let any = json!({ "from": ["any"] });
-    let mut grants = vec![json!({ "effects": ["read"], "servers": ["fixture"] })];
-    grants.extend(named("prompt", &prompts));
-    grants.extend(named("resource", &resources));
-    grants.extend(named("completion", &completions));
-    grants.push(json!({ "client": "fixture/logging" }));
-    grants.push(
-        json!({ "client": "fixture/elicitation", "arguments": { "content": any, "content/@keys": any } }),
-    );
-    grants.push(json!({ "client": "fixture/sampling", "arguments": { "content": any, "content/**": any, "content/@keys": any } }));
-    grants.push(json!({ "client": "fixture/roots", "arguments": { "roots": any } }));
+    let grants = grants(&manifest);
     let mandate = json!({
         "id": "work", "person": "alice", "agent": "bot", "purpose": "conformance", "expires_in": "1h", "grants": grants,
     });
@@ -146,10 +134,45 @@ fn world() -> World {
     world
 }
 
+/// Everything that a manifest describes.
+fn everything(manifest: &Value) -> Vec<Value> {
+    let named = |part: &str, kind: &str| -> Vec<Value> {
+        let names = manifest[part].as_object().unwrap().keys();
+        names.map(|name| json!({ kind: format!("fixture/{name}") })).collect()
+    };
+    let any = json!({ "from": ["any"] });
+    let mut grants = vec![json!({ "effects": ["read"], "servers": ["fixture"] })];
+    for (part, kind) in [("prompts", "prompt"), ("resources", "resource"), ("completions", "completion")] {
+        grants.extend(named(part, kind));
+    }
+    let content =
+        json!({ "content": any, "content/**": any, "content/@keys": any, "model": { "max_length": 40 } });
+    grants.push(json!({ "client": "fixture/logging" }));
+    grants.push(
+        json!({ "client": "fixture/elicitation", "arguments": { "content": any, "content/@keys": any } }),
+    );
+    grants.push(json!({ "client": "fixture/sampling", "arguments": content }));
+    grants.push(json!({ "client": "fixture/roots", "arguments": { "roots": any } }));
+    grants
+}
+
+/// The fixture behind a gateway, on a bundle that grants this. The runtime keeps the fixture going.
+fn behind(
+    grants: impl FnOnce(&Value) -> Vec<Value>,
+    more: &str,
+) -> (tokio::runtime::Runtime, World, Gateway) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(fixture::serve());
+    let world = world(grants);
+    let more = format!("{more}\n[servers.fixture]\nurl = \"http://{server}/mcp\"\n");
+    let gateway = Gateway::start(&world, &[("suite", "bot", &["work"])], &more);
+    (runtime, world, gateway)
+}
+
 fn check(revision: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(fixture::serve());
-    let world = world();
+    let world = world(everything);
     let alone = suite(&world, "alone", revision, &format!("http://{server}/mcp"), None);
     // The suite sends the address as the origin of a page, which has to be known beforehand.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -23,6 +23,7 @@ const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","param
 pub struct Gateway {
     child: Child,
     pub address: SocketAddr,
+    pub metrics: Option<SocketAddr>,
     tokens: BTreeMap<String, String>,
     stderr: std::path::PathBuf,
 }
@@ -84,7 +85,8 @@ impl Gateway {
         };
         let url = listening["url"].as_str().unwrap();
         let address = url.rsplit('/').next().unwrap().parse().unwrap();
-        Self { child, address, tokens, stderr }
+        let metrics = listening["metrics"].as_str().and_then(|url| url.split('/').nth(2)?.parse().ok());
+        Self { child, address, metrics, tokens, stderr }
     }
 
     pub fn token(&self, name: &str) -> &str {
@@ -107,6 +109,12 @@ impl Gateway {
         let mut client = self.client(caller);
         client.initialize();
         client
+    }
+
+    /// Has the configuration read anew.
+    pub fn hangup(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Asks the gateway to end, and waits for it.

@@ -41,12 +41,14 @@ impl<S: Store> Engine<S> {
         let Some(root) = loaded.task.chain.first() else { return Ok(History::default()) };
         let task = &root.mandate.task;
         let (count, forgotten) = loaded.events;
+        let snapshot = &*loaded.snapshot;
         loop {
             // Asked for before looking, so that nothing is missed in between.
             let added = self.0.added.notified();
             let known = lock(&self.0.histories)
                 .get_mut(task)
-                .and_then(|known| known.as_of(loaded.revision, count, forgotten));
+                .filter(|(of, _)| *of == snapshot.revision())
+                .and_then(|(_, known)| known.as_of(loaded.revision, count, forgotten));
             if let Some(history) = known {
                 return Ok(history);
             }
@@ -58,19 +60,19 @@ impl<S: Store> Engine<S> {
         }
         let mut known = Known::default();
         if count > 0 {
-            let (parts, person) = (&self.0.parts, self.0.parts.snapshot.person(&root.mandate.terms.person));
+            let person = snapshot.person(&root.mandate.terms.person);
             let key = self.task_key(task, &root.mandate.terms.person).await?;
             let as_of = (loaded.revision, count, forgotten);
-            known = history::read(&*parts.store, &parts.snapshot, person, task, &key, as_of).await?;
+            known = history::read(&*self.0.parts.store, snapshot, person, task, &key, as_of).await?;
         }
         // What could not be written yet is still missing.
-        let missed =
-            lock(&self.0.histories).get(task).is_some_and(Known::is_forgotten) && lock(&self.0.gap).is_open();
+        let missed = lock(&self.0.histories).get(task).is_some_and(|(_, known)| known.is_forgotten())
+            && lock(&self.0.gap).is_open();
         if missed {
             known.forget();
         }
         let history = known.as_of(loaded.revision, count, forgotten);
-        remember(&self.0.histories, task.clone(), known);
+        remember(&self.0.histories, task.clone(), (snapshot.revision(), known));
         history.ok_or_else(|| HistoryError::Unreadable {
             task: task.clone(),
             cause: "it has fewer events than were counted".to_owned(),
@@ -110,9 +112,9 @@ impl<S: Store> Engine<S> {
         person: &PersonId,
         event: &StoredEvent,
     ) -> Result<Written, HistoryError> {
-        let parts = &self.0.parts;
         let key = self.task_key(task, person).await?;
-        history::write(&parts.snapshot, parts.snapshot.person(person), task, event, &key, &*parts.randomness)
+        let snapshot = self.snapshot();
+        history::write(&snapshot, snapshot.person(person), task, event, &key, &*self.0.parts.randomness)
     }
 
     /// Adds an event to a commit; what has to go for it is told.
@@ -124,7 +126,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<Vec<(u64, Key)>, KeyError> {
         let gone = lock(&self.0.histories)
             .get(task)
-            .map(|known| known.let_go(written.sealed.len()))
+            .map(|(_, known)| known.let_go(written.sealed.len()))
             .unwrap_or_default();
         history::add(commit, task, written, &gone)?;
         Ok(gone)
@@ -140,15 +142,20 @@ impl<S: Store> Engine<S> {
 
     /// Takes in what was committed.
     pub(super) fn happened(&self, task: &TaskId, revision: u64, written: Written, gone: &[(u64, Key)]) {
-        if let Some(known) = lock(&self.0.histories).get_mut(task) {
+        if let Some((of, known)) = lock(&self.0.histories).get_mut(task) {
             known.dropped(gone);
-            known.add(revision, written);
+            // What was read by the rules of another bundle is read again by those of this one.
+            match *of == written.of {
+                true => known.add(revision, written),
+                false => known.reread(),
+            }
         }
     }
 
     /// Something happened in a task that its history does not tell.
     pub(super) fn missed(&self, task: &TaskId) {
-        lock(&self.0.histories).entry(task.clone()).or_default().forget();
+        let of = self.snapshot().revision();
+        lock(&self.0.histories).entry(task.clone()).or_insert_with(|| (of, Known::default())).1.forget();
     }
 
     /// What the task's history tells of a refused call: a model that was refused may still say again what it tried to say.

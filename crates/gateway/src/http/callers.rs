@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warrantor_model::{AgentId, Digest, ServerName, TemplateId, Timestamp};
 
 /// A caller as it is configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerSettings {
     /// The token's name, for records and logs.
     pub name: String,
@@ -78,11 +78,28 @@ impl Caller {
 pub(super) struct Callers(BTreeMap<Digest, Arc<Caller>>);
 
 impl Callers {
-    pub(super) fn new(settings: Vec<CallerSettings>, per_second: NonZeroU32, under_way: usize) -> Self {
+    /// These callers; one that was known before, and is the same, goes on with what it does right now.
+    pub(super) fn new(
+        settings: Vec<CallerSettings>,
+        per_second: NonZeroU32,
+        under_way: usize,
+        known: Option<&Self>,
+    ) -> Self {
         let caller = |settings: CallerSettings| {
-            (settings.token, Arc::new(Caller::new(settings, per_second, under_way)))
+            let same =
+                known.and_then(|known| known.0.get(&settings.token)).filter(|c| c.settings == settings);
+            let caller = match same {
+                Some(same) => Arc::clone(same),
+                None => Arc::new(Caller::new(settings, per_second, under_way)),
+            };
+            (caller.settings.token, caller)
         };
         Self(settings.into_iter().map(caller).collect())
+    }
+
+    /// Whether this caller is among them, as it is.
+    pub(super) fn has(&self, settings: &CallerSettings) -> bool {
+        self.0.get(&settings.token).is_some_and(|caller| caller.settings == *settings)
     }
 
     /// Whoever presents this token. Tokens are looked up by their digests, so that how long it takes tells nothing of other tokens.

@@ -15,13 +15,14 @@ use tokio::{
 };
 use warrantor_engine::Engine;
 use warrantor_mcp::message::FrameLimits;
-use warrantor_model::{Evidence, MandateId, ServerName};
+use warrantor_model::{Digest, Evidence, MandateId, ServerName};
 use warrantor_store::Store;
 
 use crate::{
     exchange::{Exchange, SessionSettings, lock},
     launch::{Launch, Running},
     lines::{self, Incoming},
+    metrics::Metrics,
     upstream::{HttpTarget, Upstream},
 };
 
@@ -34,6 +35,8 @@ pub struct EndpointSettings {
     pub path: String,
     /// How it is reached.
     pub upstream: UpstreamSettings,
+    /// The digest of everything that it was configured with: another one is another server.
+    pub configured: Digest,
     /// How long a call may take.
     pub call_timeout: Duration,
     /// How long the handshake, a list or a ping may take.
@@ -56,6 +59,8 @@ pub enum UpstreamSettings {
 /// An exchange that is kept going.
 pub(super) struct Connection<S: Store> {
     pub(super) exchange: Arc<Exchange<S>>,
+    /// What the endpoint was configured with.
+    pub(super) configured: Digest,
     /// Tasks that hear the upstream; they end with the connection.
     upkeep: Mutex<JoinSet<()>>,
     used: Mutex<Instant>,
@@ -70,6 +75,7 @@ impl<S: Store> Connection<S> {
         mandate: MandateId,
         evidence: Evidence,
         held: Option<mpsc::Sender<Infallible>>,
+        metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
         let settings = SessionSettings {
             mandate,
@@ -85,11 +91,13 @@ impl<S: Store> Connection<S> {
         let mut upkeep = JoinSet::new();
         let exchange = match &endpoint.upstream {
             UpstreamSettings::Http(target) => {
-                Arc::new(Exchange::new(engine, settings, Upstream::http(Arc::clone(target))))
+                let upstream = Upstream::http(Arc::clone(target));
+                Arc::new(Exchange::new(engine, settings, upstream).counted(metrics))
             }
             UpstreamSettings::Stdio(launch) => {
                 let (running, stdin, stdout): (Running, ChildStdin, ChildStdout) = launch.start()?;
-                let exchange = Arc::new(Exchange::new(engine, settings, Upstream::lines(stdin)));
+                let exchange = Exchange::new(engine, settings, Upstream::lines(stdin)).counted(metrics);
+                let exchange = Arc::new(exchange);
                 let hearing = hear(Arc::clone(&exchange), running, stdout, closing.subscribe());
                 upkeep.spawn(async move {
                     hearing.await;
@@ -99,7 +107,13 @@ impl<S: Store> Connection<S> {
                 exchange
             }
         };
-        Ok(Self { exchange, upkeep: Mutex::new(upkeep), used: Mutex::new(Instant::now()), closing })
+        Ok(Self {
+            configured: endpoint.configured,
+            exchange,
+            upkeep: Mutex::new(upkeep),
+            used: Mutex::new(Instant::now()),
+            closing,
+        })
     }
 
     /// Hears what an HTTP upstream says unasked, from now on.
@@ -123,6 +137,11 @@ impl<S: Store> Connection<S> {
                 _ = closing.wait_for(|closing| *closing) => {}
             }
         });
+    }
+
+    /// Lets go of what waited too long.
+    pub(super) fn tidy(&self) {
+        lock(&self.exchange.questions).expire();
     }
 
     /// Takes note that it is used.

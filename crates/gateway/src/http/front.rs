@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     num::NonZeroU32,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use hyper::{
     header::{HOST, HeaderValue, ORIGIN},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use warrantor_decide::Snapshot;
 use warrantor_engine::Engine;
 use warrantor_mcp::{
     Declared, Era, Id, Message, ProtocolVersion, RpcError,
@@ -26,7 +27,7 @@ use warrantor_mcp::{
     uses::{Target, UseParams},
 };
 use warrantor_model::{
-    AgentId, Clock, Evidence, MandateId, Offer, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Clock, Digest, Evidence, MandateId, Offer, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
 };
 use warrantor_store::Store;
 
@@ -41,7 +42,10 @@ use super::{
     sessions::Session,
     stream::{Beginning, EventBody, EventStream, From},
 };
-use crate::exchange::{Asked, Exchange, Flight, Outlet, Reply, lock};
+use crate::{
+    exchange::{Asked, Exchange, Flight, Outlet, Reply, lock},
+    metrics::{Metrics, Standing},
+};
 
 /// The header in which a client with several mandates names the one that a request runs.
 pub const MANDATE_HEADER: &str = "warrantor-mandate";
@@ -64,6 +68,14 @@ pub trait Mandates: Send + Sync + 'static {
 pub struct GatewayParts<S, M> {
     /// Decides.
     pub engine: Engine<S>,
+    /// What it serves.
+    pub serving: Serving<M>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a gateway serves, and to whom. It can be replaced while the gateway runs.
+pub struct Serving<M> {
     /// The virtual servers.
     pub endpoints: Vec<EndpointSettings>,
     /// Who may call.
@@ -74,14 +86,14 @@ pub struct GatewayParts<S, M> {
     pub hosts: BTreeSet<String>,
     /// Origins of web pages that may call.
     pub origins: BTreeSet<String>,
-    /// Bounds.
+    /// TLS, if there is any.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Bounds. Those of connections and sessions hold from the start on.
     pub limits: GatewayLimits,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
 }
 
 /// Bounds of a gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayLimits {
     /// Most connections at a time.
     pub connections: usize,
@@ -123,12 +135,8 @@ type Sessions<S> = HashMap<String, (ServerName, Arc<Session<S>>)>;
 /// The HTTP face of a gateway.
 pub(super) struct Front<S: Store, M> {
     pub(super) engine: Engine<S>,
-    endpoints: BTreeMap<String, EndpointSettings>,
-    callers: Callers,
-    mandates: M,
-    hosts: BTreeSet<String>,
-    origins: BTreeSet<String>,
-    pub(super) limits: GatewayLimits,
+    serving: RwLock<Arc<Now<M>>>,
+    pub(super) metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
@@ -141,74 +149,38 @@ pub(super) struct Front<S: Store, M> {
     upkeep: Mutex<Option<mpsc::Sender<Infallible>>>,
 }
 
-/// A request whose caller is known.
-struct Known<'a, S> {
-    engine: &'a Engine<S>,
-    endpoint: &'a EndpointSettings,
-    caller: &'a Arc<Caller>,
-    headers: &'a HeaderMap,
+/// What is served now.
+pub(super) struct Now<M> {
+    endpoints: BTreeMap<String, EndpointSettings>,
+    callers: Callers,
+    mandates: M,
+    hosts: BTreeSet<String>,
+    origins: BTreeSet<String>,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) limits: GatewayLimits,
 }
 
-impl<S> Known<'_, S> {
-    fn evidence(&self) -> Evidence {
-        Evidence::Token { name: self.caller.settings.name.clone() }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    fn pairs(&self) -> Vec<Header<'_>> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
-    }
-}
-
-impl<S: Store, M: Mandates> Front<S, M> {
-    pub(super) fn new(
-        parts: GatewayParts<S, M>,
-        under_way: mpsc::Sender<Infallible>,
-        upkeep: mpsc::Sender<Infallible>,
-    ) -> Self {
-        let limits = parts.limits;
+impl<M> Now<M> {
+    /// What is unchanged goes on as it is: a caller with what it does right now, a server with its connections.
+    fn of(serving: Serving<M>, before: Option<&Self>) -> Self {
+        let limits = serving.limits;
+        let endpoints = serving.endpoints.into_iter().map(|endpoint| {
+            let same = before
+                .and_then(|before| before.endpoints.get(&endpoint.path))
+                .filter(|same| same.configured == endpoint.configured);
+            let endpoint = same.cloned().unwrap_or(endpoint);
+            (endpoint.path.clone(), endpoint)
+        });
+        // Bounds are a caller's own: others begin anew.
+        let known = before.filter(|before| before.limits == limits).map(|before| &before.callers);
         Self {
-            engine: parts.engine,
-            endpoints: parts
-                .endpoints
-                .into_iter()
-                .map(|endpoint| (endpoint.path.clone(), endpoint))
-                .collect(),
-            callers: Callers::new(parts.callers, limits.requests_per_second, limits.requests),
-            mandates: parts.mandates,
-            hosts: parts.hosts,
-            origins: parts.origins,
-            session_room: Arc::new(Semaphore::new(limits.sessions.min(Semaphore::MAX_PERMITS))),
+            endpoints: endpoints.collect(),
+            callers: Callers::new(serving.callers, limits.requests_per_second, limits.requests, known),
+            mandates: serving.mandates,
+            hosts: serving.hosts,
+            origins: serving.origins,
+            tls: serving.tls,
             limits,
-            clock: parts.clock,
-            resolved: Mutex::default(),
-            sessions: Mutex::default(),
-            modern: Mutex::default(),
-            under_way: Mutex::new(Some(under_way)),
-            upkeep: Mutex::new(Some(upkeep)),
-        }
-    }
-
-    /// Answers a request. Never fails: what goes wrong is a response.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let origin = request.headers().get(ORIGIN).cloned();
-        let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
-        if authority.is_some_and(|authority| !self.hosts.contains(without_port(&authority))) {
-            return respond::refused(
-                StatusCode::FORBIDDEN,
-                "this gateway is not known by the name in the request",
-            );
-        }
-        let answer = match self.is_addressed(request.headers()) {
-            Err(refused) => return refused.into_answer(),
-            Ok(()) => self.route(request).await,
-        };
-        match origin {
-            Some(origin) => for_page(answer, origin),
-            None => answer,
         }
     }
 
@@ -241,8 +213,128 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
     }
 
-    async fn route(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
-        let Some(endpoint) = self.endpoints.get(request.uri().path()) else {
+    /// Whether a connection that was opened for a caller before may go on.
+    fn keeps(&self, server: &ServerName, configured: Digest, caller: &Caller) -> bool {
+        let endpoint = self.endpoints.values().find(|endpoint| endpoint.server == *server);
+        endpoint.is_some_and(|endpoint| endpoint.configured == configured)
+            && self.callers.has(&caller.settings)
+    }
+}
+
+/// A request whose caller is known.
+struct Known<'a, S, M> {
+    engine: &'a Engine<S>,
+    now: &'a Now<M>,
+    endpoint: &'a EndpointSettings,
+    caller: &'a Arc<Caller>,
+    headers: &'a HeaderMap,
+}
+
+impl<S, M> Known<'_, S, M> {
+    fn evidence(&self) -> Evidence {
+        Evidence::Token { name: self.caller.settings.name.clone() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn pairs(&self) -> Vec<Header<'_>> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+    }
+}
+
+impl<S: Store, M: Mandates> Front<S, M> {
+    pub(super) fn new(
+        parts: GatewayParts<S, M>,
+        under_way: mpsc::Sender<Infallible>,
+        upkeep: mpsc::Sender<Infallible>,
+    ) -> Self {
+        let sessions = parts.serving.limits.sessions;
+        Self {
+            engine: parts.engine,
+            serving: RwLock::new(Arc::new(Now::of(parts.serving, None))),
+            session_room: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+            metrics: Arc::default(),
+            clock: parts.clock,
+            resolved: Mutex::default(),
+            sessions: Mutex::default(),
+            modern: Mutex::default(),
+            under_way: Mutex::new(Some(under_way)),
+            upkeep: Mutex::new(Some(upkeep)),
+        }
+    }
+
+    /// What is served now.
+    pub(super) fn now(&self) -> Arc<Now<M>> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves something else from here on, decided on this bundle. Sessions, streams and calls of callers and servers that are what they were go on;
+    /// the others end.
+    pub(super) fn replace(&self, serving: Serving<M>, snapshot: Arc<Snapshot>) {
+        let now = Arc::new(Now::of(serving, Some(&self.now())));
+        self.engine.decide_on(snapshot);
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
+        lock(&self.resolved).clear();
+        let ended: Vec<String> = lock(&self.sessions)
+            .iter()
+            .filter(|(_, (server, session))| {
+                !now.keeps(server, session.connection.configured, &session.caller)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        ended.iter().for_each(|name| self.end_session(name));
+        lock(&self.modern).retain(|whose, (caller, connection)| {
+            let keeps = now.keeps(&whose.server, connection.configured, caller);
+            if !keeps {
+                connection.close();
+            }
+            keeps
+        });
+    }
+
+    /// Everything that was counted.
+    pub(super) fn counted(&self) -> String {
+        let standing = Standing {
+            sessions: lock(&self.sessions).len(),
+            connections: lock(&self.modern).len(),
+            unrecorded: self.engine.unrecorded().map_or(0, |(records, _)| records),
+            is_ready: self.unready().is_none(),
+        };
+        self.metrics.text(standing)
+    }
+
+    /// Answers a request. Never fails: what goes wrong is a response.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let metrics = Arc::clone(&self.metrics);
+        let answer = self.answer_to(request).await;
+        metrics.responded(answer.status().as_u16());
+        answer
+    }
+
+    async fn answer_to(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let now = self.now();
+        let origin = request.headers().get(ORIGIN).cloned();
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        if authority.is_some_and(|authority| !now.hosts.contains(without_port(&authority))) {
+            return respond::refused(
+                StatusCode::FORBIDDEN,
+                "this gateway is not known by the name in the request",
+            );
+        }
+        let answer = match now.is_addressed(request.headers()) {
+            Err(refused) => return refused.into_answer(),
+            Ok(()) => self.route(&now, request).await,
+        };
+        match origin {
+            Some(origin) => for_page(answer, origin),
+            None => answer,
+        }
+    }
+
+    async fn route(self: &Arc<Self>, serving: &Now<M>, request: Request<Incoming>) -> Answer {
+        let Some(endpoint) = serving.endpoints.get(request.uri().path()) else {
             return match (request.method(), request.uri().path()) {
                 (&Method::GET, "/healthz") => respond::text(StatusCode::OK, "ok\n"),
                 (&Method::GET, "/readyz") => self.readiness(),
@@ -258,7 +350,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             }
         }
         let now = self.clock.now();
-        let Some(caller) = bearer(request.headers()).and_then(|token| self.callers.of(token, now)) else {
+        let Some(caller) = bearer(request.headers()).and_then(|token| serving.callers.of(token, now)) else {
             let refused = respond::refused(
                 StatusCode::UNAUTHORIZED,
                 "a bearer token of this gateway is needed in `Authorization`, and this is none",
@@ -274,7 +366,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Err(busy) => return too_busy(busy),
         };
         let (head, body) = request.into_parts();
-        let known = Known { engine: &self.engine, endpoint, caller, headers: &head.headers };
+        let known = Known { engine: &self.engine, now: serving, endpoint, caller, headers: &head.headers };
         match head.method {
             Method::POST => match self.receive(&known, body).await {
                 Ok(body) => self.post(&known, body, place).await,
@@ -285,20 +377,26 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
     }
 
-    /// Whether calls could pass: the stop file reads, and nothing waits for a log that fails.
     fn readiness(&self) -> Answer {
+        match self.unready() {
+            None => respond::text(StatusCode::OK, "ready\n"),
+            Some(why) => respond::text(StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+
+    /// Why no call could pass, if none could: the stop file does not read, or something waits for a log that fails.
+    fn unready(&self) -> Option<&'static str> {
         let stopping = lock(&self.under_way).is_none();
-        let why = match (self.engine.stops(), self.engine.unrecorded()) {
-            _ if stopping => "the gateway is stopping\n",
-            (None, _) => "the stop file cannot be read: everything is stopped\n",
-            (_, Some(_)) => "records wait for a log that fails: nothing passes\n",
-            (Some(_), None) => return respond::text(StatusCode::OK, "ready\n"),
-        };
-        respond::text(StatusCode::SERVICE_UNAVAILABLE, why)
+        match (self.engine.stops(), self.engine.unrecorded()) {
+            _ if stopping => Some("the gateway is stopping\n"),
+            (None, _) => Some("the stop file cannot be read: everything is stopped\n"),
+            (_, Some(_)) => Some("records wait for a log that fails: nothing passes\n"),
+            (Some(_), None) => None,
+        }
     }
 
     /// The body of a request.
-    async fn receive(&self, known: &Known<'_, S>, body: Incoming) -> Result<Bytes, Refused> {
+    async fn receive(&self, known: &Known<'_, S, M>, body: Incoming) -> Result<Bytes, Refused> {
         if !is_json(known.headers) {
             let why = "a message is sent as `Content-Type: application/json`";
             return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
@@ -309,7 +407,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
         let bound = known.endpoint.client_limits.bytes();
         let received = Limited::new(body, bound).collect();
-        match tokio::time::timeout(self.limits.receive, received).await {
+        match tokio::time::timeout(known.now.limits.receive, received).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Refused::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -322,7 +420,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     async fn post(
         self: &Arc<Self>,
-        known: &Known<'_, S>,
+        known: &Known<'_, S, M>,
         body: Bytes,
         place: OwnedSemaphorePermit,
     ) -> Answer {
@@ -394,7 +492,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Whether the headers of a modern request repeat its body.
     fn agrees(
         &self,
-        known: &Known<'_, S>,
+        known: &Known<'_, S, M>,
         method: &str,
         params: Option<&serde_json::value::RawValue>,
         version: ProtocolVersion,
@@ -411,12 +509,12 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let Ok(name) = ToolName::of(Offer::Tool, &named.name) else { return Ok(()) };
         let tool = ToolRef::new(known.endpoint.server.clone(), name);
         let arguments = used.arguments();
-        let wanted = crate::exchange::repeated_parameters(known.engine.snapshot(), &tool, &arguments)?;
+        let wanted = crate::exchange::repeated_parameters(&known.engine.snapshot(), &tool, &arguments)?;
         headers::parameters_agree(&pairs, &wanted)
     }
 
     /// The mandate that a request runs, which its token must be bound to.
-    async fn mandate(&self, known: &Known<'_, S>) -> Result<MandateId, Refused> {
+    async fn mandate(&self, known: &Known<'_, S, M>) -> Result<MandateId, Refused> {
         let forbidden = |why: String| {
             tracing::warn!(token = known.caller.settings.name, server = %known.endpoint.server, why, "a caller was refused");
             Refused::new(StatusCode::FORBIDDEN, why)
@@ -433,7 +531,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let resolved = match resolved {
             Some(resolved) => resolved,
             None => {
-                let (mandate, until) = self.mandates.resolve(name).await.map_err(forbidden)?;
+                let (mandate, until) = known.now.mandates.resolve(name).await.map_err(forbidden)?;
                 let Some(agent) = self.engine.agent_of(&mandate).await else {
                     return Err(forbidden(format!("the mandate {name} is not known")));
                 };
@@ -448,9 +546,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
         Ok(resolved.mandate)
     }
 
-    fn open(&self, known: &Known<'_, S>, mandate: MandateId) -> Result<Connection<S>, Refused> {
+    fn open(&self, known: &Known<'_, S, M>, mandate: MandateId) -> Result<Connection<S>, Refused> {
         let held = lock(&self.upkeep).clone();
-        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence(), held).map_err(|cause| {
+        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence(), held, &self.metrics).map_err(|cause| {
             tracing::error!(server = %known.endpoint.server, %cause, "the tool server could not be started");
             Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })
@@ -459,7 +557,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Answers a modern request: nothing but the request itself says what it belongs to.
     async fn answer_modern(
         self: &Arc<Self>,
-        known: &Known<'_, S>,
+        known: &Known<'_, S, M>,
         body: &Bytes,
         method: &str,
         place: OwnedSemaphorePermit,
@@ -506,7 +604,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
     }
 
-    async fn modern_connection(&self, known: &Known<'_, S>) -> Result<Arc<Connection<S>>, Refused> {
+    async fn modern_connection(&self, known: &Known<'_, S, M>) -> Result<Arc<Connection<S>>, Refused> {
         let mandate = self.mandate(known).await?;
         let whose = Whose {
             server: known.endpoint.server.clone(),
@@ -524,7 +622,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// Begins a session.
-    async fn initialize(self: &Arc<Self>, known: &Known<'_, S>, body: &Bytes, id: &Id<'_>) -> Answer {
+    async fn initialize(self: &Arc<Self>, known: &Known<'_, S, M>, body: &Bytes, id: &Id<'_>) -> Answer {
         if lock(&self.under_way).is_none() {
             return stopping();
         }
@@ -563,7 +661,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// The session that a request belongs to. One of another caller, another server or another mandate is as good as none.
     fn of_session(
         &self,
-        known: &Known<'_, S>,
+        known: &Known<'_, S, M>,
         version: Option<&str>,
         id: Option<&Id<'_>>,
     ) -> Result<(String, Arc<Session<S>>), Refused> {
@@ -653,7 +751,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// A stream of what is said unasked, or of what a client missed.
-    fn listen(&self, known: &Known<'_, S>, place: OwnedSemaphorePermit) -> Answer {
+    fn listen(&self, known: &Known<'_, S, M>, place: OwnedSemaphorePermit) -> Answer {
         if !accepts(known.headers, "text/event-stream") {
             return respond::refused(StatusCode::NOT_ACCEPTABLE, "`Accept` must list text/event-stream");
         }
@@ -675,7 +773,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// Ends a session.
-    fn end(&self, known: &Known<'_, S>) -> Answer {
+    fn end(&self, known: &Known<'_, S, M>) -> Answer {
         let version = known.header(headers::PROTOCOL_VERSION);
         if is_modern(version) {
             let refused =
@@ -730,19 +828,19 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Ends what is idle, and what runs under a mandate that does not stand any more.
     pub(super) fn tidy(&self) {
         let now = self.clock.now();
+        let patience = self.now().limits.idle;
         let idle: Vec<String> = lock(&self.sessions)
             .iter()
             .filter(|(_, (_, session))| {
-                session.is_idle(self.limits.idle)
-                    || session.connection.is_lost()
-                    || session.caller.has_ended(now)
+                session.is_idle(patience) || session.connection.is_lost() || session.caller.has_ended(now)
             })
             .map(|(name, _)| name.clone())
             .collect();
         idle.iter().for_each(|name| self.end_session(name));
         lock(&self.modern).retain(|_, (caller, connection)| {
+            connection.tidy();
             // What only we hold is in no request.
-            let unused = Arc::strong_count(connection) == 1 && connection.is_idle(self.limits.idle);
+            let unused = Arc::strong_count(connection) == 1 && connection.is_idle(patience);
             !connection.is_lost() && !unused && !caller.has_ended(now)
         });
     }

@@ -12,5 +12,5 @@ mod stream;
 
 pub use callers::CallerSettings;
 pub use connection::{EndpointSettings, UpstreamSettings};
-pub use front::{GatewayLimits, GatewayParts, MANDATE_HEADER, Mandates};
-pub use serve::{Gateway, TlsError, tls};
+pub use front::{GatewayLimits, GatewayParts, MANDATE_HEADER, Mandates, Serving};
+pub use serve::{Gateway, Handle, TlsError, tls};

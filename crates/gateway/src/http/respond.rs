@@ -69,6 +69,11 @@ pub(super) fn json(status: StatusCode, message: impl Into<Bytes>) -> Answer {
     whole(status, "application/json", message)
 }
 
+/// What was counted, in the text format of OpenMetrics 1.0.
+pub(super) fn metrics(text: String) -> Answer {
+    whole(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+}
+
 /// Plain text.
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     whole(status, "text/plain; charset=utf-8", text)

@@ -19,11 +19,13 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_rustls::TlsAcceptor;
+use warrantor_decide::Snapshot;
 use warrantor_store::Store;
 
 use super::{
-    front::{Front, GatewayParts, Mandates},
+    front::{Front, GatewayParts, Mandates, Serving},
     patient::Patient,
+    respond,
 };
 
 /// How long a client may take for the handshake of TLS.
@@ -95,16 +97,16 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
         Self { front: Arc::new(Front::new(parts, held, kept)), under_way, upkeep }
     }
 
+    /// A handle on it, for as long as it serves.
+    #[must_use]
+    pub fn handle(&self) -> Handle<S, M> {
+        Handle(Arc::clone(&self.front))
+    }
+
     /// Serves until `stop` is ready, then lets what is under way end. Every effect has its outcome recorded or kept when this returns.
-    pub async fn serve(
-        mut self,
-        listener: TcpListener,
-        tls: Option<Arc<ServerConfig>>,
-        stop: impl Future<Output = ()>,
-    ) {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        let acceptor = tls.map(TlsAcceptor::from);
-        let room = Arc::new(Semaphore::new(self.front.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let room = Arc::new(Semaphore::new(self.front.now().limits.connections.min(Semaphore::MAX_PERMITS)));
         let watching = tokio::spawn(watch(Arc::clone(&self.front)));
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -128,11 +130,13 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
                 }
             };
             let _ = stream.set_nodelay(true);
-            let (front, watcher, acceptor) = (Arc::clone(&self.front), graceful.watcher(), acceptor.clone());
+            let (front, watcher, acceptor) =
+                (Arc::clone(&self.front), graceful.watcher(), self.front.now().tls.clone());
             tokio::spawn(async move {
                 match acceptor {
                     None => converse(front, watcher, stream).await,
-                    Some(acceptor) => {
+                    Some(tls) => {
+                        let acceptor = TlsAcceptor::from(tls);
                         match tokio::time::timeout(TLS_PATIENCE, acceptor.accept(stream)).await {
                             Ok(Ok(stream)) => converse(front, watcher, stream).await,
                             Ok(Err(cause)) => tracing::debug!(%cause, "no TLS came about"),
@@ -159,13 +163,53 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
     }
 }
 
+/// What a gateway that serves can be told.
+pub struct Handle<S: Store, M>(Arc<Front<S, M>>);
+
+impl<S: Store, M: Mandates> Handle<S, M> {
+    /// Serves something else from here on, and decides on this bundle. What a caller that is what it was does with a server that is what it was goes
+    /// on; everything else that runs is ended.
+    pub fn replace(&self, serving: Serving<M>, snapshot: Arc<Snapshot>) {
+        self.0.replace(serving, snapshot);
+        self.0.metrics.reloaded(true);
+    }
+
+    /// Takes note that a configuration was at fault.
+    pub fn not_replaced(&self) {
+        self.0.metrics.reloaded(false);
+    }
+
+    /// Tells what was counted to whoever asks on this listener, as long as it is polled.
+    pub async fn serve_metrics(self, listener: TcpListener) {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(WATCH).await;
+                continue;
+            };
+            let front = Arc::clone(&self.0);
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let answer = match (request.method(), request.uri().path()) {
+                    (&hyper::Method::GET, "/metrics") => respond::metrics(front.counted()),
+                    _ => respond::refused(hyper::StatusCode::NOT_FOUND, "only GET /metrics is answered here"),
+                };
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            tokio::spawn(async move {
+                let mut server = http1::Builder::new();
+                server.timer(TokioTimer::new()).header_read_timeout(TLS_PATIENCE).keep_alive(false);
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }
+}
+
 /// One connection, request after request.
 async fn converse<S: Store, M: Mandates>(
     front: Arc<Front<S, M>>,
     watcher: hyper_util::server::graceful::Watcher,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) {
-    let receive = front.limits.receive;
+    let receive = front.now().limits.receive;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
         async move { Ok::<_, Infallible>(front.answer(request).await) }

@@ -72,8 +72,28 @@ struct Waiter {
     /// The client's token and where progress goes, when it wants any.
     progress: Option<(ProgressToken<'static>, Outlet)>,
     /// Where goes what the server asks and tells before it answers, when that is wanted.
-    parts: Option<mpsc::Sender<Vec<u8>>>,
+    parts: Option<Parts>,
 }
+
+/// Where goes what a server says before it answers.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) sender: mpsc::Sender<Vec<u8>>,
+    /// Whether it is a subscription that waits, and no call.
+    pub(crate) listens: bool,
+}
+
+/// Who heard what a server said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    ByOne,
+    /// Somebody would have, but it was too much.
+    Dropped,
+    ByNobody,
+}
+
+/// Longest question or message of a server, in bytes.
+const MAX_PART_BYTES: usize = 128 << 10;
 
 #[derive(Default)]
 struct State {
@@ -156,7 +176,7 @@ impl Upstream {
     pub(crate) fn announce(
         &self,
         progress: Option<(ProgressToken<'static>, Outlet)>,
-        parts: Option<mpsc::Sender<Vec<u8>>>,
+        parts: Option<Parts>,
     ) -> Pending {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.waiting.lock();
@@ -246,19 +266,27 @@ impl Upstream {
         }
     }
 
-    /// Gives what the server asks or tells to whoever waits for its answer: to the request that it is `about`, else to the latest that wants any.
-    pub(crate) fn part(&self, about: Option<u64>, line: Vec<u8>) -> bool {
+    /// Gives what the server asks or tells to whoever waits for its answer: to the request that it is `about`, or, when that is not said, to the latest
+    /// call. Never waits: a server that asks faster than can be recorded is not heard.
+    pub(crate) fn part(&self, about: Option<u64>, line: Vec<u8>) -> Heard {
         let state = self.waiting.lock();
-        let parts = match about.and_then(|id| state.waiting.get(&id)) {
-            Some(waiter) => waiter.parts.as_ref(),
+        let parts = match about {
+            Some(id) => state.waiting.get(&id).and_then(|waiter| waiter.parts.as_ref()),
             None => {
-                let wanting =
+                let parts =
                     state.waiting.iter().filter_map(|(id, waiter)| Some((id, waiter.parts.as_ref()?)));
-                wanting.max_by_key(|(id, _)| **id).map(|(_, parts)| parts)
+                let calls = parts.filter(|(_, parts)| !parts.listens);
+                calls.max_by_key(|(id, _)| **id).map(|(_, parts)| parts)
             }
         };
-        // Never waits: a server that asks faster than can be recorded is not heard.
-        parts.is_some_and(|parts| parts.try_send(line).is_ok())
+        match parts {
+            None => Heard::ByNobody,
+            Some(_) if line.len() > MAX_PART_BYTES => Heard::Dropped,
+            Some(parts) => match parts.sender.try_send(line) {
+                Ok(()) => Heard::ByOne,
+                Err(_) => Heard::Dropped,
+            },
+        }
     }
 
     /// The client's token for progress on one of our requests, and where progress goes.

@@ -532,6 +532,34 @@ async fn the_newer_era_is_probed_for_and_not_mixed_with_the_older() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_that_is_taken_back_gives_nothing_back_of_what_was_sent_before() {
+    let mut rig = Rig::new(MemoryStore::new()).await;
+    let pay = |recipient: &str| {
+        format!(r#""name":"send_money","arguments":{{"recipient":"{recipient}","amount":700}},"#)
+    };
+    rig.client.send(&modern("1", "tools/call", &pay("DE1"))).await;
+    let asked = rig.server.next().await;
+    rig.answer(&asked, DISCOVERED).await;
+    let asked = rig.server.next().await;
+    rig.answer(&asked, &BundleFiles::definitions()).await;
+    let asked = rig.server.next().await;
+    assert_eq!(asked["method"], "tools/call");
+    rig.answer(&asked, r#"{"resultType":"input_required","requestState":"theirs"}"#).await;
+    let shown = rig.client.next().await;
+    let state = shown["result"]["requestState"].as_str().unwrap_or_else(|| panic!("{shown}")).to_owned();
+    assert_ne!(state, "theirs");
+    let retry = format!(r#"{}"requestState":"{state}","#, pay("DE1"));
+    rig.client.send(&modern("2", "tools/call", &retry)).await;
+    rig.client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#).await;
+    // Whether it was sent again or not, it was sent before.
+    rig.client.send(&modern("3", "tools/call", &pay("DE2"))).await;
+    let refused = rig.client.next().await;
+    assert_eq!(reason(&refused), "limit_reached", "{refused}");
+    rig.engine.settle().await;
+    assert_eq!(told(&*rig.world.store).await, [Outcome::Shown, Outcome::Cancelled]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_of_the_older_era_is_told_to_a_newer_client() {
     let mut rig = Rig::new(MemoryStore::new()).await;
     rig.client.send(&modern("1", "tools/call", r#""name":"list_payees","arguments":{},"#)).await;

@@ -17,10 +17,13 @@ use warrantor_bundle::{
     trace_line,
     values::OneOrMany,
 };
-use warrantor_decide::{Charge, Decision, Facts, History, Hop, Output, Tally, TaskState, Tracking, decide};
+use warrantor_decide::{
+    Charge, Decision, Facts, History, Hop, Obligation, Output, Tally, TaskState, Tracking, decide, redacted,
+    redacted_text,
+};
 use warrantor_engine::mandates::MAX_HOPS;
 use warrantor_model::{
-    Call, Definition, Digest, EffectSet, Evidence, Failure, Finding, IdError, Json, Mandate, MandateId,
+    Call, Definition, Digest, EffectSet, Evidence, Failure, Finding, IdError, Json, Mandate, MandateId, Path,
     Standing, TaskId, TemplateId, Timestamp, ToolRef, record::Verdict, tracker::TrackedOutcome,
 };
 
@@ -170,6 +173,7 @@ struct Owed {
     charges: Vec<Charge>,
     markers: BTreeSet<String>,
     tracking: Vec<Tracking>,
+    obligations: BTreeSet<Obligation>,
 }
 
 impl<'a> Replayer<'a> {
@@ -316,6 +320,7 @@ impl<'a> Replayer<'a> {
                     charges: draft.charges().to_vec(),
                     markers: draft.markers().clone(),
                     tracking: draft.tracking().to_vec(),
+                    obligations: draft.grounds().obligations.clone(),
                 };
                 (Verdict::Pass, &[] as &[Finding], Made::Passed(Box::new(owed)))
             }
@@ -363,7 +368,7 @@ impl<'a> Replayer<'a> {
             None | Some(Made::Answered) => return Err(ReplayError::NoCall { id: result.id }),
             Some(made) => std::mem::replace(made, Made::Answered),
         };
-        let output = Output {
+        let mut output = Output {
             structured: result.structured.0.map(|value| value.0),
             texts: result.text.0.map(|OneOrMany(texts)| texts).unwrap_or_default(),
             others: result.others,
@@ -372,6 +377,7 @@ impl<'a> Replayer<'a> {
         let (event, tool) = match made {
             Made::Passed(owed) => {
                 owed.end(result.error, snapshot.tool(&owed.tool).map(|tool| tool.failure), &mut kept.tally);
+                task.labels.extend(owed.carry_out(&mut output));
                 (owed.event, owed.tool)
             }
             Made::NotPassed { event, tool, arguments, assumed }
@@ -399,6 +405,28 @@ impl Task {
 }
 
 impl Owed {
+    /// Carries out what goes with the permit, as an enforcement point does. Gives the labels that the task takes on.
+    fn carry_out(&self, output: &mut Output) -> BTreeSet<String> {
+        let paths: Vec<&Path> = self
+            .obligations
+            .iter()
+            .filter_map(|obligation| match obligation {
+                Obligation::Redact(path) => Some(path),
+                Obligation::Label(_) | Obligation::Cap(_) => None,
+            })
+            .collect();
+        if !paths.is_empty() {
+            output.structured = output.structured.take().map(|value| redacted(&value, &paths));
+            output.texts = output.texts.iter().map(|text| redacted_text(text, &paths)).collect();
+            output.others.clear();
+        }
+        let labels = self.obligations.iter().filter_map(|obligation| match obligation {
+            Obligation::Label(label) => Some(label.clone()),
+            Obligation::Redact(_) | Obligation::Cap(_) => None,
+        });
+        labels.collect()
+    }
+
     /// What the outcome gives back, marks and counts, as the engine does.
     fn end(&self, error: bool, failure: Option<Failure>, tally: &mut Tally) {
         if error && failure == Some(Failure::Atomic) {

@@ -11,7 +11,9 @@ use warrantor_model::{
 };
 
 use crate::{
-    accountability, grants, kind, places,
+    accountability, grants, kind,
+    obligations::Obligation,
+    places,
     policy::{self, Circumstances, Evaluation, Principal},
     snapshot::{Snapshot, ToolFacts},
     task::{Charge, Facts, Hop, TaskState, after_marker},
@@ -68,6 +70,8 @@ pub struct Grounds {
     pub sources: BTreeMap<String, BTreeSet<String>>,
     /// The same with places and values, for the operator.
     pub told_sources: BTreeMap<String, String>,
+    /// What has to be done with the result of a call that passes.
+    pub obligations: BTreeSet<Obligation>,
     /// What trackers stood at that policies could look at.
     pub tracked: Vec<(String, Decimal)>,
 }
@@ -518,7 +522,10 @@ fn collect(
         let detail = format!("no policy permits {who}");
         obstacles.add(Finding::new(unpermitted, detail).by(who.clone()), at);
     }
-    evaluation.permits.iter().for_each(|policy| grounds.add_policy(hit(policy, "permit")));
+    for policy in &evaluation.permits {
+        grounds.add_policy(hit(policy, "permit"));
+        grounds.obligations.extend(snapshot.policies().obligations(policy).iter().cloned());
+    }
     for policy in &evaluation.forbids {
         let detail = format!("policy {policy} forbids it to {who}");
         obstacles.add(Finding::new(ReasonCode::PolicyForbids, detail).by(policy.clone()), at);

@@ -17,6 +17,7 @@ use cedar_policy::{
 use warrantor_model::{AgentId, EffectSet, PersonId, ServerName, ToolRef, tracker::Tracker};
 
 use crate::{
+    obligations::Obligation,
     parts::{Fault, Place, PolicySource},
     snapshot::ToolFacts,
 };
@@ -331,6 +332,11 @@ impl Policies {
             // A policy nobody knows is one that forbids.
             Some(_) | None => evaluation.forbids.push(id),
         }
+    }
+
+    /// What goes with a policy when it permits.
+    pub(crate) fn obligations(&self, policy: &str) -> &[Obligation] {
+        self.rules.get(&PolicyId::new(policy)).map(|rule| rule.obligations.as_slice()).unwrap_or_default()
     }
 
     /// How a principal is written in records.

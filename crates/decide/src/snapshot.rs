@@ -16,6 +16,7 @@ use warrantor_model::{
 
 use crate::{
     demands::reads_that_carry,
+    obligations,
     parts::{Fault, Parts, Place, Severity, pointer},
     places::{deepest, deepest_keys},
     policy::{Known, Policies},
@@ -101,7 +102,8 @@ impl Snapshot {
             .iter()
             .map(|(server, manifest)| (server.clone(), Uris::build(manifest, &mut faults)))
             .collect();
-        let labels = known_labels(&manifests);
+        let mut labels = known_labels(&manifests);
+        labels.extend(obligations::labels(&parts.policies));
         for server in parts.observe.iter().filter(|server| !manifests.contains_key(*server)) {
             faults.push(Fault::error(
                 Place::Bundle,

@@ -326,10 +326,34 @@ fn policies_that_are_wrong_are_told_where() {
             "@askk",
         ),
         (
-            "an obligation",
-            "@redact(\"a\") permit(principal, action, resource);",
-            "@redact(\"a\") permit(principal, action, resource);",
+            "an obligation that cannot be carried out",
+            "@notify(\"finance\") permit(principal, action, resource);",
+            "@notify(\"finance\") permit(principal, action, resource);",
             "not supported yet",
+        ),
+        (
+            "an obligation on a forbid",
+            "@redact(\"a\") forbid(principal, action, resource);",
+            "@redact(\"a\") forbid(principal, action, resource);",
+            "on a forbid",
+        ),
+        (
+            "a path that is none",
+            "@redact(\"a~\") permit(principal, action, resource);",
+            "@redact(\"a~\") permit(principal, action, resource);",
+            "is no path",
+        ),
+        (
+            "a label that is none",
+            "@label(\"1 a\") permit(principal, action, resource);",
+            "@label(\"1 a\") permit(principal, action, resource);",
+            "is no label",
+        ),
+        (
+            "a cap that is none",
+            "@cap(\"0\") permit(principal, action, resource);",
+            "@cap(\"0\") permit(principal, action, resource);",
+            "a number of bytes",
         ),
         (
             "an ask on a permit",

@@ -423,6 +423,7 @@ impl<S: Store> Engine<S> {
                         markers: draft.markers().clone(),
                         tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
+                        obligations: draft.grounds().obligations.clone(),
                     }),
                     uses: draft.uses().clone(),
                     handed_over: handed_over(&loaded.task.chain),

@@ -39,7 +39,7 @@
 
 use std::collections::BTreeSet;
 
-use warrantor_decide::{Charge, Tracking};
+use warrantor_decide::{Charge, Obligation, Tracking};
 use warrantor_model::{DecisionId, Failure, PersonId, Subject, TaskId, TemplateId, Timestamp, ToolRef};
 
 use crate::stop::Stop;
@@ -120,6 +120,7 @@ pub struct Receipt {
     pub(crate) markers: BTreeSet<String>,
     pub(crate) tracking: Vec<Tracking>,
     pub(crate) failure: Failure,
+    pub(crate) obligations: BTreeSet<Obligation>,
 }
 
 impl Receipt {
@@ -127,5 +128,19 @@ impl Receipt {
     #[must_use]
     pub fn decision(&self) -> &DecisionId {
         &self.decision
+    }
+
+    /// What has to be done with the result before it is shown.
+    #[must_use]
+    pub fn obligations(&self) -> &BTreeSet<Obligation> {
+        &self.obligations
+    }
+
+    /// The labels among them.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &String> {
+        self.obligations.iter().filter_map(|obligation| match obligation {
+            Obligation::Label(label) => Some(label),
+            Obligation::Redact(_) | Obligation::Cap(_) => None,
+        })
     }
 }

@@ -15,6 +15,7 @@ mod lines;
 mod listening;
 mod lists;
 mod metrics;
+mod obligations;
 mod questions;
 mod stdio;
 mod tidings;

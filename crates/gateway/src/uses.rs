@@ -2,11 +2,11 @@
 //!
 //! Tools, prompts, resources, completions and the server's log all go this one way; what differs is what the arguments are, and how an answer reads.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::Instant};
-use warrantor_decide::Output;
+use warrantor_decide::{Obligation, Output};
 use warrantor_engine::{Answer as Decided, Engine, Presented, Receipt, Refused, Release, Withheld};
 use warrantor_mcp::{
     Era, Fragment, Id, Message, RpcError,
@@ -26,6 +26,7 @@ use warrantor_store::Store;
 use crate::{
     exchange::{Asked, Exchange, Reply, lock, repeated_parameters},
     metrics::Stage,
+    obligations,
     upstream::{Answer, Mirror, NoAnswer, Parts, Request, Said},
 };
 
@@ -77,12 +78,22 @@ impl<S: Store> Owed<S> {
         let Some(receipt) = &self.receipt else { return Err(Withheld) };
         self.parts = self.parts.saturating_add(1);
         self.shown = self.shown.saturating_add(part.get().len());
+        // Of a question or a message it cannot be told what is to be left out.
+        if obligations::redacts(receipt.obligations()) || obligations::caps(receipt.obligations(), self.shown)
+        {
+            return Err(Withheld);
+        }
         // What a server says beside its answers must not push the task's history out.
         if self.parts > MAX_SHOWN || self.shown > MAX_SHOWN_BYTES {
             return Err(Withheld);
         }
         let output = Output { others: vec![part.get().to_owned()], ..Output::default() };
         self.engine.take_in_part(receipt, self.parts, part.get().as_bytes(), &output).await
+    }
+
+    /// What has to be done with the answer.
+    fn obligations(&self) -> BTreeSet<Obligation> {
+        self.receipt.as_ref().map(|receipt| receipt.obligations().clone()).unwrap_or_default()
     }
 
     pub(crate) fn decision(&self) -> Option<DecisionId> {
@@ -498,7 +509,18 @@ impl<S: Store> Exchange<S> {
     ) -> Reply {
         let Live { mut owed, using, rounds, .. } = live;
         let id = using.asked.id;
-        let brought = match answer.said(&self.settings.upstream_limits) {
+        let redacted;
+        let said = answer.said(&self.settings.upstream_limits);
+        let owes = owed.obligations();
+        if let Ok(Said::Result(told) | Said::Error(told)) = &said {
+            if obligations::caps(&owes, told.get().len()) {
+                return withheld(id, owed, obligations::TOO_LARGE, took);
+            }
+            if matches!(said, Ok(Said::Error(_))) && obligations::redacts(&owes) {
+                return withheld(id, owed, "it is an error, of which nothing can be left out", took);
+            }
+        }
+        let brought = match said {
             // It brings a question past what was granted.
             Ok(Said::Error(error))
                 if rpc::code_of(error) == rpc::URL_ELICITATION_REQUIRED && !using.can_be_sent_to_a_url() =>
@@ -524,7 +546,13 @@ impl<S: Store> Exchange<S> {
                         Err(cause) => withheld(id, owed, &cause.to_string(), took),
                     };
                 }
-                _ => self.read_result(using, tool, result, rounds > 0),
+                _ => match self.as_it_may_be_shown(using, tool, &owes, result) {
+                    Ok(shown) => {
+                        redacted = shown;
+                        self.read_result(using, redacted.as_deref().unwrap_or(result), rounds > 0)
+                    }
+                    Err(why) => Err(why),
+                },
             },
             Err(why) => Err(why),
         };
@@ -560,11 +588,29 @@ impl<S: Store> Exchange<S> {
         }
     }
 
+    /// A completed result, if it has to be another than it was: what the permit says is left out. What a tool promised of its result is held against
+    /// it before.
+    fn as_it_may_be_shown(
+        &self,
+        using: &Use<'_>,
+        tool: &ToolRef,
+        owes: &BTreeSet<Obligation>,
+        result: &RawValue,
+    ) -> Result<Option<Box<RawValue>>, String> {
+        if let Target::Tool(_) = &using.params.target {
+            let parsed = ToolResult::parse(result).map_err(|cause| cause.to_string())?;
+            if !parsed.is_error {
+                let structured = output_of(&parsed).structured;
+                self.engine.snapshot().check_output(tool, structured.as_ref())?;
+            }
+        }
+        obligations::shown(owes, &using.params.target, result)
+    }
+
     /// A completed result, as it reads for what was used.
     fn read_result<'a>(
         &self,
         using: &Use<'_>,
-        tool: &ToolRef,
         result: &'a RawValue,
         is_retry: bool,
     ) -> Result<Brought<'a>, String> {
@@ -578,9 +624,6 @@ impl<S: Store> Exchange<S> {
             (Target::Tool(_), _) => {
                 let parsed = ToolResult::parse(result).map_err(|cause| cause.to_string())?;
                 let output = output_of(&parsed);
-                if !parsed.is_error {
-                    self.engine.snapshot().check_output(tool, output.structured.as_ref())?;
-                }
                 (if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded }, output)
             }
             (Target::Prompt(_), _) => plain(Shown::prompt(result))?,

@@ -268,3 +268,42 @@ fn a_subscription_tells_of_what_was_granted_and_ends_with_its_mandate() {
     assert!(denied.iter().any(|d| d["method"] == "subscriptions/listen"), "{denied:?}");
     assert!(gateway.is_running());
 }
+
+#[test]
+fn what_goes_with_a_permit_is_carried_out_before_anything_is_shown() {
+    let grants = |_: &Value| {
+        vec![json!({ "effects": ["read"], "servers": ["fixture"] }), json!({ "resource": "fixture/t0" })]
+    };
+    let (_runtime, world, mut gateway) = behind(grants, "metrics = \"127.0.0.1:0\"");
+    world.write(
+        "bundle/policies/all.cedar",
+        "@id(\"all\") permit (principal, action, resource);\n\
+         @id(\"secret\") @redact(\"data, id\") @label(\"secret\") permit (principal, action in [Action::\"fixture/test_multiple_content_types\", Action::\"fixture/resource:t0\"], resource);\n\
+         @id(\"short\") @cap(\"10\") permit (principal, action == Action::\"fixture/test_simple_text\", resource);\n",
+    );
+    crate::reloading::reload(&gateway, "taken", 1);
+    let mut client = client(&gateway, "suite");
+    let none = json!({});
+    let answer = ask(
+        &mut client,
+        "tools/call",
+        &json!({ "name": "test_multiple_content_types", "arguments": {} }),
+        &none,
+    );
+    let texts: Vec<&str> =
+        answer["result"]["content"].as_array().unwrap().iter().map(|b| b["text"].as_str().unwrap()).collect();
+    // What is no JSON, a picture and an embedded resource cannot be told apart.
+    assert_eq!(texts, ["[redacted]"; 3], "{answer}");
+    let answer = ask(&mut client, "resources/read", &json!({ "uri": "test://template/42/data" }), &none);
+    let text: Value =
+        serde_json::from_str(answer["result"]["contents"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!((&text["id"], &text["data"]), (&json!("[redacted]"), &json!("[redacted]")), "{answer}");
+    assert!(text["templateTest"].is_boolean(), "more was left out: {answer}");
+    let answer =
+        ask(&mut client, "tools/call", &json!({ "name": "test_simple_text", "arguments": {} }), &none);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("withheld"), "{answer}");
+    assert!(gateway.stop().success());
+    let outcomes = world.events("outcome");
+    assert_eq!(outcomes[0]["labels"], json!(["secret", "untrusted"]), "{outcomes:?}");
+    assert_eq!(outcomes.last().unwrap()["outcome"], "withheld", "{outcomes:?}");
+}

@@ -31,7 +31,7 @@ fn metrics(gateway: &Gateway) -> String {
 }
 
 /// Has the configuration read, and waits until the counters tell that it was.
-fn reload(gateway: &Gateway, result: &str, count: u32) {
+pub(crate) fn reload(gateway: &Gateway, result: &str, count: u32) {
     gateway.hangup();
     let line = format!("warrantor_reloads_total{{result=\"{result}\"}} {count}");
     for _ in 0..2000 {

@@ -12,10 +12,13 @@ use miette::Diagnostic;
 use warrantor_model::{Agent, AgentId, GroupName, Manifest, Person, PersonId, ServerName};
 
 use super::words::unknown_words;
-use crate::parts::{Fault, Place, PolicySource};
+use crate::{
+    obligations::{self, Obligation},
+    parts::{Fault, Place, PolicySource},
+};
 
 /// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
-const ANNOTATIONS: [&str; 4] = ["id", "ask", "mode", "description"];
+const ANNOTATIONS: [&str; 7] = ["id", "ask", "mode", "description", "redact", "label", "cap"];
 
 /// What is known of one policy beside its text.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(super) struct Rule {
     pub(super) observe: bool,
     /// Every attribute its conditions name.
     pub(super) attributes: BTreeSet<String>,
+    /// What goes with it when it permits.
+    pub(super) obligations: Vec<Obligation>,
 }
 
 /// What policies may name.
@@ -112,7 +117,7 @@ pub(super) fn read_policy(
     let before = faults.len();
     for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
         let message = match name {
-            "redact" | "label" | "notify" => {
+            "notify" => {
                 format!("not supported yet: the obligation @{name} cannot be carried out by this version")
             }
             _ => format!("@{name} is no annotation that Warrantor knows"),
@@ -151,6 +156,18 @@ pub(super) fn read_policy(
             false
         }
     };
+    let obligations = match obligations::read(policy) {
+        Ok(obligations) if obligations.is_empty() || !forbids => obligations,
+        Ok(_) => {
+            let message = "an obligation stands on a forbid; it belongs on a permit, which it goes with";
+            faults.push(Fault::error(place(), message));
+            Vec::new()
+        }
+        Err(message) => {
+            faults.push(Fault::error(place(), message));
+            Vec::new()
+        }
+    };
     let mut unknown = Vec::new();
     let attributes = match policy.to_json() {
         Ok(json) => {
@@ -175,7 +192,7 @@ pub(super) fn read_policy(
         Some(id) => id.to_owned(),
         None => format!("{}#{nth}", source.file),
     };
-    Some(Rule { policy: policy.new_id(PolicyId::new(id)), ask, observe, attributes })
+    Some(Rule { policy: policy.new_id(PolicyId::new(id)), ask, observe, attributes, obligations })
 }
 
 /// Every attribute that `.` or `has` names, anywhere in a policy's JSON form.

@@ -14,6 +14,7 @@ use crate::{
     charges,
     gap::abandoned,
     history::{StoredEvent, Written},
+    keys,
     permit::{Permit, Receipt, Release},
 };
 
@@ -115,7 +116,7 @@ impl<S: Store> Engine<S> {
             bytes: u64::try_from(part.len()).unwrap_or(u64::MAX),
             given_back: Vec::new(),
             micros: 0,
-            labels: written.event.labels().into_iter().collect(),
+            labels: written.event.labels().into_iter().chain(receipt.labels().cloned()).collect(),
         };
         let mut commit = Commit::new(Record::new(name, self.0.parts.clock.now(), Event::Outcome(record)));
         commit.linked_to = Some(receipt.decision.to_string());
@@ -148,7 +149,8 @@ impl<S: Store> Engine<S> {
             result => self.seal_if_possible(receipt.owner.as_ref(), result, patience).await,
         };
         let now = self.0.parts.clock.now();
-        let labels = written.as_ref().map(|written| written.event.labels()).unwrap_or_default();
+        let mut labels = written.as_ref().map(|written| written.event.labels()).unwrap_or_default();
+        labels.extend(written.iter().flat_map(|_| receipt.labels().cloned()));
         let event = Event::Outcome(OutcomeRecord {
             decision: receipt.decision.to_string(),
             outcome,
@@ -176,10 +178,17 @@ impl<S: Store> Engine<S> {
         let patience = self.0.parts.settings.commit_deadline;
         let _adding = written.as_ref().map(|_| self.adding(&receipt.task));
         let gone = match &written {
-            Some(written) => match self.add_event(&mut commit, &receipt.task, written) {
-                Ok(gone) => gone,
-                Err(_) => return false,
-            },
+            Some(written) => {
+                // A label that cannot be taken on keeps the result from being shown.
+                for label in receipt.labels() {
+                    let Ok(member) = keys::task_label(&receipt.task, label) else { return false };
+                    commit.inserts.push(Insert { member, must_be_new: false, counted: None });
+                }
+                match self.add_event(&mut commit, &receipt.task, written) {
+                    Ok(gone) => gone,
+                    Err(_) => return false,
+                }
+            }
             None => Vec::new(),
         };
         let committed = self.record_or_keep(commit, patience).await;

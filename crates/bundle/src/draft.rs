@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use warrantor_model::{Digest, Effect, Json, Kind, ServerName, ToolName};
+use warrantor_model::{Digest, Effect, Json, Kind, Offer, ServerName, ToolName};
 
 use crate::{
     definitions::{Definition, Definitions},
     doc::whole,
     guess::{self, Guess},
     report::{Report, Severity},
-    text::{comment, plain_or_quoted},
+    text::{comment, plain_or_quoted, quoted},
 };
 
 /// The draft of a manifest with its definitions, as files of a bundle.
@@ -142,7 +142,7 @@ impl Writer {
         let mut tools: Vec<(&String, &Definition)> = definitions.tools.iter().collect();
         tools.sort_by_key(|(_, definition)| definition.index);
         let (named, unnamed): (Vec<_>, Vec<_>) =
-            tools.into_iter().partition(|(name, _)| ToolName::new(name.as_str()).is_ok());
+            tools.into_iter().partition(|(name, _)| ToolName::of(Offer::Tool, name).is_ok());
         self.line(if named.is_empty() { "tools: {}" } else { "tools:" });
         for (name, definition) in named {
             self.tool(name, definition);
@@ -152,6 +152,44 @@ impl Writer {
                 "# Left out, for its name has characters that are not allowed: {}",
                 comment(name)
             ));
+        }
+        self.prompts(definitions);
+        self.resources(definitions);
+    }
+
+    fn prompts(&mut self, definitions: &Definitions) {
+        let named = |name: &&String| ToolName::of(Offer::Prompt, name).is_ok();
+        let mut prompts: Vec<&String> = definitions.prompts.keys().filter(named).collect();
+        prompts.sort_by_key(|name| definitions.prompts.get(*name).map(|definition| definition.index));
+        if prompts.is_empty() {
+            return;
+        }
+        self.line("# Prompts: texts that the server writes. A grant has to name each.");
+        self.line("prompts:");
+        for name in prompts {
+            self.guessed(&format!("  {}: {{ effects: [read] }}", plain_or_quoted(name)), "a prompt reads");
+        }
+    }
+
+    fn resources(&mut self, definitions: &Definitions) {
+        if definitions.listed.is_empty() {
+            return;
+        }
+        self.line("# Resources, by names of ours. `{name}` in a template stands for a segment, `{+name}` for several. A grant has to name each.");
+        self.line("resources:");
+        let mut numbers = 0u32;
+        for text in definitions.listed.keys() {
+            numbers = numbers.saturating_add(1);
+            let field = if text.contains('{') { "template" } else { "uri" };
+            let line = format!("  resource-{numbers}: {{ {field}: {}, effects: [read] }}", quoted(text));
+            if crate::offers::is_matched(text) {
+                self.guessed(&line, "a resource is read");
+            } else {
+                self.line(&format!(
+                    "# Left out, for its template cannot be matched with certainty: {}",
+                    comment(text)
+                ));
+            }
         }
     }
 
@@ -294,6 +332,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_draft_describes_prompts_and_resources_too() {
+        let answer = r#"{"tools":[],"prompts":[{"name":"ask me"},{"name":"summary","arguments":[{"name":"id","required":true}]}],
+            "resources":[{"uri":"notes://a","name":"a"}],
+            "resourceTemplates":[{"uriTemplate":"notes://{id}","name":"n"},{"uriTemplate":"notes://{?q}","name":"q"}]}"#;
+        let draft = drafted(answer, None);
+        assert_eq!(passes(&draft), Ok(3), "{}", draft.manifest);
+        for line in [
+            "  summary: { effects: [read] }  # guess: a prompt reads",
+            r#"  resource-1: { uri: "notes://a", effects: [read] }  # guess: a resource is read"#,
+            r#"  resource-3: { template: "notes://{id}", effects: [read] }  # guess: a resource is read"#,
+        ] {
+            assert!(draft.manifest.lines().any(|told| told == line), "{line} is not in\n{}", draft.manifest);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -321,7 +375,7 @@ mod tests {
                 )
             }).collect();
             let draft = drafted(&format!(r#"{{"tools":[{}]}}"#, listed.join(",")), None);
-            let named = tools.keys().filter(|name| ToolName::new(name.as_str()).is_ok()).count();
+            let named = tools.keys().filter(|name| ToolName::of(Offer::Tool, name).is_ok()).count();
             prop_assert_eq!(passes(&draft), Ok(named));
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use warrantor_bundle::draft;
 use warrantor_gateway::launch::{BASIC_VARIABLES, Launch};
+use warrantor_mcp::tools::{List, OfferList};
 
 use crate::{
     args::{DraftArgs, ManifestCommand},
@@ -78,7 +79,7 @@ fn read_answer(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-/// Starts the server, shakes hands, and collects every page of its tools, verbatim but for being in one list.
+/// Starts the server, shakes hands, and collects every page of what it lists, verbatim but for being in one object.
 async fn ask_server(command: &[String]) -> anyhow::Result<(Vec<u8>, Option<String>)> {
     let (program, arguments) = command.split_first().context("no command was given")?;
     let environment =
@@ -154,26 +155,32 @@ async fn listing(talk: &mut Talk) -> anyhow::Result<(Vec<u8>, Option<String>)> {
     let greeting: Value = serde_json::from_str(raw_result(&hello)?.get())?;
     let instructions = greeting.get("instructions").and_then(Value::as_str).map(str::to_owned);
     talk.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
-    let mut tools: Vec<Box<serde_json::value::RawValue>> = Vec::new();
-    let mut params = json!({});
-    for _ in 0..MAX_PAGES {
-        let line = talk.ask("tools/list", params).await?;
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Page {
-            tools: Vec<Box<serde_json::value::RawValue>>,
-            next_cursor: Option<String>,
-        }
-        let page: Page = serde_json::from_str(raw_result(&line)?.get())
-            .context("the server's list of tools does not read")?;
-        tools.extend(page.tools);
-        match page.next_cursor {
-            Some(cursor) => params = json!({ "cursor": cursor }),
-            None => {
-                let listed: Vec<&str> = tools.iter().map(|tool| tool.get()).collect();
-                return Ok((format!("{{\"tools\":[{}]}}", listed.join(",")).into_bytes(), instructions));
-            }
+    let mut parts = vec![format!("\"tools\":{}", all_pages(talk, List::Tools).await?)];
+    let offers = |name: &str| greeting.get("capabilities").and_then(|offered| offered.get(name)).is_some();
+    for (capability, list) in
+        [("prompts", List::Prompts), ("resources", List::Resources), ("resources", List::Templates)]
+    {
+        if offers(capability) {
+            let entries = all_pages(talk, list).await?;
+            parts.push(format!("\"{}\":{entries}", list.members().0));
         }
     }
-    bail!("the server lists its tools on more than {MAX_PAGES} pages")
+    Ok((format!("{{{}}}", parts.join(",")).into_bytes(), instructions))
+}
+
+/// Every entry of a list, verbatim, as one JSON array.
+async fn all_pages(talk: &mut Talk, list: List) -> anyhow::Result<String> {
+    let mut entries: Vec<String> = Vec::new();
+    let mut params = json!({});
+    for _ in 0..MAX_PAGES {
+        let line = talk.ask(list.method(), params).await?;
+        let page = OfferList::parse(list, raw_result(&line)?)
+            .with_context(|| format!("the server's answer to {} does not read", list.method()))?;
+        entries.extend(page.entries().iter().map(|entry| entry.raw.get().to_owned()));
+        match page.next_cursor() {
+            Some(cursor) => params = json!({ "cursor": cursor }),
+            None => return Ok(format!("[{}]", entries.join(","))),
+        }
+    }
+    bail!("the server answers {} on more than {MAX_PAGES} pages", list.method())
 }

@@ -9,6 +9,7 @@
     reason = "test code"
 )]
 
+mod clients;
 mod fixture;
 mod offers;
 mod reloading;

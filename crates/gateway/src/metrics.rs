@@ -235,4 +235,31 @@ mod tests {
         }
         assert!(!text.contains("secret"));
     }
+
+    /// Names that begin like ours, wherever they stand in a text.
+    fn names(text: &str) -> std::collections::BTreeSet<&str> {
+        let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        words.filter(|word| word.starts_with("warrantor_")).collect()
+    }
+
+    #[test]
+    fn the_dashboard_and_the_guide_name_what_is_told() {
+        let metrics = Metrics::default();
+        let server: ServerName = "files".parse().unwrap();
+        metrics.decision(&server, Offer::Tool, "pass", "");
+        metrics.took(&server, Stage::TakeIn, Duration::ZERO);
+        metrics.answered(&server, &Ok(()));
+        metrics.responded(200);
+        metrics.reloaded(true);
+        let text = metrics.text(Standing::default());
+        let told = names(&text);
+        let read = |file: &str| {
+            std::fs::read_to_string(format!("{}/../../docs/operate/{file}", env!("CARGO_MANIFEST_DIR")))
+        };
+        for file in ["grafana.json", "gateway.md"] {
+            let file = read(file).unwrap();
+            let used = names(&file);
+            assert!(used.len() > 5 && used.is_subset(&told), "{:?} are not told", used.difference(&told));
+        }
+    }
 }

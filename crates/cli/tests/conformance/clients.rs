@@ -61,11 +61,7 @@ fn the_server_that_offers_everything_is_drafted_and_behind_the_gateway_only_what
     let server = node_modules().join("@modelcontextprotocol/server-everything/dist/index.js");
     let program = [node.to_str().unwrap(), server.to_str().unwrap(), "stdio"];
     let mut draft = warrantor();
-    draft
-        .args(["manifest", "draft", "all", "--into"])
-        .arg(world.path("bundle"))
-        .arg("--")
-        .args(program);
+    draft.args(["manifest", "draft", "all", "--into"]).arg(world.path("bundle")).arg("--").args(program);
     run(draft.stdin(Stdio::null()));
     let drafted = fs::read_to_string(world.path("bundle/tools/all.yaml")).unwrap();
     for part in ["  echo:", "prompts:", "resources:"] {

@@ -1,0 +1,104 @@
+//! What ends and what goes on: a new configuration, idleness, revocation, the gateway's own end.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
+
+use warrantor_decide::Snapshot;
+use warrantor_model::MandateId;
+use warrantor_store::Store;
+
+use super::{Front, Mandates, Now, Serving};
+use crate::exchange::lock;
+
+impl<S: Store, M: Mandates> Front<S, M> {
+    /// Serves something else from here on, decided on this bundle. Sessions, streams and calls of callers and servers that are what they were go on;
+    /// the others end.
+    pub(in crate::http) fn replace(&self, serving: Serving<M>, snapshot: Arc<Snapshot>) {
+        let now = Arc::new(Now::of(serving, Some(&self.now())));
+        self.engine.decide_on(snapshot);
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
+        lock(&self.resolved).clear();
+        let ended: Vec<String> = lock(&self.sessions)
+            .iter()
+            .filter(|(_, (server, session))| {
+                !now.keeps(server, session.connection.configured, &session.caller)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        ended.iter().for_each(|name| self.end_session(name));
+        lock(&self.modern).retain(|whose, (caller, connection)| {
+            let keeps = now.keeps(&whose.server, connection.configured, caller);
+            if !keeps {
+                connection.close();
+            }
+            keeps
+        });
+    }
+
+    /// Nothing new begins any more.
+    pub(in crate::http) fn stop(&self) {
+        lock(&self.under_way).take();
+        for (_, session) in lock(&self.sessions).values() {
+            session.end_streams();
+        }
+    }
+
+    /// Ends everything that is still there.
+    pub(in crate::http) fn end_all(&self) {
+        lock(&self.upkeep).take();
+        for (_, (_, session)) in lock(&self.sessions).drain() {
+            session.end();
+        }
+        for (_, (_, connection)) in std::mem::take(&mut *lock(&self.modern)) {
+            connection.close();
+        }
+    }
+
+    /// Ends what is idle, and what runs under a mandate that does not stand any more.
+    pub(in crate::http) fn tidy(&self) {
+        let now = self.clock.now();
+        let patience = self.now().limits.idle;
+        let idle: Vec<String> = lock(&self.sessions)
+            .iter()
+            .filter(|(_, (_, session))| {
+                session.is_idle(patience) || session.connection.is_lost() || session.caller.has_ended(now)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        idle.iter().for_each(|name| self.end_session(name));
+        lock(&self.modern).retain(|_, (caller, connection)| {
+            connection.tidy();
+            // What only we hold is in no request.
+            let unused = Arc::strong_count(connection) == 1 && connection.is_idle(patience);
+            !connection.is_lost() && !unused && !caller.has_ended(now)
+        });
+    }
+
+    /// Ends sessions, streams and calls under way whose mandate does not stand any more.
+    pub(in crate::http) async fn revoke(&self) {
+        let mut mandates: BTreeSet<MandateId> =
+            lock(&self.sessions).values().map(|(_, session)| session.mandate.clone()).collect();
+        mandates.extend(lock(&self.modern).keys().map(|whose| whose.mandate.clone()));
+        mandates.extend(lock(&self.resolved).values().map(|resolved| resolved.mandate.clone()));
+        for mandate in mandates {
+            let Err(why) = self.engine.stands(&mandate).await else { continue };
+            tracing::info!(%mandate, %why, "what runs under the mandate is ended");
+            lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
+            let ended: Vec<String> = lock(&self.sessions)
+                .iter()
+                .filter(|(_, (_, session))| session.mandate == mandate)
+                .map(|(name, _)| name.clone())
+                .collect();
+            ended.iter().for_each(|name| self.end_session(name));
+            lock(&self.modern).retain(|whose, (_, connection)| {
+                let stands = whose.mandate != mandate;
+                if !stands {
+                    connection.close();
+                }
+                stands
+            });
+        }
+    }
+}

@@ -157,11 +157,12 @@ async fn reload(
                     .note(&format!("warrantor: the configuration was read anew; the bundle is {revision}"));
             }
             Err(cause) => {
-                gateway.not_replaced();
                 let told = cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render);
                 reload.out.note(&format!(
                     "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
                 ));
+                // Told first: whoever counts finds it told.
+                gateway.not_replaced();
             }
         }
     }

@@ -173,6 +173,7 @@ fn parts() -> anyhow::Result<Parts> {
         instructions: None,
         launch: None,
         uris: BTreeMap::new(),
+        definitions: Digest::of(b"definitions"),
         listed: BTreeMap::new(),
     };
     Ok(Parts {

@@ -402,6 +402,12 @@ fn definitions(
 }
 
 impl Loaded {
+    /// Whether a server's manifest rests on definitions of this digest.
+    #[must_use]
+    pub fn pins(&self, server: &ServerName, digest: Digest) -> bool {
+        self.snapshot.manifest(server).is_some_and(|manifest| manifest.definitions == digest)
+    }
+
     /// A mandate that is written out beside the bundle, checked against it.
     ///
     /// # Errors

@@ -72,6 +72,7 @@ pub(crate) fn manifest(
         records,
         tools,
         uris,
+        definitions: definitions.digest,
         listed: definitions.listed.clone(),
         instructions: definitions.instructions.clone(),
         launch: file.launch,

@@ -55,6 +55,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  warrantor check ./bundle\n  warrantor check ./bundle -o json\n\nExit code 0 when the bundle loads, 1 when it does not."
     )]
     Check(CheckArgs),
+    /// Look at everything that a gateway needs, and say what is wrong, with the cure. Nothing is changed; programs of servers are started to be asked what
+    /// they offer.
+    #[command(
+        after_help = "Examples:\n  warrantor doctor --config ./gateway.toml\n  warrantor doctor --data /var/lib/warrantor\n  warrantor doctor --config ./gateway.toml -o json\n\nExit code 0 when nothing is wrong (there may be warnings), 1 when something is."
+    )]
+    Doctor(DoctorArgs),
     /// Print the JSON Schema of a format.
     #[command(
         after_help = "Examples:\n  warrantor schema mandate\n  warrantor schema manifest > manifest.schema.json"
@@ -159,6 +165,15 @@ pub(crate) struct GatewayArgs {
     /// The gateway's configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The gateway's configuration; without it only the data directory is looked at.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
 }

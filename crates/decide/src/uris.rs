@@ -138,7 +138,7 @@ fn compile(template: &str) -> Result<Regex, String> {
 
 #[cfg(test)]
 mod tests {
-    use warrantor_model::Offer;
+    use warrantor_model::{Digest, Offer};
 
     use super::*;
 
@@ -153,6 +153,7 @@ mod tests {
             records: BTreeMap::new(),
             tools: BTreeMap::new(),
             uris: rules.iter().map(|(name, text)| (named(name), rule(text))).collect(),
+            definitions: Digest::of(b"definitions"),
             listed: BTreeMap::new(),
             instructions: None,
             launch: None,

@@ -373,6 +373,8 @@ pub struct Manifest {
     pub tools: BTreeMap<ToolName, Tool>,
     /// Which URIs its resources have, each by the name under `tools`.
     pub uris: BTreeMap<ToolName, UriRule>,
+    /// The digest of everything that the server said of itself, as it was reviewed.
+    pub definitions: Digest,
     /// Definitions of listed resources and templates as pinned, by URI or template.
     pub listed: BTreeMap<String, Digest>,
     /// The server's instructions as pinned; `None` withholds whatever it sends.

@@ -80,7 +80,7 @@ fn read_answer(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Starts the server, shakes hands, and collects every page of what it lists, verbatim but for being in one object.
-async fn ask_server(command: &[String]) -> anyhow::Result<(Vec<u8>, Option<String>)> {
+pub(super) async fn ask_server(command: &[String]) -> anyhow::Result<(Vec<u8>, Option<String>)> {
     let (program, arguments) = command.split_first().context("no command was given")?;
     let environment =
         BASIC_VARIABLES.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
@@ -115,6 +115,14 @@ impl Talk {
 
     /// Asks, and gives the text of the answering line.
     async fn ask(&mut self, method: &str, params: Value) -> anyhow::Result<String> {
+        match self.try_ask(method, params).await? {
+            Ok(line) => Ok(line),
+            Err(error) => bail!("the server answered {method} with an error: {error}"),
+        }
+    }
+
+    /// The same, for what the server may not have.
+    async fn try_ask(&mut self, method: &str, params: Value) -> anyhow::Result<Result<String, Value>> {
         self.next = self.next.saturating_add(1);
         self.send(&json!({ "jsonrpc": "2.0", "id": self.next, "method": method, "params": params })).await?;
         loop {
@@ -128,9 +136,9 @@ impl Talk {
                 continue;
             }
             if let Some(error) = message.get("error") {
-                bail!("the server answered {method} with an error: {error}");
+                return Ok(Err(error.clone()));
             }
-            return Ok(line);
+            return Ok(Ok(line));
         }
     }
 }
@@ -173,7 +181,12 @@ async fn all_pages(talk: &mut Talk, list: List) -> anyhow::Result<String> {
     let mut entries: Vec<String> = Vec::new();
     let mut params = json!({});
     for _ in 0..MAX_PAGES {
-        let line = talk.ask(list.method(), params).await?;
+        let line = match talk.try_ask(list.method(), params).await? {
+            Ok(line) => line,
+            // Some servers announce what they do not have.
+            Err(_) if list != List::Tools && entries.is_empty() => return Ok("[]".to_owned()),
+            Err(error) => bail!("the server answered {} with an error: {error}", list.method()),
+        };
         let page = OfferList::parse(list, raw_result(&line)?)
             .with_context(|| format!("the server's answer to {} does not read", list.method()))?;
         entries.extend(page.entries().iter().map(|entry| entry.raw.get().to_owned()));

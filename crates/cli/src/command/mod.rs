@@ -3,6 +3,7 @@
 mod audit;
 mod bundle;
 mod demo;
+mod doctor;
 mod explain;
 mod gateway;
 mod mandate;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Gateway(args) => gateway::run(&args, *out),
         Command::Token(command) => gateway::token(command, *out),
         Command::Init(args) => bundle::init(&args, *out),
+        Command::Doctor(args) => doctor::run(&args, *out),
         Command::Check(args) => bundle::check(&args, *out),
         Command::Schema(args) => bundle::schema(&args, *out),
         Command::Replay(args) => replay::replay(&args, *out),

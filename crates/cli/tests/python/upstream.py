@@ -244,7 +244,11 @@ def main():
         log.write(line + b"\n")
         message = json.loads(line)
         if "method" in message and "id" in message:
-            METHODS[message["method"]](message["id"], message.get("params", {}), line)
+            method = METHODS.get(message["method"])
+            if method is None:
+                fail(message["id"], -32601, "no such method")
+            else:
+                method(message["id"], message.get("params", {}), line)
 
 
 main()

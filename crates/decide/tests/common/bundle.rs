@@ -73,6 +73,7 @@ pub fn manifest(server: &str, tools: Vec<Tool>) -> Manifest {
         instructions: None,
         launch: None,
         uris: BTreeMap::new(),
+        definitions: Digest::of(b"definitions"),
         listed: BTreeMap::new(),
     }
 }

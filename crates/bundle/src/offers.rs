@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// What a server may ask of clients, and the schema of the answer that goes to it.
-const CLIENT: [(&str, &str); 4] = [
+const CLIENT: [(&str, &str); 5] = [
+    ("tasks", r#"{"type":"object","properties":{}}"#),
     (
         "elicitation",
         r#"{"type":"object","properties":{"action":{"enum":["accept","decline","cancel"],"type":"string"},"content":{"type":"object",
@@ -142,7 +143,7 @@ impl Reader<'_> {
     fn client(&mut self, name: &ToolName, entry: &OfferEntry) {
         let Some((known, answer)) = CLIENT.iter().find(|(known, _)| *known == name.as_str()) else {
             let message = format!("a server can ask nothing by the name {name} of a client");
-            let cure = "it is one of elicitation, sampling, roots and logging";
+            let cure = "it is one of elicitation, sampling, roots, logging and tasks";
             self.doc.error_at_key(self.report, &["client", name.as_str()], message, cure);
             return;
         };
@@ -186,7 +187,7 @@ impl Reader<'_> {
         };
         let effects = match &entry.effects {
             Some(effects) => effects.iter().copied().collect(),
-            None if offer == Offer::Client && name.as_str() != "logging" => {
+            None if offer == Offer::Client && !matches!(name.as_str(), "logging" | "tasks") => {
                 EffectSet::EMPTY.with(Effect::Egress)
             }
             None => EffectSet::EMPTY.with(Effect::Read),

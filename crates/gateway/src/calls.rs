@@ -13,6 +13,7 @@ use warrantor_mcp::{
     handshake::{DiscoverResult, InitializeResult, Instructions, initialize_request},
     params::{InitializeParams, only_meta},
     rpc,
+    tasks::TaskParams,
     tools::List,
     uses::UseParams,
 };
@@ -44,6 +45,14 @@ impl<S: Store> Exchange<S> {
         }
         if let Some(list) = List::asked_by(method).filter(|list| self.has(*list)) {
             return self.list(id, era, list, params).await;
+        }
+        if let Some(params) =
+            TaskParams::parse(method, params).filter(|_| era == Era::Modern && self.has_tasks())
+        {
+            return match params {
+                Ok(params) => self.task(asked, &params).await,
+                Err(cause) => Reply::fault(id, &cause.to_rpc()),
+            };
         }
         match method {
             "ping" if era == Era::Legacy => self.ping(id, params).await,
@@ -90,6 +99,11 @@ impl<S: Store> Exchange<S> {
         self.is_described("logging/setLevel")
     }
 
+    /// Whether answers may come as tasks.
+    fn has_tasks(&self) -> bool {
+        self.describes(|name| name.as_str() == "client:tasks")
+    }
+
     fn describes(&self, wanted: impl Fn(&ToolName) -> bool) -> bool {
         let snapshot = self.engine.snapshot();
         let manifest = snapshot.manifest(&self.settings.server);
@@ -104,6 +118,7 @@ impl<S: Store> Exchange<S> {
             ("resources", self.has(List::Resources)),
             ("completions", self.is_described("completion/complete")),
             ("logging", self.is_described("logging/setLevel")),
+            ("tasks", self.has_tasks()),
         ];
         described.into_iter().filter(|(_, described)| *described).map(|(name, _)| name).collect()
     }

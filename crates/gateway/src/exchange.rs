@@ -32,6 +32,7 @@ use crate::{
     definitions::Definitions,
     metrics::Metrics,
     questions::Questions,
+    tasks::Tasks,
     tidings::{Changed, Tidings, Told},
     trace::TraceWriter,
     upstream::{Heard, Parts, Pending, Upstream},
@@ -90,6 +91,7 @@ pub(crate) struct Exchange<S: Store> {
     /// Resources that the client of an older session is told about.
     pub(crate) subscribed: Mutex<BTreeSet<String>>,
     pub(crate) questions: Mutex<Questions<S>>,
+    pub(crate) tasks: Mutex<Tasks<S>>,
     pub(crate) last: Mutex<Option<Late>>,
     /// From which level on the client of an older session wants the log.
     pub(crate) log_level: Mutex<Option<String>>,
@@ -213,6 +215,7 @@ impl<S: Store> Exchange<S> {
             cursors: Mutex::default(),
             subscribed: Mutex::default(),
             questions: Mutex::default(),
+            tasks: Mutex::default(),
             last: Mutex::default(),
             log_level: Mutex::default(),
             metrics: Arc::default(),

@@ -18,6 +18,7 @@ mod metrics;
 mod obligations;
 mod questions;
 mod stdio;
+mod tasks;
 mod tidings;
 mod trace;
 mod upstream;

@@ -1,10 +1,10 @@
 //! Obligations of a permit, carried out on a result before it is taken in or shown.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::value::RawValue;
 use warrantor_decide::{Obligation, redacted, redacted_text};
-use warrantor_mcp::uses::Target;
+use warrantor_mcp::uses::{Named, Target};
 use warrantor_model::{Json, Path};
 
 /// Why a result is not shown.
@@ -18,6 +18,15 @@ pub(crate) fn redacts(obligations: &BTreeSet<Obligation>) -> bool {
 /// Whether so much may be shown.
 pub(crate) fn caps(obligations: &BTreeSet<Obligation>, bytes: usize) -> bool {
     obligations.iter().any(|obligation| matches!(obligation, Obligation::Cap(most) if bytes > *most))
+}
+
+/// [`shown`] for the result of a tool.
+pub(crate) fn shown_of_tool(
+    obligations: &BTreeSet<Obligation>,
+    result: &RawValue,
+) -> Result<Option<Box<RawValue>>, String> {
+    let target = Target::Tool(Named { name: Cow::Borrowed(""), arguments: None });
+    shown(obligations, &target, result)
 }
 
 /// The result as it may be shown, if it is another than it was.

@@ -177,7 +177,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Decides on an answer of the client. Gives the bytes that were decided on, and what is owed for them once they were sent.
-    async fn let_through(
+    pub(crate) async fn let_through(
         &self,
         asked: &str,
         answer: &RawValue,

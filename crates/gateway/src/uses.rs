@@ -60,7 +60,7 @@ impl<S: Store> Owed<S> {
     }
 
     /// Takes the result into the task's history, so that it can be shown.
-    async fn take_in(
+    pub(crate) async fn take_in(
         &mut self,
         outcome: Outcome,
         body: &[u8],
@@ -92,7 +92,7 @@ impl<S: Store> Owed<S> {
     }
 
     /// What has to be done with the answer.
-    fn obligations(&self) -> BTreeSet<Obligation> {
+    pub(crate) fn obligations(&self) -> BTreeSet<Obligation> {
         self.receipt.as_ref().map(|receipt| receipt.obligations().clone()).unwrap_or_default()
     }
 
@@ -333,6 +333,12 @@ impl<S: Store> Exchange<S> {
         (client, is_granted("logging") && self.may_log(params, era).await)
     }
 
+    /// Of what a client can be asked only what is granted.
+    pub(crate) async fn granted_only(&self, able: Capabilities) -> Capabilities {
+        let granted = self.granted().await;
+        able.only(|name| ToolName::of(Offer::Client, name).is_ok_and(|name| granted.contains(&name)))
+    }
+
     /// Whether the server's log may be shown, from the level on that the client wants.
     async fn may_log(&self, params: &UseParams<'_>, era: Era) -> bool {
         let level = match era {
@@ -546,6 +552,9 @@ impl<S: Store> Exchange<S> {
                         Err(cause) => withheld(id, owed, &cause.to_string(), took),
                     };
                 }
+                Ok(ResultKind::Task) if using.client.has("tasks") && using.asked.method == "tools/call" => {
+                    return self.begin_task(using, owed, tool, result).await;
+                }
                 _ => match self.as_it_may_be_shown(using, tool, &owes, result) {
                     Ok(shown) => {
                         redacted = shown;
@@ -712,7 +721,7 @@ fn pinned(offer: Offer, name: &str) -> Option<(Offer, &str)> {
 }
 
 /// What a result says, for the task's history. Nothing of it may be missing: what is no text and no structure counts as anyone's.
-fn output_of(result: &ToolResult<'_>) -> Output {
+pub(crate) fn output_of(result: &ToolResult<'_>) -> Output {
     let mut output = Output { error: result.is_error, ..Output::default() };
     match result.structured.map(|raw| (Json::parse(raw.get().as_bytes()), raw)) {
         Some((Ok(structured), _)) => output.structured = Some(structured),

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::{Fragment, ShapeError, fragment::ObjectWriter, members::Members};
+use crate::{Fragment, ShapeError, fragment::ObjectWriter, members::Members, tasks};
 
 /// What a client can be asked. Members that are not known here are left out: they would be a way out for data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,6 +11,8 @@ pub struct Capabilities {
     sampling: Option<Sampling>,
     /// Whether it tells of changes.
     roots: Option<bool>,
+    /// Whether answers may come as tasks.
+    tasks: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +46,19 @@ impl Capabilities {
                 tools: modes.get("tools").is_some(),
                 context: modes.get("context").is_some(),
             }),
+            tasks: tasks::named_in(&members),
             roots: inner("roots")?.map(|roots| roots.get("listChanged").map(RawValue::get) == Some("true")),
         })
     }
 
-    /// Only those that are granted, by the names of manifests: `elicitation`, `sampling`, `roots`.
+    /// Only those that are granted, by the names of manifests: `elicitation`, `sampling`, `roots`, `tasks`.
     #[must_use]
     pub fn only(self, granted: impl Fn(&str) -> bool) -> Self {
         Self {
             elicitation: self.elicitation.filter(|_| granted("elicitation")),
             sampling: self.sampling.filter(|_| granted("sampling")),
             roots: self.roots.filter(|_| granted("roots")),
+            tasks: self.tasks && granted("tasks"),
         }
     }
 
@@ -78,6 +82,7 @@ impl Capabilities {
             "elicitation" => self.elicitation.is_some(),
             "sampling" => self.sampling.is_some(),
             "roots" => self.roots.is_some(),
+            "tasks" => self.tasks,
             _ => false,
         }
     }
@@ -95,6 +100,9 @@ impl Capabilities {
             true => ObjectWriter::new().member("listChanged", &Fragment::boolean(true)).finish(),
             false => Fragment::empty_object(),
         });
+        let extension = self
+            .tasks
+            .then(|| ObjectWriter::new().member(tasks::EXTENSION, &Fragment::empty_object()).finish());
         ObjectWriter::new()
             .maybe("roots", roots.as_ref())
             .maybe(
@@ -105,6 +113,7 @@ impl Capabilities {
                 "elicitation",
                 self.elicitation.map(|e| flags(&[("form", e.form), ("url", e.url)])).as_ref(),
             )
+            .maybe("extensions", extension.as_ref())
             .finish()
     }
 }

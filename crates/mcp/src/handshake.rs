@@ -16,6 +16,7 @@ use crate::{
     meta::{MAX_INFO_BYTES, SERVER_INFO},
     params::InitializeParams,
     result::complete,
+    tasks,
 };
 
 /// Whether an upstream's instructions reach the client.
@@ -160,7 +161,10 @@ const OFFERS: [&str; 5] = ["completions", "logging", "prompts", "resources", "to
 
 /// The server's capabilities that are known here.
 #[derive(Debug)]
-struct Offers<'a>(Vec<(&'static str, &'a RawValue)>);
+struct Offers<'a> {
+    named: Vec<(&'static str, &'a RawValue)>,
+    tasks: bool,
+}
 
 impl<'a> Offers<'a> {
     fn of(members: &Members<'a>) -> Result<Self, ResultError> {
@@ -170,12 +174,15 @@ impl<'a> Offers<'a> {
         for name in OFFERS {
             offers.extend(capabilities.object(name)?.map(|raw| (name, raw)));
         }
-        Ok(Self(offers))
+        Ok(Self { named: offers, tasks: tasks::named_in(&capabilities) })
     }
 
     fn fragment(&self, announced: &[&str]) -> Fragment<'static> {
-        let kept = self.0.iter().filter(|(name, _)| announced.contains(name));
-        kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(*raw))).finish()
+        let kept = self.named.iter().filter(|(name, _)| announced.contains(name));
+        let out = kept.fold(ObjectWriter::new(), |out, (name, raw)| out.member(name, &Fragment::from(*raw)));
+        let tasks = (self.tasks && announced.contains(&"tasks"))
+            .then(|| ObjectWriter::new().member(tasks::EXTENSION, &Fragment::empty_object()).finish());
+        out.maybe("extensions", tasks.as_ref()).finish()
     }
 }
 

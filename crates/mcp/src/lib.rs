@@ -26,6 +26,7 @@ pub mod result;
 pub mod rpc;
 mod scan;
 pub mod sse;
+pub mod tasks;
 pub mod tools;
 pub mod uses;
 

@@ -97,7 +97,8 @@ impl<'a> UseParams<'a> {
     /// # Errors
     /// [`ParamsError`]
     pub fn parse(method: &str, params: Option<&'a RawValue>) -> Option<Result<Self, ParamsError>> {
-        let named = &["name", "arguments", "_meta", "inputResponses", "requestState"];
+        // `task` is of an earlier revision, and means nothing in the newer era: it goes nowhere.
+        let named = &["name", "arguments", "_meta", "inputResponses", "requestState", "task"];
         let (known, read): (&[&str], Reader<'a>) = match method {
             "tools/call" => (named, |members| Ok(Target::Tool(Named::read(members)?))),
             "prompts/get" => (named, |members| Ok(Target::Prompt(Named::read(members)?))),
@@ -118,7 +119,7 @@ impl<'a> UseParams<'a> {
         let members = match meta.modern() {
             Some(_) => members,
             // Older versions ask the client on the way, and not by a second request.
-            None => members.without(&["inputResponses", "requestState"])?,
+            None => members.without(&["inputResponses", "requestState", "task"])?,
         };
         let responses = match members.object("inputResponses")? {
             Some(responses) => Members::read(responses, "inputResponses")?.into_list(),

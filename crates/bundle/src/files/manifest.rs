@@ -47,7 +47,7 @@ pub struct ManifestFile {
     #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
     pub completions: BTreeMap<ToolName, OfferEntry>,
     /// What the server may ask of clients: `elicitation`, `sampling`, `roots`. The call is the client's answer, on its way to the server. `logging` lets
-    /// its log messages through.
+    /// its log messages through, `tasks` lets it answer with a task.
     #[serde(default)]
     #[schemars(with = "BTreeMap<ToolText, OfferEntry>")]
     pub client: BTreeMap<ToolName, OfferEntry>,

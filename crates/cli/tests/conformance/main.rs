@@ -111,7 +111,7 @@ fn world(grants: impl FnOnce(&Value) -> Vec<Value>) -> World {
     };
     let prompts = names("prompts");
     let completions: Vec<String> = prompts.iter().map(|name| format!("prompt/{name}")).collect();
-    let client = ["elicitation", "sampling", "roots", "logging"].map(str::to_owned);
+    let client = ["elicitation", "sampling", "roots", "logging", "tasks"].map(str::to_owned);
     let manifest = json!({
         "server": "fixture",
         "definitions": "fixture.tools.json",
@@ -149,6 +149,7 @@ fn everything(manifest: &Value) -> Vec<Value> {
     let content =
         json!({ "content": any, "content/**": any, "content/@keys": any, "model": { "max_length": 40 } });
     grants.push(json!({ "client": "fixture/logging" }));
+    grants.push(json!({ "client": "fixture/tasks" }));
     grants.push(
         json!({ "client": "fixture/elicitation", "arguments": { "content": any, "content/@keys": any } }),
     );
@@ -162,11 +163,21 @@ fn behind(
     grants: impl FnOnce(&Value) -> Vec<Value>,
     more: &str,
 ) -> (tokio::runtime::Runtime, World, Gateway) {
+    behind_for(grants, more, &["suite"])
+}
+
+/// The same, for tokens of these names.
+fn behind_for(
+    grants: impl FnOnce(&Value) -> Vec<Value>,
+    more: &str,
+    tokens: &[&str],
+) -> (tokio::runtime::Runtime, World, Gateway) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(fixture::serve());
     let world = world(grants);
+    let callers: Vec<_> = tokens.iter().map(|token| (*token, "bot", &["work"][..])).collect();
     let more = format!("{more}\n[servers.fixture]\nurl = \"http://{server}/mcp\"\n");
-    let gateway = Gateway::start(&world, &[("suite", "bot", &["work"])], &more);
+    let gateway = Gateway::start(&world, &callers, &more);
     (runtime, world, gateway)
 }
 

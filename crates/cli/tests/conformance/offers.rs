@@ -34,7 +34,12 @@ fn send(client: &mut Client, method: &str, params: &Value, able: &Value) {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": able,
     });
-    let name = params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+    let name = params
+        .get("name")
+        .or_else(|| params.get("uri"))
+        .or_else(|| params.get("taskId"))
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     let body = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": params }).to_string();
     let mut headers = LEGACY.to_vec();
     headers.extend([("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)]);
@@ -306,4 +311,73 @@ fn what_goes_with_a_permit_is_carried_out_before_anything_is_shown() {
     let outcomes = world.events("outcome");
     assert_eq!(outcomes[0]["labels"], json!(["secret", "untrusted"]), "{outcomes:?}");
     assert_eq!(outcomes.last().unwrap()["outcome"], "withheld", "{outcomes:?}");
+}
+
+#[test]
+fn a_task_is_its_caller_s_and_its_end_is_taken_in_like_any_result() {
+    let bounds = json!({ "content": { "in": ["yes"] }, "content/@keys": { "in": ["confirm"] } });
+    let (_runtime, world, mut gateway) = crate::behind_for(answering(bounds), "", &["suite", "other"]);
+    let mut client = client(&gateway, "suite");
+    let able = json!({ "elicitation": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    let begin = |client: &mut Client, name: &str, arguments: Value| {
+        let answer = ask(client, "tools/call", &json!({ "name": name, "arguments": arguments }), &able);
+        assert_eq!(answer["result"]["resultType"], "task", "{answer}");
+        assert!(!answer.to_string().contains("Words of the server"), "{answer}");
+        answer["result"]["taskId"].as_str().unwrap().to_owned()
+    };
+    let of = |client: &mut Client, method: &str, task: &str, more: &Value| {
+        let mut params = json!({ "taskId": task });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ask(client, method, &params, &able)
+    };
+    let until = |client: &mut Client, task: &str, status: &str| {
+        for _ in 0..2000 {
+            let answer = of(client, "tasks/get", task, &json!({}));
+            assert!(!answer.to_string().contains("Words of the server"), "{answer}");
+            if answer["result"]["status"] == status {
+                return answer;
+            }
+        }
+        panic!("{task} never was {status}");
+    };
+    let none = json!({});
+    let task = begin(&mut client, "slow_compute", json!({ "seconds": 0.1 }));
+    let mut stranger = self::client(&gateway, "other");
+    for (method, id) in
+        [("tasks/get", task.as_str()), ("tasks/cancel", task.as_str()), ("tasks/get", "nothing")]
+    {
+        let answer = of(&mut stranger, method, id, &none);
+        assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
+    }
+    let done = until(&mut client, &task, "completed");
+    assert_eq!(done["result"]["result"]["content"][0]["text"], "Computed.", "{done}");
+    assert_eq!(until(&mut client, &task, "completed"), done, "it says something else the second time");
+
+    let task = begin(&mut client, "confirm_delete", json!({ "filename": "x" }));
+    let asked = until(&mut client, &task, "input_required");
+    assert_eq!(asked["result"]["inputRequests"]["confirm"]["method"], "elicitation/create", "{asked}");
+    let answers = |word: &str| json!({ "inputResponses": { "confirm": { "action": "accept", "content": { "confirm": word } } } });
+    let answer = of(&mut client, "tasks/update", &task, &answers("secret"));
+    assert_eq!(reason(&answer).as_deref(), Some("argument_out_of_bounds"), "{answer}");
+    let answer = of(&mut client, "tasks/update", &task, &answers("yes"));
+    assert_eq!(answer["result"], json!({ "resultType": "complete" }), "{answer}");
+    assert!(until(&mut client, &task, "completed").to_string().contains("yes"));
+
+    let task = begin(&mut client, "slow_compute", json!({ "seconds": 60 }));
+    assert!(of(&mut client, "tasks/cancel", &task, &none)["result"].is_object());
+    until(&mut client, &task, "cancelled");
+    let task = begin(&mut client, "slow_compute", json!({ "seconds": 60 }));
+    world.done(&["lockdown"]);
+    let answer = of(&mut client, "tasks/get", &task, &none);
+    assert!(answer["error"].is_object(), "a task outlived a lockdown: {answer}");
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    let outcomes: Vec<Value> =
+        world.events("outcome").iter().map(|outcome| outcome["outcome"].clone()).collect();
+    for (wanted, count) in [("cancelled", 1), ("unknown", 1), ("succeeded", 3), ("shown", 1)] {
+        assert_eq!(
+            outcomes.iter().filter(|outcome| **outcome == wanted).count(),
+            count,
+            "{wanted}: {outcomes:?}"
+        );
+    }
 }

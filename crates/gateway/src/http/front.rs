@@ -21,6 +21,7 @@ use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
     era::declared,
     headers::{self, Header, HeaderError},
+    tasks::TaskParams,
     uses::{Target, UseParams},
 };
 use warrantor_model::{
@@ -477,6 +478,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let pairs = known.pairs();
         headers::repeats(&pairs, headers::PROTOCOL_VERSION, "the protocol version", version.as_str())?;
         headers::repeats(&pairs, headers::METHOD, "the method", method)?;
+        if let Some(Ok(task)) = TaskParams::parse(method, params) {
+            return headers::repeats(&pairs, headers::NAME, "the task's id", &task.id);
+        }
         // What is no use of anything is refused as such where it is read.
         let Some(Ok(used)) = UseParams::parse(method, params) else { return Ok(()) };
         if let Some(name) = used.mirrored() {

@@ -92,6 +92,14 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 .map(|(name, _)| name.clone())
                 .collect();
             ended.iter().for_each(|name| self.end_session(name));
+            let going: Vec<_> = lock(&self.modern)
+                .iter()
+                .filter(|(whose, _)| whose.mandate == mandate)
+                .map(|(_, (_, connection))| Arc::clone(connection))
+                .collect();
+            for connection in going {
+                connection.exchange.give_up_tasks().await;
+            }
             lock(&self.modern).retain(|whose, (_, connection)| {
                 let stands = whose.mandate != mandate;
                 if !stands {

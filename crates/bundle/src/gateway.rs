@@ -183,7 +183,7 @@ fn read<T: serde::de::DeserializeOwned>(file: &Path, report: &mut Report) -> Opt
             Some((doc, read))
         }
         Err(cause) => {
-            report.push(fault(format!("the file cannot be read: {cause}"), ""));
+            report.push(fault(format!("{name} cannot be read: {cause}"), ""));
             None
         }
     }
@@ -430,6 +430,13 @@ fn known(doc: &Doc, config: &GatewayFile, bundle: &Loaded, report: &mut Report) 
     }
 }
 
+/// Whether a name is made like those of mandates that were handed over.
+fn is_instance(name: &str) -> bool {
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts = name.strip_prefix('m').and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(time, random)| hex(time, 12) && hex(random, 16))
+}
+
 /// Agents and mandates of tokens must be in the bundle and belong together. Instances are looked up when they are used.
 fn bound(tokens: &BTreeMap<Digest, Token>, bundle: &Loaded, file: &str, report: &mut Report) {
     for token in tokens.values() {
@@ -439,7 +446,21 @@ fn bound(tokens: &BTreeMap<Digest, Token>, bundle: &Loaded, file: &str, report: 
             report.push(whole(file, Severity::Error, message, "name an agent of agents.yaml"));
         }
         for mandate in &token.mandates {
-            let Some(template) = bundle.templates.get(mandate) else { continue };
+            let Some(template) = bundle.templates.get(mandate) else {
+                if !is_instance(mandate.as_str()) {
+                    let message = format!(
+                        "the token {} is for the mandate {mandate}, which the bundle does not have",
+                        token.name
+                    );
+                    report.push(whole(
+                        file,
+                        Severity::Error,
+                        message,
+                        "name a mandate of the bundle, or an instance",
+                    ));
+                }
+                continue;
+            };
             if template.terms.agent != token.agent {
                 let message = format!(
                     "the token {} is for {}, and the mandate {mandate} for {}",

@@ -1,11 +1,11 @@
 //! What an enforcement point must do when it lets a call through: annotations on the permits that decided.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use cedar_policy::{Policy, PolicySet};
 use warrantor_model::{
     Json, Path,
-    path::{Coverage, Location, Step},
+    path::{Coverage, Location, Segment, Step},
 };
 
 use crate::parts::PolicySource;
@@ -19,6 +19,16 @@ pub enum Obligation {
     Label(String),
     /// A result of more bytes is not shown: `@cap("65536")`.
     Cap(usize),
+}
+
+impl fmt::Display for Obligation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redact(path) => write!(f, "@redact(\"{path}\")"),
+            Self::Label(label) => write!(f, "@label(\"{label}\")"),
+            Self::Cap(bytes) => write!(f, "@cap(\"{bytes}\")"),
+        }
+    }
 }
 
 /// What stands in the place of a text that is not shown.
@@ -78,8 +88,7 @@ pub(crate) fn read(policy: &Policy) -> Result<Vec<Obligation>, String> {
     let mut obligations = Vec::new();
     if let Some(paths) = policy.annotation("redact") {
         for text in paths.split(',').map(str::trim) {
-            let path = text.parse().map_err(|cause| format!("@redact({text:?}) is no path: {cause}"))?;
-            obligations.push(Obligation::Redact(path));
+            obligations.push(Obligation::Redact(redactable(text)?));
         }
     }
     if let Some(label) = policy.annotation("label") {
@@ -99,6 +108,26 @@ pub(crate) fn read(policy: &Policy) -> Result<Vec<Obligation>, String> {
         obligations.push(Obligation::Cap(bytes));
     }
     Ok(obligations)
+}
+
+/// A path that can lead to something: what never could is refused, for it would be believed to be left out.
+fn redactable(text: &str) -> Result<Path, String> {
+    let wrong = |why: &str| Err(format!("@redact({text:?}) would leave nothing out: {why}"));
+    let path: Path = text.parse().map_err(|cause| format!("@redact({text:?}) is no path: {cause}"))?;
+    if text.starts_with('/') || text.ends_with('/') {
+        return wrong("a path begins and ends with a name; leave the slash out");
+    }
+    if text.contains(['[', ']', ';']) {
+        return wrong("there are no selectors here, and several paths are separated by commas");
+    }
+    if path.segments().iter().any(|segment| matches!(segment, Segment::Keys)) {
+        return wrong("names of members cannot be left out; name what holds them");
+    }
+    if matches!(path.segments().first(), Some(Segment::Name(name)) if name == "structuredContent" || name == "content")
+    {
+        return wrong("paths begin within the structured content");
+    }
+    Ok(path)
 }
 
 /// Every label that a policy can bring. Files that do not parse have none; they are refused elsewhere.

@@ -212,7 +212,9 @@ impl Checker<'_> {
                 && self.snapshot.tool(tool).is_some_and(|tool| tool.effects.is_within(agent.ceiling.effects))
         };
         let tools = self.tools(grant);
-        if !tools.is_empty() && !tools.iter().any(within) {
+        // One that is not known is told as that.
+        let known = tools.iter().any(|tool| self.snapshot.facts(tool).is_some());
+        if known && !tools.iter().any(within) {
             let agent = agent.id.clone();
             self.warn(
                 &["grants", at],

@@ -344,6 +344,12 @@ fn policies_that_are_wrong_are_told_where() {
             "is no path",
         ),
         (
+            "a path that leads nowhere",
+            "@redact(\"/body\") permit(principal, action, resource);",
+            "@redact(\"/body\") permit(principal, action, resource);",
+            "would leave nothing out",
+        ),
+        (
             "a label that is none",
             "@label(\"1 a\") permit(principal, action, resource);",
             "@label(\"1 a\") permit(principal, action, resource);",

@@ -616,13 +616,14 @@ impl<S: Store> Engine<S> {
     /// Whether everybody who answers for a mandate, and every mandate of its chain, stands now.
     ///
     /// # Errors
-    /// What does not, for the operator. That it cannot be told is no standing.
-    pub async fn stands(&self, mandate: &MandateId) -> Result<(), String> {
+    /// What does not. That it cannot be told is no standing.
+    pub async fn stands(&self, mandate: &MandateId) -> Result<(), Box<Finding>> {
         let now = self.0.parts.clock.now();
-        let Loaded { snapshot, task, facts, .. } = self.load(mandate, None, now).await?;
-        match standing(&snapshot, &task, &facts, mandate, now).first() {
+        let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
+        let Loaded { snapshot, task, facts, .. } = self.load(mandate, None, now).await.map_err(unknown)?;
+        match standing(&snapshot, &task, &facts, mandate, now).into_iter().next() {
             None => Ok(()),
-            Some(finding) => Err(finding.detail.clone()),
+            Some(finding) => Err(Box::new(finding)),
         }
     }
 

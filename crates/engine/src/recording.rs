@@ -114,6 +114,7 @@ impl Decided<'_> {
                     stood_at: stood_at.to_string(),
                 })
                 .collect(),
+            obligations: self.grounds.obligations.iter().map(ToString::to_string).collect(),
             events_seen: self.task.map_or(0, |task| u64::try_from(task.history.len()).unwrap_or(u64::MAX)),
         };
         Record::new(self.id.as_str(), self.at, Event::Decision(Box::new(record)))

@@ -40,7 +40,7 @@ impl<S: Store> Exchange<S> {
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
         if let Err(why) = self.engine.stands(&self.settings.mandate).await {
-            tracing::warn!(why, "nothing is told under a mandate that does not stand");
+            tracing::warn!(why = why.detail, "nothing is told under a mandate that does not stand");
             return self.refuse_method(id, asked.method).await;
         }
         let mut owed = Vec::new();

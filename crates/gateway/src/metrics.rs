@@ -173,6 +173,7 @@ impl Metrics {
             Ok(_) => "answered",
             Err(NoAnswer::NotSent | NoAnswer::TakenBack) => "not_sent",
             Err(NoAnswer::Ended) => "ended",
+            Err(NoAnswer::Stopped(_)) => "stopped",
             Err(NoAnswer::Broken(_)) => "broken",
             Err(NoAnswer::TimedOut) => "timed_out",
             Err(NoAnswer::Cancelled) => "cancelled",

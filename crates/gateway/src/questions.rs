@@ -163,8 +163,9 @@ impl<S: Store> Exchange<S> {
                     owed = owes;
                     envelope::result(&id, &(&*answer).into())
                 }
-                Err(_) => {
-                    let why = "the answer was not let through";
+                Err((decision, reason, ..)) => {
+                    let why =
+                        format!("the client's answer was not let through ({reason}, decision {decision})");
                     envelope::error(Some(&id), &RpcError::new(rpc::INVALID_REQUEST, why))
                 }
             },
@@ -230,6 +231,18 @@ impl<S: Store> Exchange<S> {
             };
             asked.insert(key.to_string(), known);
         }
+        if !owed.shows_parts() {
+            tracing::warn!(
+                decision = owed.name().trim(),
+                "a question was withheld: what goes with its permit leaves parts out, and of a question none can be told"
+            );
+            let why = format!(
+                "the organization's policy does not let what the tool server asks be shown{}",
+                owed.name()
+            );
+            owed.tell(Outcome::Withheld, Duration::ZERO);
+            return Reply::error(id, rpc::REFUSED, why);
+        }
         if owed.take_in_part(result).await.is_err() {
             let why =
                 format!("the tool server's question was withheld: it could not be recorded{}", owed.name());
@@ -276,8 +289,8 @@ impl<S: Store> Exchange<S> {
             (decision.clone(), code, code.sentence().to_owned(), code.next_step())
         };
         if let Err(why) = self.engine.stands(&self.settings.mandate).await {
-            tracing::warn!(why, "a call that waited for its client is ended");
-            let told = end(waiting, ReasonCode::DecisionUnavailable);
+            tracing::warn!(why = why.detail, "a call that waited for its client is ended");
+            let told = end(waiting, why.code);
             return self.refuse(&using, &told).await;
         }
         // What it was decided on must be what it was.
@@ -305,7 +318,7 @@ impl<S: Store> Exchange<S> {
                         }
                         _ => waiting.owed.tell(Outcome::Cancelled, Duration::ZERO),
                     }
-                    return self.refuse(&using, &refused).await;
+                    return self.refuse_answer(&using, &refused).await;
                 }
             }
         }

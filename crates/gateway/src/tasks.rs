@@ -98,8 +98,8 @@ impl<S: Store> Exchange<S> {
             return Reply::fault(id, &error);
         }
         if let Err(why) = self.engine.stands(&self.settings.mandate).await {
-            tracing::warn!(why, "a task is not told of");
-            return Reply::error(id, rpc::REFUSED, "the mandate of this task does not stand any more");
+            tracing::warn!(why = why.detail, "a task is not told of");
+            return Reply::error(id, rpc::REFUSED, why.code.sentence());
         }
         let known = lock(&self.tasks).get(params.id.as_ref()).cloned();
         let Some(task) = known else {

@@ -73,6 +73,11 @@ impl<S: Store> Owed<S> {
         taken
     }
 
+    /// Whether what goes with the permit lets questions and messages be shown: of them it cannot be told what is to be left out.
+    pub(crate) fn shows_parts(&self) -> bool {
+        !self.receipt.as_ref().is_some_and(|receipt| obligations::redacts(receipt.obligations()))
+    }
+
     /// Takes a part of the answer into the task's history, so that it can be shown before the end.
     pub(crate) async fn take_in_part(&mut self, part: &RawValue) -> Result<(), Withheld> {
         let Some(receipt) = &self.receipt else { return Err(Withheld) };
@@ -274,7 +279,9 @@ impl<S: Store> Exchange<S> {
             Target::Prompt(Named { name, .. }) => (Offer::Prompt, name.to_string()),
             Target::Resource { uri } => {
                 let resource = snapshot.resource(server, uri);
-                (Offer::Resource, resource.map(|tool| tool.tool.bare().to_owned()).unwrap_or_default())
+                // With a space it is the name of nothing.
+                let unknown = || format!("the URI {uri}");
+                (Offer::Resource, resource.map_or_else(unknown, |tool| tool.tool.bare().to_owned()))
             }
             Target::Completion { of: Completed::Prompt(name), .. } => {
                 (Offer::Completion, format!("prompt/{name}"))
@@ -410,6 +417,15 @@ impl<S: Store> Exchange<S> {
         Reply::Line(envelope::result(using.asked.id, &refusal.to_result(using.era, schema)))
     }
 
+    /// Tells the client that its answer to the server was refused: the call that it belongs to was made, and goes no further.
+    pub(crate) async fn refuse_answer(&self, using: &Use<'_>, refused: &Told) -> Reply {
+        let sentence = format!(
+            "What was answered to the server's question may not go to it, so the call goes no further: {}",
+            refused.2
+        );
+        self.refuse(using, &(refused.0.clone(), refused.1, sentence, refused.3)).await
+    }
+
     /// Sends a released call and brings back its answer.
     async fn forward(&self, using: &Use<'_>, release: Release) -> Reply {
         let decided = release.arguments().to_vec();
@@ -491,7 +507,9 @@ impl<S: Store> Exchange<S> {
             Err(cause) => {
                 let outcome = match &cause {
                     NoAnswer::NotSent | NoAnswer::TakenBack => not_sent,
-                    NoAnswer::Ended | NoAnswer::TimedOut | NoAnswer::Broken(_) => Outcome::Unknown,
+                    NoAnswer::Ended | NoAnswer::Stopped(_) | NoAnswer::TimedOut | NoAnswer::Broken(_) => {
+                        Outcome::Unknown
+                    }
                     NoAnswer::Cancelled => Outcome::Cancelled,
                 };
                 let message = format!("{cause}{}", live.owed.name());
@@ -520,10 +538,15 @@ impl<S: Store> Exchange<S> {
         let owes = owed.obligations();
         if let Ok(Said::Result(told) | Said::Error(told)) = &said {
             if obligations::caps(&owes, told.get().len()) {
-                return withheld(id, owed, obligations::TOO_LARGE, took);
+                return withheld_by_policy(id, owed, obligations::TOO_LARGE, took);
             }
             if matches!(said, Ok(Said::Error(_))) && obligations::redacts(&owes) {
-                return withheld(id, owed, "it is an error, of which nothing can be left out", took);
+                return withheld_by_policy(
+                    id,
+                    owed,
+                    "it is an error, of which nothing can be left out",
+                    took,
+                );
             }
         }
         let brought = match said {
@@ -558,7 +581,9 @@ impl<S: Store> Exchange<S> {
                 _ => match self.as_it_may_be_shown(using, tool, &owes, result) {
                     Ok(shown) => {
                         redacted = shown;
-                        self.read_result(using, redacted.as_deref().unwrap_or(result), rounds > 0)
+                        let read = self.read_result(using, redacted.as_deref().unwrap_or(result), rounds > 0);
+                        // The record keeps all of it, sealed.
+                        read.map(|brought| Brought { body: result.get().as_bytes(), ..brought })
                     }
                     Err(why) => Err(why),
                 },
@@ -682,6 +707,15 @@ struct Brought<'a> {
 /// A server's own error of a call, as it wrote it.
 fn relayed(id: &Id<'_>, error: &RawValue) -> Reply {
     Reply::Fault(envelope::relayed_error(id, &Fragment::from(error)), rpc::code_of(error))
+}
+
+/// What goes with the permit keeps an answer from being shown. That is no fault of the server.
+fn withheld_by_policy<S: Store>(id: &Id<'_>, owed: Owed<S>, why: &str, took: Duration) -> Reply {
+    let name = owed.name();
+    tracing::warn!(why, decision = name.trim(), obligations = ?owed.obligations(), "an answer was withheld by what goes with its permit");
+    owed.tell(Outcome::Withheld, took);
+    let message = format!("the organization's policy does not let this answer be shown: {why}{name}");
+    Reply::fault(id, &RpcError::new(rpc::REFUSED, message))
 }
 
 fn withheld<S: Store>(id: &Id<'_>, owed: Owed<S>, why: &str, took: Duration) -> Reply {

@@ -156,6 +156,9 @@ pub struct DecisionRecord {
     /// How many events of the task's history were looked at.
     #[n(23)]
     pub events_seen: u64,
+    /// What had to be done with the result, as the policies say it.
+    #[n(24)]
+    pub obligations: Vec<String>,
 }
 
 /// Where the values of one argument were found: names of the published vocabulary, no values.

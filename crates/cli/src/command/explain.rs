@@ -122,6 +122,9 @@ fn tell_sources(decision: &DecisionRecord, body: &Kept, to: &mut dyn Write) -> s
     if !decision.task_labels.is_empty() {
         writeln!(to, "  the task had touched what is {}", listed(&decision.task_labels))?;
     }
+    for obligation in &decision.obligations {
+        writeln!(to, "  {obligation} goes with the permit")?;
+    }
     for tracked in &decision.tracked {
         writeln!(to, "  tracker {} stood at {}", tracked.tracker, tracked.stood_at)?;
     }

@@ -20,7 +20,7 @@ use warrantor_bundle::{
     Loaded, Report,
     gateway::{GatewayConfig, Reached, UpstreamSettings as Upstream, load_gateway},
 };
-use warrantor_control::handover::Desk;
+use warrantor_control::handover::{Desk, HandoverError};
 use warrantor_engine::{Engine, EngineParts, Settings};
 use warrantor_gateway::{
     HttpTarget,
@@ -320,7 +320,11 @@ impl Handing {
 impl Mandates for Handing {
     async fn resolve(&self, name: &TemplateId) -> Result<(MandateId, Timestamp), String> {
         let seal = self.deployment.keys.seal().map_err(|cause| cause.to_string())?;
-        let handed = self.desk(&seal).resume_or_begin(name).await.map_err(|cause| cause.to_string())?;
+        let handed = self.desk(&seal).resume_or_begin(name).await.map_err(|cause| match cause {
+            // Which others there are is nobody's business who has no token for them.
+            HandoverError::Unknown { template, .. } => format!("there is no mandate {template}"),
+            cause => cause.to_string(),
+        })?;
         tracing::info!(mandate = %handed.mandate, task = %handed.task, until = %handed.expires_at, new = handed.new, "mandate");
         Ok((handed.mandate, handed.expires_at))
     }

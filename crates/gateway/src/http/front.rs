@@ -25,7 +25,8 @@ use warrantor_mcp::{
     uses::{Target, UseParams},
 };
 use warrantor_model::{
-    AgentId, Clock, Digest, Evidence, MandateId, Offer, ServerName, TemplateId, Timestamp, ToolName, ToolRef,
+    AgentId, Clock, Digest, Evidence, MandateId, Offer, ServerName, Subject, TemplateId, Timestamp, ToolName,
+    ToolRef,
 };
 use warrantor_store::Store;
 
@@ -292,6 +293,12 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     async fn answer_to(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        // Whoever looks after us may know us by any name, and learns nothing.
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/healthz") => return respond::text(StatusCode::OK, "ok\n"),
+            (&Method::GET, "/readyz") => return self.readiness(),
+            _ => {}
+        }
         let now = self.now();
         let origin = request.headers().get(ORIGIN).cloned();
         let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
@@ -313,11 +320,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     async fn route(self: &Arc<Self>, serving: &Now<M>, request: Request<Incoming>) -> Answer {
         let Some(endpoint) = serving.endpoints.get(request.uri().path()) else {
-            return match (request.method(), request.uri().path()) {
-                (&Method::GET, "/healthz") => respond::text(StatusCode::OK, "ok\n"),
-                (&Method::GET, "/readyz") => self.readiness(),
-                _ => respond::refused(StatusCode::NOT_FOUND, "no server has this path"),
-            };
+            return respond::refused(StatusCode::NOT_FOUND, "no server has this path");
         };
         match *request.method() {
             Method::POST | Method::GET | Method::DELETE => {}
@@ -368,6 +371,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
         match (self.engine.stops(), self.engine.unrecorded()) {
             _ if stopping => Some("the gateway is stopping\n"),
             (None, _) => Some("the stop file cannot be read: everything is stopped\n"),
+            (Some(stops), _) if stops.iter().any(|stop| stop.subject == Subject::Deployment) => {
+                Some("a lockdown is in force: nothing passes\n")
+            }
             (_, Some(_)) => Some("records wait for a log that fails: nothing passes\n"),
             (Some(_), None) => None,
         }

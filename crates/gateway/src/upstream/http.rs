@@ -95,7 +95,12 @@ impl HttpTarget {
     /// # Errors
     /// [`TargetError`]: what is wrong with the URL or a header, or that the system has no certificates to trust.
     pub fn new(url: &str, given: &[(String, String)], max_bytes: usize) -> Result<Self, TargetError> {
-        let wrong = || TargetError::Url { url: url.to_owned() };
+        // A password that stands in it is not repeated.
+        let shown = match url.rsplit_once('@') {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => url.to_owned(),
+        };
+        let wrong = || TargetError::Url { url: shown.clone() };
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let authority = uri.authority().ok_or_else(wrong)?;
         if !matches!(uri.scheme_str(), Some("http" | "https"))

@@ -58,6 +58,9 @@ pub(crate) enum NoAnswer {
     /// It was sent and no answer came in time.
     #[error("the tool server did not answer in time")]
     TimedOut,
+    /// It was sent, and whoever it rests on was stopped meanwhile.
+    #[error("{0} The call was under way: what came of it is not known")]
+    Stopped(&'static str),
     /// The client took the request back while the server had it.
     #[error("the call was cancelled")]
     Cancelled,
@@ -308,10 +311,19 @@ impl Upstream {
 
     /// The server ended: nobody will get an answer.
     pub(crate) fn ended(&self) {
+        self.end(&NoAnswer::Ended);
+    }
+
+    /// Nobody gets an answer any more, because somebody was stopped.
+    pub(crate) fn stopped(&self, sentence: &'static str) {
+        self.end(&NoAnswer::Stopped(sentence));
+    }
+
+    fn end(&self, why: &NoAnswer) {
         let mut state = self.waiting.lock();
         state.ended = true;
         for (_, Waiter { answer, .. }) in state.waiting.drain() {
-            let _ = answer.send(Err(NoAnswer::Ended));
+            let _ = answer.send(Err(why.clone()));
         }
     }
 

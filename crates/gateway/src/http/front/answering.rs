@@ -107,6 +107,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Ok(mandate) => mandate,
             Err(refused) => return refused.into_answer(),
         };
+        // A program would be started for it, and nothing would pass.
+        if let Err(why) = self.engine.stands(&mandate).await {
+            return respond::refused(StatusCode::FORBIDDEN, why.code.sentence());
+        }
         let connection = match self.open(known, mandate.clone()) {
             Ok(connection) => connection,
             Err(refused) => return refused.into_answer(),

@@ -84,11 +84,13 @@ impl<S: Store, M: Mandates> Front<S, M> {
         mandates.extend(lock(&self.resolved).values().map(|resolved| resolved.mandate.clone()));
         for mandate in mandates {
             let Err(why) = self.engine.stands(&mandate).await else { continue };
-            tracing::info!(%mandate, %why, "what runs under the mandate is ended");
+            tracing::info!(%mandate, why = why.detail, "what runs under the mandate is ended");
+            let sentence = why.code.sentence();
             lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
             let ended: Vec<String> = lock(&self.sessions)
                 .iter()
                 .filter(|(_, (_, session))| session.mandate == mandate)
+                .inspect(|(_, (_, session))| session.connection.exchange.upstream.stopped(sentence))
                 .map(|(name, _)| name.clone())
                 .collect();
             ended.iter().for_each(|name| self.end_session(name));
@@ -103,6 +105,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             lock(&self.modern).retain(|whose, (_, connection)| {
                 let stands = whose.mandate != mandate;
                 if !stands {
+                    connection.exchange.upstream.stopped(sentence);
                     connection.close();
                 }
                 stands

@@ -1,8 +1,8 @@
 //! Every statement, in one place.
 //!
-//! A batch is stored by a constant number of statements, whatever its size: rows travel as one JSON array (`json_each`) and their blobs in one
-//! buffer, of which each row names its piece (`substr`, which counts from 1). Beside one statement a row this saves a trip to the connection's thread
-//! for each, and beside `VALUES` lists of varying length it keeps every text in the statement cache.
+//! A batch is stored in three trips to the connection's thread, whatever its size: one begins and loads, one changes, one commits. Each trip costs more than
+//! most statements. Rows travel as one JSON array (`json_each`) and their blobs in one buffer, of which each row names its piece (`substr`, which counts
+//! from 1); beside `VALUES` lists of varying length this keeps every text in the statement cache.
 
 /// `WARR`: what stands in the file's header so that no other program's database is taken for ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5741_5252;
@@ -57,7 +57,6 @@ CREATE TABLE checkpoints (
 pub(crate) const CREATE_HEAD: &str =
     "INSERT INTO head (one, revision, size, epoch, last_at, frontier) VALUES (1, 0, 0, ?1, NULL, ?2)";
 
-pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Begins a transaction that takes no lock yet.
 pub(crate) const BEGIN_READING: &str = "BEGIN";
 pub(crate) const COMMIT: &str = "COMMIT";
@@ -73,55 +72,38 @@ UNION ALL SELECT 1, key, version, NULL, NULL, NULL, value FROM entries WHERE key
 UNION ALL SELECT 2, key, amount, NULL, NULL, NULL, NULL FROM counters WHERE key IN (SELECT value FROM json_each(?2))
 UNION ALL SELECT 3, key, holders, NULL, NULL, NULL, NULL FROM members WHERE key IN (SELECT value FROM json_each(?3))";
 
-/// What a batch touches, in the same columns; of entries the version only. Last parameter: ids of records.
-pub(crate) const LOAD: &str = "
+/// Takes the write lock and reads what a batch touches, in the same columns; of entries the version only. Last parameter: ids of records.
+pub(crate) const BEGIN_AND_LOAD: &str = "
+BEGIN IMMEDIATE;
 SELECT 0 AS part, NULL AS key, revision AS a, size AS b, epoch AS c, last_at AS d, frontier AS bytes FROM head
 UNION ALL SELECT 1, key, version, NULL, NULL, NULL, NULL FROM entries WHERE key IN (SELECT value FROM json_each(?1))
 UNION ALL SELECT 2, key, amount, NULL, NULL, NULL, NULL FROM counters WHERE key IN (SELECT value FROM json_each(?2))
 UNION ALL SELECT 3, key, holders, NULL, NULL, NULL, NULL FROM members WHERE key IN (SELECT value FROM json_each(?3))
 UNION ALL SELECT 4, id, place, NULL, NULL, NULL, NULL FROM records WHERE id IN (SELECT value FROM json_each(?4))";
 
-/// Rows `[key, version, from, length]`, bytes.
-pub(crate) const PUT_ENTRIES: &str = "
+/// Everything that a batch changes, in one trip. Statements without rows find nothing to do, which costs less than a text for each combination would.
+///
+/// Parameters are taken in turn, as sqlx counts those without a number on over all statements:
+/// keys of entries that go; bytes, and rows `[key, version, from, length]` of entries; keys of counters that go; rows `[key, amount]`; keys of members that go;
+/// rows `[key, holders]`; bytes, and rows `[place, id, linked_to, leaf, from, length]` of records; bytes, and rows `[owner, commitment, from, length]` of bodies;
+/// the new head, and the revision that it follows. It gives one row if the head was at that.
+pub(crate) const CHANGE: &str = "
+DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?));
 INSERT INTO entries (key, version, value)
-SELECT value ->> 0, value ->> 1, substr(?2, value ->> 2, value ->> 3) FROM json_each(?1) WHERE true
-ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value";
-
-/// Keys.
-pub(crate) const DELETE_ENTRIES: &str = "DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?1))";
-
-/// Rows `[key, amount]`.
-pub(crate) const PUT_COUNTERS: &str = "
-INSERT INTO counters (key, amount) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
-ON CONFLICT (key) DO UPDATE SET amount = excluded.amount";
-
-/// Keys.
-pub(crate) const DELETE_COUNTERS: &str =
-    "DELETE FROM counters WHERE key IN (SELECT value FROM json_each(?1))";
-
-/// Rows `[key, holders]`.
-pub(crate) const PUT_MEMBERS: &str = "
-INSERT INTO members (key, holders) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
-ON CONFLICT (key) DO UPDATE SET holders = excluded.holders";
-
-/// Keys.
-pub(crate) const DELETE_MEMBERS: &str = "DELETE FROM members WHERE key IN (SELECT value FROM json_each(?1))";
-
-/// Rows `[place, id, linked_to, from, length]`, bytes: the leaf's 32 bytes, then the record's.
-pub(crate) const PUT_RECORDS: &str = "
+SELECT value ->> 0, value ->> 1, substr(?, value ->> 2, value ->> 3) FROM json_each(?) WHERE true
+ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value;
+DELETE FROM counters WHERE key IN (SELECT value FROM json_each(?));
+INSERT INTO counters (key, amount) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
+ON CONFLICT (key) DO UPDATE SET amount = excluded.amount;
+DELETE FROM members WHERE key IN (SELECT value FROM json_each(?));
+INSERT INTO members (key, holders) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
+ON CONFLICT (key) DO UPDATE SET holders = excluded.holders;
 INSERT INTO records (place, id, linked_to, leaf, bytes)
-SELECT value ->> 0, value ->> 1, value ->> 2, substr(?2, value ->> 3, 32), substr(?2, (value ->> 3) + 32, value ->> 4)
-FROM json_each(?1)";
-
-/// Rows `[owner, from, length]`, bytes: the commitment's 32 bytes, then the sealed ones.
-pub(crate) const PUT_BODIES: &str = "
+SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), substr(?, value ->> 4, value ->> 5) FROM json_each(?);
 INSERT INTO bodies (commitment, owner, sealed)
-SELECT substr(?2, value ->> 1, 32), value ->> 0, substr(?2, (value ->> 1) + 32, value ->> 2) FROM json_each(?1) WHERE true
-ON CONFLICT (commitment) DO NOTHING";
-
-/// The new head, and the revision that it follows.
-pub(crate) const MOVE_HEAD: &str = "
-UPDATE head SET revision = ?1, size = ?2, epoch = ?3, last_at = ?4, frontier = ?5 WHERE revision = ?6";
+SELECT unhex(value ->> 1), value ->> 0, substr(?, value ->> 2, value ->> 3) FROM json_each(?) WHERE true
+ON CONFLICT (commitment) DO NOTHING;
+UPDATE head SET revision = ?, size = ?, epoch = ?, last_at = ?, frontier = ? WHERE revision = ? RETURNING revision";
 
 /// Keys after the first and before the second, rows, bytes. The inner query looks at lengths only.
 pub(crate) const SCAN: &str = "

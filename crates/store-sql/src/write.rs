@@ -1,4 +1,4 @@
-//! What one transaction reads and writes, between its beginning and its end, in a constant number of statements.
+//! What one transaction reads and writes, between its beginning and its end, each in one trip.
 
 use serde::Serialize;
 use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
@@ -37,8 +37,8 @@ impl Blobs {
     }
 }
 
-/// Loads the head and whatever a batch touches.
-pub(crate) async fn load(
+/// Begins a transaction that may write and loads the head and whatever a batch touches.
+pub(crate) async fn begin_and_load(
     connection: &mut SqliteConnection,
     touched: &Touched,
 ) -> Result<(Head, Loaded), Cause> {
@@ -46,7 +46,7 @@ pub(crate) async fn load(
         json(&keys.map(Key::as_str).collect::<Vec<_>>()).map_err(Cause::new)
     };
     let ids = json(&touched.ids.iter().collect::<Vec<_>>()).map_err(Cause::new)?;
-    let found = sqlx::query(sql::LOAD)
+    let found = sqlx::query(sql::BEGIN_AND_LOAD)
         .bind(keys(&mut touched.versions.iter())?)
         .bind(keys(&mut touched.counters.iter())?)
         .bind(keys(&mut touched.members.iter())?)
@@ -95,53 +95,36 @@ pub(crate) async fn changes(
     head: &Head,
     changes: &Changes,
 ) -> Result<(), Cause> {
-    entries(connection, changes).await?;
-    counters(connection, changes).await?;
-    members(connection, changes).await?;
-    records(connection, &changes.records).await?;
-    bodies(connection, &changes.bodies).await?;
-    let moved = sqlx::query(sql::MOVE_HEAD)
+    let query = entries(sqlx::query(sql::CHANGE), changes)?;
+    let query = counters(query, changes)?;
+    let query = members(query, changes)?;
+    let query = records(query, &changes.records)?;
+    let query = bodies(query, &changes.bodies)?;
+    let moved = query
         .bind(number(head.revision)?)
         .bind(number(head.size)?)
         .bind(number(head.epoch)?)
         .bind(head.last_at.map(warrantor_model::Timestamp::as_micros))
         .bind(head.frontier.to_bytes())
         .bind(number(before)?)
-        .execute(connection)
+        .fetch_all(connection)
         .await
         .map_err(Cause::new)?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(Cause::new(HeadMoved)) }
+    if moved.len() == 1 { Ok(()) } else { Err(Cause::new(HeadMoved)) }
 }
 
 fn number(number: u64) -> Result<i64, Cause> {
     i64::try_from(number).map_err(Cause::new)
 }
 
-async fn run(
-    connection: &mut SqliteConnection,
-    query: Query<'_, Sqlite, SqliteArguments>,
-) -> Result<(), Cause> {
-    query.execute(connection).await.map(|_| ()).map_err(Cause::new)
+type Change<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// Binds rows.
+fn over<'q, T: Serialize>(query: Change<'q>, rows: &[T]) -> Result<Change<'q>, Cause> {
+    Ok(query.bind(json(rows).map_err(Cause::new)?))
 }
 
-/// Runs a statement over rows, unless there are none.
-async fn run_over<T: Serialize>(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: &[T],
-    blobs: Option<Blobs>,
-) -> Result<(), Cause> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let query = sqlx::query(statement).bind(json(rows).map_err(Cause::new)?);
-    match blobs {
-        Some(blobs) => run(connection, query.bind(blobs.0)).await,
-        None => run(connection, query).await,
-    }
-}
-
-async fn entries(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Cause> {
+fn entries<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
     let mut blobs = Blobs::new();
     let (mut put, mut gone) = (Vec::new(), Vec::new());
     for (key, entry) in &changes.entries {
@@ -153,44 +136,40 @@ async fn entries(connection: &mut SqliteConnection, changes: &Changes) -> Result
             None => gone.push(key.as_str()),
         }
     }
-    run_over(connection, sql::DELETE_ENTRIES, &gone, None).await?;
-    run_over(connection, sql::PUT_ENTRIES, &put, Some(blobs)).await
+    over(over(query, &gone)?.bind(blobs.0), &put)
 }
 
-async fn counters(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Cause> {
+fn counters<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
     let (zero, put): (Vec<_>, Vec<_>) = changes.counters.iter().partition(|(_, amount)| amount.is_zero());
     let zero: Vec<_> = zero.into_iter().map(|(key, _)| key.as_str()).collect();
     let put: Vec<_> = put.into_iter().map(|(key, amount)| (key.as_str(), amount.to_string())).collect();
-    run_over(connection, sql::DELETE_COUNTERS, &zero, None).await?;
-    run_over(connection, sql::PUT_COUNTERS, &put, None).await
+    over(over(query, &zero)?, &put)
 }
 
-async fn members(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Cause> {
+fn members<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
     let (gone, put): (Vec<_>, Vec<_>) = changes.holders.iter().partition(|(_, holders)| **holders == 0);
     let gone: Vec<_> = gone.into_iter().map(|(key, _)| key.as_str()).collect();
     let put: Vec<_> = put.into_iter().map(|(key, holders)| (key.as_str(), holders)).collect();
-    run_over(connection, sql::DELETE_MEMBERS, &gone, None).await?;
-    run_over(connection, sql::PUT_MEMBERS, &put, None).await
+    over(over(query, &gone)?, &put)
 }
 
-async fn records(connection: &mut SqliteConnection, records: &[Appended]) -> Result<(), Cause> {
+fn records<'q>(query: Change<'q>, records: &[Appended]) -> Result<Change<'q>, Cause> {
     let mut blobs = Blobs::new();
     let mut put = Vec::with_capacity(records.len());
     for record in records {
-        put.push((record.index, &record.id, &record.linked_to, blobs.next(), record.bytes.len()));
-        blobs.0.extend_from_slice(record.leaf.as_bytes());
+        let leaf = record.leaf.to_string();
+        put.push((record.index, &record.id, &record.linked_to, leaf, blobs.next(), record.bytes.len()));
         blobs.0.extend_from_slice(&record.bytes);
     }
-    run_over(connection, sql::PUT_RECORDS, &put, Some(blobs)).await
+    over(query.bind(blobs.0), &put)
 }
 
-async fn bodies(connection: &mut SqliteConnection, bodies: &[Body]) -> Result<(), Cause> {
+fn bodies<'q>(query: Change<'q>, bodies: &[Body]) -> Result<Change<'q>, Cause> {
     let mut blobs = Blobs::new();
     let mut put = Vec::with_capacity(bodies.len());
     for body in bodies {
-        put.push((&body.owner, blobs.next(), body.sealed.len()));
-        blobs.0.extend_from_slice(body.commitment.as_bytes());
+        put.push((&body.owner, body.commitment.hex(), blobs.next(), body.sealed.len()));
         blobs.0.extend_from_slice(&body.sealed);
     }
-    run_over(connection, sql::PUT_BODIES, &put, Some(blobs)).await
+    over(query.bind(blobs.0), &put)
 }

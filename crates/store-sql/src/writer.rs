@@ -8,8 +8,8 @@ use std::mem;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use warrantor_store::{
-    Cause, CheckpointError, Closed, CommitError, Committed, Prepared,
-    batch::{Batch, Touched},
+    Cause, CheckpointError, Closed, CommitError, Committed, Head, Prepared,
+    batch::{Batch, Loaded, Touched},
 };
 
 use crate::{
@@ -179,8 +179,7 @@ impl Writer {
     async fn judge(&mut self, commits: Vec<Prepared>) -> Result<(Verdicts, u64), Cause> {
         let touched = Touched::by(&commits);
         let mut held = self.held;
-        let connection = self.begin().await?;
-        let (head, loaded) = write::load(connection, &touched).await?;
+        let (connection, head, loaded) = self.begin(&touched).await?;
         let before = head.revision;
         let mut batch = Batch::new(head, loaded);
         let mut verdicts = Vec::with_capacity(commits.len());
@@ -214,8 +213,7 @@ impl Writer {
     async fn put_checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
         let unavailable = |cause| CheckpointError::Unavailable { cause };
         let held = self.held;
-        let connection = self.begin().await.map_err(unavailable)?;
-        let (head, _) = write::load(connection, &Touched::default()).await.map_err(unavailable)?;
+        let (connection, head, _) = self.begin(&Touched::default()).await.map_err(unavailable)?;
         let last = sqlx::query(sql::LAST_CHECKPOINT)
             .fetch_optional(&mut *connection)
             .await
@@ -232,17 +230,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes the write lock, on a new connection after a failure.
-    async fn begin(&mut self) -> Result<&mut SqliteConnection, Cause> {
+    /// Takes the write lock, on a new connection after a failure, and reads what is touched.
+    async fn begin(&mut self, touched: &Touched) -> Result<(&mut SqliteConnection, Head, Loaded), Cause> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.file.connect(Side::Writer).await.map_err(Cause::new)?,
         };
         let connection = self.connection.insert(connection);
         let front = self.line.front(self.file.options.busy_timeout).await;
-        sqlx::query(sql::BEGIN).execute(&mut *connection).await.map_err(Cause::new)?;
+        let (head, loaded) = write::begin_and_load(&mut *connection, touched).await?;
         drop(front);
-        Ok(connection)
+        Ok((connection, head, loaded))
     }
 
     /// Makes the transaction durable.

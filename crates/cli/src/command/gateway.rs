@@ -106,6 +106,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         gateway.handle(),
         signal(SignalKind::hangup())?,
     ));
+    let interrupted = interrupted()?;
     out.answer(&listening, |table| {
         writeln!(table, "The gateway listens on {}", listening.url)?;
         listening
@@ -115,7 +116,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
     })?;
     let telling = metrics.map(|listener| tokio::spawn(gateway.handle().serve_metrics(listener)));
-    gateway.serve(listener, interrupted()).await;
+    gateway.serve(listener, interrupted).await;
     reloading.abort();
     if let Some(telling) = telling {
         telling.abort();

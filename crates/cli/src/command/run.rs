@@ -66,12 +66,12 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
     });
     let deployment = Arc::new(deployment);
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
+    let client = client_until(interrupted()?);
     let (running, upstream_in, upstream_out) =
         launch.start().with_context(|| format!("{} cannot be started", args.command.join(" ")))?;
     let trace = args.trace.as_deref().map(|path| trace(path, &deployment, &handed)).transpose()?;
     let session = session(&args, &settings, engine.clone(), &handed, trace);
-    let ended =
-        session.serve(client_until_interrupted(), tokio::io::stdout(), upstream_in, upstream_out).await;
+    let ended = session.serve(client, tokio::io::stdout(), upstream_in, upstream_out).await;
     engine.settle().await;
     if let Some((records, cause)) = engine.unrecorded() {
         out.note(&format!(
@@ -112,13 +112,13 @@ fn trace(path: &Path, deployment: &Deployment, handed: &Handed) -> anyhow::Resul
 }
 
 /// Standard input, which ends when we are told to end: so calls under way get their outcomes either way.
-fn client_until_interrupted() -> DuplexStream {
+fn client_until(interrupted: impl Future<Output = ()> + Send + 'static) -> DuplexStream {
     let (client, mut feed) = tokio::io::duplex(PIPE_BYTES);
     tokio::spawn(async move {
         let mut input = tokio::io::stdin();
         tokio::select! {
             _ = tokio::io::copy(&mut input, &mut feed) => {}
-            () = interrupted() => {}
+            () = interrupted => {}
         }
     });
     client

@@ -32,17 +32,16 @@ pub(super) fn log() {
         .init();
 }
 
-/// Waits until we are told to end.
-pub(super) async fn interrupted() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends when we are told to end. From this call on the signals are ours, so whoever is told that we serve can end us in order.
+pub(super) fn interrupted() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Signs a checkpoint within a second of what it covers, and at least every minute, so that silence is provable.

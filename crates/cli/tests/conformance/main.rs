@@ -9,6 +9,7 @@
     reason = "test code"
 )]
 
+mod attacks;
 mod clients;
 mod fixture;
 mod offers;

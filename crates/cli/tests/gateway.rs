@@ -517,7 +517,7 @@ fn headers_that_count_stand_once() {
     }
     let mut client = Client::to(gateway.address);
     client.raw(
-        format!("GET http://evil.example/healthz HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes(),
+        format!("GET http://evil.example/files HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes(),
     );
     assert_eq!(client.response().status, 403);
 }

@@ -194,6 +194,9 @@ impl Deployed {
     }
 }
 
+/// How many streams are idle when their memory is looked at. A system may let a process have no more than 1024 files open.
+const STREAMS: usize = 1000;
+
 /// The median of sequential calls, in microseconds.
 async fn sequential(way: &Way, speaks: Speaks) -> anyhow::Result<f64> {
     let mut wire = way.open(speaks).await?;
@@ -294,6 +297,15 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     let idle = durable.server.resident()?;
     // The client has one thread, so that it takes no more of the machine than it must.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let with_streams = runtime.block_on(async {
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            let mut wire = on_disk.open(Speaks::Modern).await?;
+            wire.listen().await?;
+            streams.push(wire);
+        }
+        durable.server.resident()
+    })?;
     let (mut of_direct, mut of_bare) = (Figures::default(), Figures::default());
     let (mut of_volatile, mut of_durable) = (Figures::default(), Figures::default());
     let mut processor = Vec::new();
@@ -327,6 +339,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     };
     rows.push(alone("processor time a call, record in memory", format!("{micros:.0} µs"), "≤ 250 µs"));
     rows.push(alone("memory, idle", format!("{idle:.1} MB"), "≤ 40 MB"));
+    rows.push(alone("memory, with 1,000 idle streams", format!("{with_streams:.1} MB"), ""));
     rows.push(alone("memory, after all of this", format!("{loaded:.1} MB"), ""));
     for tools in [1usize, 10, 100, 1000] {
         let upstream = Server::own(&format!("echo:{tools}"))?;
@@ -358,6 +371,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
              the same server (Rust, rmcp). Passthrough: a proxy on hyper that passes everything on and looks at nothing, which is the floor. Every call has two arguments, \
              which are validated, bounded by a grant and read by policies. Record in memory: the data directory on a file system in memory, to see what durability \
              costs; durable: on the disk. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients, each on a task of its own, over {} ms. \
+             Idle streams: `subscriptions/listen`, each on a connection of its own, here and at the server, of a gateway that has done nothing else yet. \
              2026-07-28 unless it says otherwise.",
             WHILE.as_millis()
         ),

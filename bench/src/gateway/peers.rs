@@ -15,9 +15,9 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        PaginatedRequestParams, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
@@ -45,7 +45,7 @@ fn tool(nth: usize) -> Tool {
 
 impl ServerHandler for Echo {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
     }
 
     async fn list_tools(
@@ -54,6 +54,16 @@ impl ServerHandler for Echo {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items((0..self.0).map(tool).collect()))
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    /// Its tools never change.
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        subscription.cancelled().await;
+        Ok(())
     }
 
     async fn call_tool(
@@ -169,7 +179,7 @@ impl Wire {
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {token}\r\nwarrantor-mandate: work-{mandate}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n"
         );
-        let mut wire = Self { stream, head, speaks, buffer: Vec::with_capacity(1 << 16) };
+        let mut wire = Self { stream, head, speaks, buffer: Vec::new() };
         if speaks == Speaks::Legacy {
             let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
             wire.ask("", hello).await?;
@@ -198,6 +208,17 @@ impl Wire {
         self.must_hold("\"echo\"")
     }
 
+    /// Listens for a change of the tools, and returns once that is acknowledged; the stream stays as long as this connection.
+    pub(super) async fn listen(&mut self) -> anyhow::Result<()> {
+        let (headers, body) =
+            self.written("subscriptions/listen", None, r#""notifications":{"toolsListChanged":true}"#);
+        self.send(&headers, &body).await?;
+        while !String::from_utf8_lossy(&self.buffer).contains("notifications/subscriptions/acknowledged") {
+            self.receive().await?;
+        }
+        Ok(())
+    }
+
     fn must_hold(&self, part: &str) -> anyhow::Result<()> {
         let answer = String::from_utf8_lossy(&self.buffer);
         if !answer.contains(part) || answer.contains("\"isError\":true") {
@@ -207,6 +228,12 @@ impl Wire {
     }
 
     async fn request(&mut self, method: &str, name: Option<&str>, params: &str) -> anyhow::Result<()> {
+        let (headers, body) = self.written(method, name, params);
+        self.ask(&headers, &body).await
+    }
+
+    /// The headers and the body of a request.
+    fn written(&self, method: &str, name: Option<&str>, params: &str) -> (String, String) {
         let (headers, params) = match self.speaks {
             Speaks::Legacy => (String::new(), params.to_owned()),
             Speaks::Modern => {
@@ -220,18 +247,27 @@ impl Wire {
                 )
             }
         };
-        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#);
-        self.ask(&headers, &body).await
+        (headers, format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#))
     }
 
     async fn ask(&mut self, headers: &str, body: &str) -> anyhow::Result<()> {
+        self.send(headers, body).await?;
+        while !ended(&self.buffer) {
+            self.receive().await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, headers: &str, body: &str) -> anyhow::Result<()> {
         let message = format!("{}{headers}content-length: {}\r\n\r\n{body}", self.head, body.len());
         self.stream.write_all(message.as_bytes()).await?;
         self.buffer.clear();
-        while !ended(&self.buffer) {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("hung up: {}", String::from_utf8_lossy(&self.buffer));
-            }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            bail!("hung up: {}", String::from_utf8_lossy(&self.buffer));
         }
         Ok(())
     }

@@ -10,8 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    behind, everything,
-    fixture,
+    behind, everything, fixture,
     support::{
         http::{Client, Gateway, LEGACY},
         reason_of,
@@ -53,10 +52,13 @@ fn a_tool_of_the_same_name_at_another_server_and_names_that_look_alike_are_other
     // The same server again, under another name and without a grant.
     for file in ["tools.json", "yaml"] {
         let text = fs::read_to_string(world.path(&format!("bundle/tools/fixture.{file}"))).unwrap();
-        let text = text.replace("\"server\":\"fixture\"", "\"server\":\"twin\"").replace("fixture.tools.json", "twin.tools.json");
+        let text = text
+            .replace("\"server\":\"fixture\"", "\"server\":\"twin\"")
+            .replace("fixture.tools.json", "twin.tools.json");
         world.write(&format!("bundle/tools/twin.{file}"), &text);
     }
-    let servers = ["fixture", "twin"].map(|name| format!("[servers.{name}]\nurl = \"http://{server}/mcp\"\n")).concat();
+    let servers =
+        ["fixture", "twin"].map(|name| format!("[servers.{name}]\nurl = \"http://{server}/mcp\"\n")).concat();
     let mut gateway = Gateway::start(&world, &[("suite", "bot", &["work"])], &servers);
     let mut own = client(&gateway, "/fixture");
     own.initialize();
@@ -66,7 +68,13 @@ fn a_tool_of_the_same_name_at_another_server_and_names_that_look_alike_are_other
     assert_eq!(reason_of(&twin.call("test_simple_text", "{}")).as_deref(), Some("tool_not_available"));
     twin.request("tools/list", "{}");
     assert_eq!(twin.response().json()["result"]["tools"], json!([]));
-    for alike in ["test_simple_te\u{445}t", "test_simple_text\u{200b}", "TEST_SIMPLE_TEXT", "test_simple_text ", "fixture/test_simple_text"] {
+    for alike in [
+        "test_simple_te\u{445}t",
+        "test_simple_text\u{200b}",
+        "TEST_SIMPLE_TEXT",
+        "test_simple_text ",
+        "fixture/test_simple_text",
+    ] {
         let answer = own.call(alike, "{}");
         assert_eq!(reason_of(&answer).as_deref(), Some("tool_not_available"), "{alike:?}: {answer}");
     }
@@ -91,7 +99,10 @@ fn bytes_that_could_be_two_requests_are_one_or_none() {
         gateway.token("suite")
     );
     for framing in [
-        format!("content-length: {}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}", smuggled.len() + 5),
+        format!(
+            "content-length: {}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
+            smuggled.len() + 5
+        ),
         format!("content-length: 0\r\ncontent-length: {}\r\n\r\n{smuggled}", smuggled.len()),
         format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n{smuggled}"),
         format!("transfer-encoding : chunked\r\n\r\n0\r\n\r\n{smuggled}"),

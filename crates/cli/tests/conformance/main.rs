@@ -221,3 +221,9 @@ fn what_passes_alone_passes_through_the_gateway_in_the_older_era() {
 fn what_passes_alone_passes_through_the_gateway_in_the_newer_era() {
     check("2026-07-28");
 }
+
+/// Looks again and again, for a minute: how often that is depends on the machine, and a count would run out on a busy one.
+pub(crate) fn patiently() -> impl Iterator<Item = ()> {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    std::iter::from_fn(move || (std::time::Instant::now() < end).then_some(()))
+}

@@ -331,7 +331,7 @@ fn a_task_is_its_caller_s_and_its_end_is_taken_in_like_any_result() {
         ask(client, method, &params, &able)
     };
     let until = |client: &mut Client, task: &str, status: &str| {
-        for _ in 0..2000 {
+        for () in crate::patiently() {
             let answer = of(client, "tasks/get", task, &json!({}));
             assert!(!answer.to_string().contains("Words of the server"), "{answer}");
             if answer["result"]["status"] == status {

@@ -34,7 +34,7 @@ fn metrics(gateway: &Gateway) -> String {
 pub(crate) fn reload(gateway: &Gateway, result: &str, count: u32) {
     gateway.hangup();
     let line = format!("warrantor_reloads_total{{result=\"{result}\"}} {count}");
-    for _ in 0..2000 {
+    for () in crate::patiently() {
         if metrics(gateway).contains(&line) {
             return;
         }

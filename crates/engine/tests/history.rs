@@ -234,7 +234,9 @@ async fn of_64_payments_through_two_engines_a_tracker_lets_exactly_ten_through()
             Answer::Permitted(_) => passed += 1,
             Answer::Refused(refused) => {
                 let codes: Vec<_> = refused.refusal.findings().iter().map(|finding| finding.code).collect();
-                assert!(codes.iter().all(|code| *code == ReasonCode::PolicyForbids), "{codes:?}");
+                // Within an engine calls take turns; the other engine may still move a tracker under one too often, and then it is refused.
+                let known = [ReasonCode::PolicyForbids, ReasonCode::DecisionUnavailable];
+                assert!(codes.iter().all(|code| known.contains(code)), "{codes:?}");
             }
             Answer::Asked(..) => panic!("asked"),
         }

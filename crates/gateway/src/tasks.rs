@@ -26,7 +26,7 @@ use crate::{
     uses::{Owed, Use, output_of},
 };
 
-/// Most tasks of one connection.
+/// Most tasks of one connection; those that have ended make room.
 const MAX_TASKS: usize = 64;
 /// How long giving tasks up may take when their mandate ends.
 const LAST: Duration = Duration::from_secs(2);
@@ -70,6 +70,10 @@ impl<S: Store> Exchange<S> {
             return refused(owed, "no random bytes for its id");
         };
         let mut tasks = lock(&self.tasks);
+        if tasks.len() >= MAX_TASKS {
+            // Those that have ended were shown. One that is locked is being looked at.
+            tasks.retain(|_, task| task.try_lock().map_or(true, |task| task.ended.is_none()));
+        }
         if tasks.len() >= MAX_TASKS {
             return refused(owed, "too many go on");
         }

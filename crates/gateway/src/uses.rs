@@ -42,14 +42,12 @@ const MAX_SHOWN_BYTES: usize = 1 << 20;
 pub(crate) struct Owed<S: Store> {
     engine: Engine<S>,
     receipt: Option<Receipt>,
-    /// How many parts of the answer were shown, and how many bytes they had.
-    parts: u32,
-    shown: usize,
+    aside: Aside,
 }
 
 impl<S: Store> Owed<S> {
     pub(crate) fn new(engine: Engine<S>, receipt: Receipt) -> Self {
-        Self { engine, receipt: Some(receipt), parts: 0, shown: 0 }
+        Self { engine, receipt: Some(receipt), aside: Aside::default() }
     }
 
     /// Tells the outcome in the background: nothing is shown.
@@ -81,19 +79,8 @@ impl<S: Store> Owed<S> {
     /// Takes a part of the answer into the task's history, so that it can be shown before the end.
     pub(crate) async fn take_in_part(&mut self, part: &RawValue) -> Result<(), Withheld> {
         let Some(receipt) = &self.receipt else { return Err(Withheld) };
-        self.parts = self.parts.saturating_add(1);
-        self.shown = self.shown.saturating_add(part.get().len());
-        // Of a question or a message it cannot be told what is to be left out.
-        if obligations::redacts(receipt.obligations()) || obligations::caps(receipt.obligations(), self.shown)
-        {
-            return Err(Withheld);
-        }
-        // What a server says beside its answers must not push the task's history out.
-        if self.parts > MAX_SHOWN || self.shown > MAX_SHOWN_BYTES {
-            return Err(Withheld);
-        }
-        let output = Output { others: vec![part.get().to_owned()], ..Output::default() };
-        self.engine.take_in_part(receipt, self.parts, part.get().as_bytes(), &output).await
+        let number = self.aside.admit(receipt.obligations(), part)?;
+        take_in_aside(&self.engine, receipt, number, part).await
     }
 
     /// What has to be done with the answer.
@@ -122,10 +109,41 @@ impl<S: Store> Drop for Owed<S> {
     }
 }
 
-/// The latest call that has ended: what the server's log says after its answer is taken in as a part of it.
+/// What was shown of a call beside its answer: questions of the server and messages of its log, while it ran and after.
+#[derive(Debug, Clone, Copy, Default)]
+struct Aside {
+    parts: u32,
+    bytes: usize,
+}
+
+impl Aside {
+    /// The number of one more part, if it may be shown. Of a part it cannot be told what is to be left out; and what a server says beside its answers must
+    /// not push the task's history out.
+    fn admit(&mut self, obligations: &BTreeSet<Obligation>, part: &RawValue) -> Result<u32, Withheld> {
+        self.parts = self.parts.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(part.get().len());
+        let is_owed = obligations::redacts(obligations) || obligations::caps(obligations, self.bytes);
+        if is_owed || self.parts > MAX_SHOWN || self.bytes > MAX_SHOWN_BYTES {
+            return Err(Withheld);
+        }
+        Ok(self.parts)
+    }
+}
+
+async fn take_in_aside<S: Store>(
+    engine: &Engine<S>,
+    receipt: &Receipt,
+    number: u32,
+    part: &RawValue,
+) -> Result<(), Withheld> {
+    let output = Output { others: vec![part.get().to_owned()], ..Output::default() };
+    engine.take_in_part(receipt, number, part.get().as_bytes(), &output).await
+}
+
+/// The latest call that has ended: what the server's log says after its answer is taken in as a part of it, under the same bounds.
 pub(crate) struct Late {
     receipt: Receipt,
-    parts: u32,
+    aside: Aside,
 }
 
 /// One use under way: what is asked for, and in which words.
@@ -234,11 +252,10 @@ impl<S: Store> Exchange<S> {
         let (receipt, number) = {
             let mut last = lock(&self.last);
             let late = last.as_mut()?;
-            late.parts = late.parts.saturating_add(1);
-            (late.receipt.clone(), late.parts)
+            let number = late.aside.admit(late.receipt.obligations(), params).ok()?;
+            (late.receipt.clone(), number)
         };
-        let output = Output { others: vec![params.get().to_owned()], ..Output::default() };
-        let taken = self.engine.take_in_part(&receipt, number, params.get().as_bytes(), &output).await;
+        let taken = take_in_aside(&self.engine, &receipt, number, params).await;
         taken.is_ok().then_some(message)
     }
 
@@ -499,7 +516,7 @@ impl<S: Store> Exchange<S> {
         if using.log
             && let Some(receipt) = &live.owed.receipt
         {
-            *lock(&self.last) = Some(Late { receipt: receipt.clone(), parts: live.owed.parts });
+            *lock(&self.last) = Some(Late { receipt: receipt.clone(), aside: live.owed.aside });
         }
         let took = begun.elapsed();
         match answer {
@@ -792,4 +809,26 @@ pub(crate) fn from_question(decision: &DecisionId, question: &Question) -> Told 
         format!("{} Nothing was done. To be asked: {asked}.", code.sentence()),
         code.next_step(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_an_answer_no_more_is_shown_than_its_permit_and_the_bounds_allow() {
+        let part = |bytes: usize| RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
+        let small = part(10);
+        let owes = |obligation| BTreeSet::from([obligation]);
+        let redact = owes(Obligation::Redact("a".parse().unwrap()));
+        assert!(Aside::default().admit(&redact, &small).is_err());
+        let (cap, mut aside) = (owes(Obligation::Cap(25)), Aside::default());
+        assert_eq!(aside.admit(&cap, &small).ok(), Some(1));
+        assert_eq!(aside.admit(&cap, &small).ok(), Some(2));
+        assert!(aside.admit(&cap, &small).is_err(), "the cap is on all parts together");
+        let (none, mut aside) = (BTreeSet::new(), Aside::default());
+        assert!((1..=MAX_SHOWN).all(|nth| aside.admit(&none, &small).ok() == Some(nth)));
+        assert!(aside.admit(&none, &small).is_err());
+        assert!(Aside::default().admit(&none, &part(MAX_SHOWN_BYTES + 1)).is_err());
+    }
 }

@@ -182,7 +182,7 @@ impl Writer {
             numbers = numbers.saturating_add(1);
             let field = if text.contains('{') { "template" } else { "uri" };
             let line = format!("  resource-{numbers}: {{ {field}: {}, effects: [read] }}", quoted(text));
-            if crate::offers::is_matched(text) {
+            if warrantor_decide::is_matched(text) {
                 self.guessed(&line, "a resource is read");
             } else {
                 self.line(&format!(

@@ -227,23 +227,6 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a URI or a template of a listing could stand in a manifest.
-pub(crate) fn is_matched(text: &str) -> bool {
-    let plain =
-        text.contains(':') && text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once('{') {
-        let Some((hole, after)) = after.split_once('}') else { return false };
-        let name = hole.strip_prefix('+').unwrap_or(hole);
-        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !is_name || after.starts_with('{') {
-            return false;
-        }
-        rest = after;
-    }
-    plain && !rest.contains('}') && text.split('{').next().is_some_and(|scheme| scheme.contains(':'))
-}
-
 /// One of our own schemas. They parse: a test reads them all.
 fn schema(text: &str) -> Json {
     Json::parse(text.as_bytes()).unwrap_or(Json::Bool(false))

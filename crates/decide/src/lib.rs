@@ -41,3 +41,4 @@ pub use task::{Charge, Facts, Hop, TaskState, Wanted};
 pub use terms::CompiledTerms;
 pub use trace::{Event, History, Output, UNTRUSTED};
 pub use tracking::Tracking;
+pub use uris::is_matched;

@@ -32,7 +32,7 @@ impl Uris {
                 faults.push(Fault::error(place, message).cure(cure));
             };
             match rule {
-                UriRule::Exact(uri) if !is_plain(uri) || !uri.contains(':') => {
+                UriRule::Exact(uri) if !is_exact(uri) => {
                     fault("uri", format!("{uri:?} is no URI"), "write it with its scheme, in ASCII");
                 }
                 UriRule::Exact(uri) => {
@@ -102,6 +102,16 @@ fn is_certain(segment: &str) -> bool {
         Some(byte) => byte.is_ascii_alphanumeric() || byte < 0x20 || b"-._~/\\%?#\x7f".contains(&byte),
     });
     !segment.is_empty() && segment != "." && segment != ".." && !disguised
+}
+
+fn is_exact(uri: &str) -> bool {
+    is_plain(uri) && uri.contains(':')
+}
+
+/// Whether a URI, or a template of such where it has braces, could stand in a manifest.
+#[must_use]
+pub fn is_matched(text: &str) -> bool {
+    if text.contains(['{', '}']) { compile(text).is_ok() } else { is_exact(text) }
 }
 
 fn compile(template: &str) -> Result<Regex, String> {

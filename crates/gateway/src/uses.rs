@@ -249,6 +249,10 @@ impl<S: Store> Exchange<S> {
             return None;
         };
         let message = envelope::log_message(params).ok()?;
+        // Decided each time, as a subscription is: what was allowed when the call was made may not be any more.
+        if !self.may_log_unasked().await {
+            return None;
+        }
         let (receipt, number) = {
             let mut last = lock(&self.last);
             let late = last.as_mut()?;
@@ -354,7 +358,13 @@ impl<S: Store> Exchange<S> {
             }
             _ => self.handshake().client,
         };
-        (client, is_granted("logging") && self.may_log(params, era).await)
+        let may_log = match (era, params.meta.log_level()) {
+            // Without a level there is no log.
+            (Era::Modern, None) => false,
+            (Era::Modern, Some(level)) => self.may_log(Some(level.to_owned())).await,
+            (Era::Legacy, _) => self.may_log_unasked().await,
+        };
+        (client, is_granted("logging") && may_log)
     }
 
     /// Of what a client can be asked only what is granted.
@@ -363,14 +373,14 @@ impl<S: Store> Exchange<S> {
         able.only(|name| ToolName::of(Offer::Client, name).is_ok_and(|name| granted.contains(&name)))
     }
 
-    /// Whether the server's log may be shown, from the level on that the client wants.
-    async fn may_log(&self, params: &UseParams<'_>, era: Era) -> bool {
-        let level = match era {
-            // Without one there is no log.
-            Era::Modern if params.meta.log_level().is_none() => return false,
-            Era::Modern => params.meta.log_level().map(str::to_owned),
-            Era::Legacy => lock(&self.log_level).clone(),
-        };
+    /// Whether the server's log may be shown from the level on that the client of an older session wants.
+    async fn may_log_unasked(&self) -> bool {
+        let level = lock(&self.log_level).clone();
+        self.may_log(level).await
+    }
+
+    /// Whether the server's log may be shown from this level on.
+    async fn may_log(&self, level: Option<String>) -> bool {
         let arguments = match level {
             Some(level) => {
                 let target = Target::Log { level: Cow::Owned(level) };

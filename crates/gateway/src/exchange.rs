@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -83,7 +83,7 @@ pub(crate) struct Handshake {
 pub(crate) struct Exchange<S: Store> {
     pub(crate) engine: Engine<S>,
     pub(crate) settings: SessionSettings,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) handshake: Mutex<Handshake>,
     pub(crate) definitions: AsyncMutex<Definitions>,
     pub(crate) news: Tidings,
@@ -99,6 +99,7 @@ pub(crate) struct Exchange<S: Store> {
 }
 
 /// One request of the client.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) id: &'a Id<'a>,
     pub(crate) method: &'a str,
@@ -107,7 +108,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// What a request is answered with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Reply {
     /// A result, or the error of an upstream as it wrote it.
     Line(Vec<u8>),
@@ -142,58 +143,54 @@ pub(crate) type Outlet = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
 
 /// A request of the client while it is unanswered. Cheap to clone; clones are the same flight.
 #[derive(Clone)]
-pub(crate) struct Flight(Arc<InFlight>);
-
-struct InFlight {
-    stage: Mutex<Stage>,
+pub(crate) struct Flight {
+    stage: Arc<Mutex<Stage>>,
     outlet: Outlet,
 }
 
 /// How far a request of the client has come.
-#[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// Nothing was sent for it.
-    Deciding,
-    /// It was sent under this id of ours.
-    Sent(u64),
-    /// The client took it back before anything was sent.
+    /// The requests that were sent for it, each with whom it was sent to and under which id of ours.
+    Sent(Vec<(Arc<Upstream>, u64)>),
+    /// The client took it back.
     TakenBack,
 }
 
 impl Flight {
     /// A request that has just come.
     pub(crate) fn new(outlet: Outlet) -> Self {
-        Self(Arc::new(InFlight { stage: Mutex::new(Stage::Deciding), outlet }))
+        Self { stage: Arc::new(Mutex::new(Stage::Sent(Vec::new()))), outlet }
+    }
+
+    /// The same request, of which the client is told this way.
+    pub(crate) fn told_through(&self, outlet: Outlet) -> Self {
+        Self { stage: Arc::clone(&self.stage), outlet }
     }
 
     /// Announces the upstream's request for this one of the client's, unless the client has taken it back.
     pub(crate) fn take_off(
         &self,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         progress: Option<ProgressToken<'static>>,
         parts: Parts,
     ) -> Option<Pending> {
-        let mut stage = lock(&self.0.stage);
-        if matches!(*stage, Stage::TakenBack) {
-            return None;
-        }
-        let pending =
-            upstream.announce(progress.map(|token| (token, Arc::clone(&self.0.outlet))), Some(parts));
-        *stage = Stage::Sent(pending.id);
+        let mut stage = lock(&self.stage);
+        let Stage::Sent(sent) = &mut *stage else { return None };
+        let pending = upstream.announce(progress.map(|token| (token, Arc::clone(&self.outlet))), Some(parts));
+        sent.push((Arc::clone(upstream), pending.id));
         Some(pending)
     }
 
     /// Tells the client something about the request.
     pub(crate) fn tell(&self, line: Vec<u8>) {
-        (self.0.outlet)(line);
+        (self.outlet)(line);
     }
 
     /// The client takes the request back.
-    pub(crate) fn take_back(&self, upstream: &Upstream) {
-        let mut stage = lock(&self.0.stage);
-        match *stage {
-            Stage::Sent(ours) => upstream.cancel(ours),
-            Stage::Deciding | Stage::TakenBack => *stage = Stage::TakenBack,
+    pub(crate) fn take_back(&self) {
+        let before = std::mem::replace(&mut *lock(&self.stage), Stage::TakenBack);
+        if let Stage::Sent(sent) = before {
+            sent.iter().for_each(|(upstream, ours)| upstream.cancel(*ours));
         }
     }
 }
@@ -208,7 +205,7 @@ impl<S: Store> Exchange<S> {
         Self {
             engine,
             settings,
-            upstream,
+            upstream: Arc::new(upstream),
             handshake: Mutex::default(),
             definitions: AsyncMutex::new(Definitions::new(news.clone())),
             news,
@@ -225,6 +222,11 @@ impl<S: Store> Exchange<S> {
     /// Counts what happens here.
     pub(crate) fn counted(self, metrics: &Arc<Metrics>) -> Self {
         Self { metrics: Arc::clone(metrics), ..self }
+    }
+
+    /// Numbers its questions together with others that ask the same client.
+    pub(crate) fn asking_with(self, questions: &Arc<AtomicU64>) -> Self {
+        Self { questions: Mutex::new(Questions::counted_by(questions)), ..self }
     }
 
     /// Has a use decided, and counts how.

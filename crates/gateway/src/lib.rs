@@ -17,6 +17,7 @@ mod lists;
 mod metrics;
 mod obligations;
 mod questions;
+mod set;
 mod stdio;
 mod tasks;
 mod tidings;
@@ -25,6 +26,7 @@ mod upstream;
 mod uses;
 
 pub use exchange::SessionSettings;
+pub use set::ToolSet;
 pub use stdio::{Ended, Session};
 pub use trace::TraceWriter;
 pub use upstream::{HttpTarget, TargetError};

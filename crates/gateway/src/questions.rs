@@ -7,6 +7,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,18 +35,29 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// What waits for answers of the client.
 pub(crate) struct Questions<S: Store> {
-    last: u64,
+    /// The number of the last question to the client; shared where several servers ask one.
+    last: Arc<AtomicU64>,
     open: HashMap<u64, Open>,
     suspended: HashMap<String, Suspended<S>>,
 }
 
 impl<S: Store> Default for Questions<S> {
     fn default() -> Self {
-        Self { last: 0, open: HashMap::new(), suspended: HashMap::new() }
+        Self { last: Arc::default(), open: HashMap::new(), suspended: HashMap::new() }
     }
 }
 
 impl<S: Store> Questions<S> {
+    /// Questions to a client that others ask too.
+    pub(crate) fn counted_by(last: &Arc<AtomicU64>) -> Self {
+        Self { last: Arc::clone(last), ..Self::default() }
+    }
+
+    /// Whether a question of this number is open.
+    pub(crate) fn has_open(&self, number: u64) -> bool {
+        self.open.contains_key(&number)
+    }
+
     /// Lets go of calls whose client did not answer in time: their outcomes are told.
     pub(crate) fn expire(&mut self) {
         let now = Instant::now();
@@ -132,8 +147,7 @@ impl<S: Store> Exchange<S> {
         };
         let ours = {
             let mut questions = lock(&self.questions);
-            questions.last = questions.last.saturating_add(1);
-            let ours = questions.last;
+            let ours = questions.last.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             questions.open.insert(ours, Open { call: live.ours, id: id.clone().into_owned(), asked });
             ours
         };

@@ -255,7 +255,7 @@ impl<S: Store> Shared<S> {
                 let Ok(cancelled) = CancelledParams::parse(params) else { return };
                 let flight = lock(&self.in_flight).get(cancelled.request_id.key()).cloned();
                 if let Some(flight) = flight {
-                    flight.take_back(&self.exchange.upstream);
+                    flight.take_back();
                 }
             }
             "notifications/roots/list_changed" => self.exchange.roots_changed(),

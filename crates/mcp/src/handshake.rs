@@ -137,6 +137,18 @@ impl<'a> DiscoverResult<'a> {
         self.instructions.as_deref()
     }
 
+    /// How long it may be kept, in milliseconds; not at all when nothing is said.
+    #[must_use]
+    pub fn lifetime(&self) -> u64 {
+        self.ttl_ms.and_then(|raw| raw.get().parse().ok()).unwrap_or_default()
+    }
+
+    /// Whether answers may come as tasks.
+    #[must_use]
+    pub fn has_tasks(&self) -> bool {
+        self.offers.tasks
+    }
+
     /// The result for the client. An upstream that names no lifetime gets none.
     #[must_use]
     pub fn to_client(&self, instructions: Instructions, announced: &[&str]) -> Fragment<'static> {
@@ -155,7 +167,6 @@ impl<'a> DiscoverResult<'a> {
     }
 }
 
-/// The upstream's `tools` capability, if it has one.
 /// What a server says it offers, in the order in which it is announced.
 const OFFERS: [&str; 5] = ["completions", "logging", "prompts", "resources", "tools"];
 

@@ -16,6 +16,7 @@ pub mod fragment;
 pub mod handshake;
 pub mod headers;
 pub mod id;
+pub mod joined;
 pub mod line;
 mod members;
 pub mod message;

@@ -111,6 +111,12 @@ impl<'a> OfferList<'a> {
         self.next_cursor.as_deref()
     }
 
+    /// How long it may be kept, in milliseconds; not at all when nothing is said.
+    #[must_use]
+    pub fn lifetime(&self) -> u64 {
+        lifetime(&self.members)
+    }
+
     /// The result with only the entries that `show` gives, as it gives them; all else as it was written, except that a modern result is marked
     /// `private`: it was made for one caller, and peers take an absent `cacheScope` for `public`.
     #[must_use]
@@ -130,10 +136,9 @@ impl<'a> OfferList<'a> {
             };
         }
         match era {
-            Era::Modern => out
-                .member("ttlMs", &Fragment::count(lifetime(&self.members)))
-                .text("cacheScope", "private")
-                .finish(),
+            Era::Modern => {
+                out.member("ttlMs", &Fragment::count(self.lifetime())).text("cacheScope", "private").finish()
+            }
             Era::Legacy => out.finish(),
         }
     }

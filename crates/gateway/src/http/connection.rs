@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -68,14 +68,14 @@ pub(super) struct Connection<S: Store> {
 }
 
 impl<S: Store> Connection<S> {
-    /// Opens a connection for a mandate. Nothing is said yet.
+    /// Opens a connection for a mandate. Nothing is said yet. What the server asks the client is numbered by `questions`.
     pub(super) fn open(
         engine: Engine<S>,
         endpoint: &EndpointSettings,
         mandate: MandateId,
         evidence: Evidence,
         held: Option<mpsc::Sender<Infallible>>,
-        metrics: &Arc<Metrics>,
+        (metrics, questions): (&Arc<Metrics>, &Arc<AtomicU64>),
     ) -> io::Result<Self> {
         let settings = SessionSettings {
             mandate,
@@ -92,12 +92,12 @@ impl<S: Store> Connection<S> {
         let exchange = match &endpoint.upstream {
             UpstreamSettings::Http(target) => {
                 let upstream = Upstream::http(Arc::clone(target));
-                Arc::new(Exchange::new(engine, settings, upstream).counted(metrics))
+                Arc::new(Exchange::new(engine, settings, upstream).counted(metrics).asking_with(questions))
             }
             UpstreamSettings::Stdio(launch) => {
                 let (running, stdin, stdout): (Running, ChildStdin, ChildStdout) = launch.start()?;
-                let exchange = Exchange::new(engine, settings, Upstream::lines(stdin)).counted(metrics);
-                let exchange = Arc::new(exchange);
+                let exchange = Exchange::new(engine, settings, Upstream::lines(stdin));
+                let exchange = Arc::new(exchange.counted(metrics).asking_with(questions));
                 let hearing = hear(Arc::clone(&exchange), running, stdout, closing.subscribe());
                 upkeep.spawn(async move {
                     hearing.await;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -25,8 +25,7 @@ use warrantor_mcp::{
     uses::{Target, UseParams},
 };
 use warrantor_model::{
-    AgentId, Clock, Digest, Evidence, MandateId, Offer, ServerName, Subject, TemplateId, Timestamp, ToolName,
-    ToolRef,
+    AgentId, Clock, Digest, Evidence, MandateId, ServerName, Subject, TemplateId, Timestamp,
 };
 use warrantor_store::Store;
 
@@ -36,6 +35,7 @@ mod upkeep;
 use answering::{Begun, stopping};
 
 use super::{
+    behind::{Endpoint, SetSettings},
     callers::{Caller, CallerSettings, Callers},
     checks::{
         accepts, bearer, for_page, is_json, is_modern, mismatch, preflight, too_busy, undeclared,
@@ -81,6 +81,8 @@ pub struct GatewayParts<S, M> {
 pub struct Serving<M> {
     /// The virtual servers.
     pub endpoints: Vec<EndpointSettings>,
+    /// Sets of their tools.
+    pub sets: Vec<SetSettings>,
     /// Who may call.
     pub callers: Vec<CallerSettings>,
     /// Finds mandates.
@@ -154,7 +156,7 @@ pub(super) struct Front<S: Store, M> {
 
 /// What is served now.
 pub(super) struct Now<M> {
-    endpoints: BTreeMap<String, EndpointSettings>,
+    endpoints: BTreeMap<String, Endpoint>,
     callers: Callers,
     mandates: M,
     hosts: BTreeSet<String>,
@@ -167,17 +169,22 @@ impl<M> Now<M> {
     /// What is unchanged goes on as it is: a caller with what it does right now, a server with its connections.
     fn of(serving: Serving<M>, before: Option<&Self>) -> Self {
         let limits = serving.limits;
-        let endpoints = serving.endpoints.into_iter().map(|endpoint| {
-            let same = before
-                .and_then(|before| before.endpoints.get(&endpoint.path))
-                .filter(|same| same.configured == endpoint.configured);
-            let endpoint = same.cloned().unwrap_or(endpoint);
-            (endpoint.path.clone(), endpoint)
-        });
+        let servers: Vec<EndpointSettings> = serving
+            .endpoints
+            .into_iter()
+            .map(|server| {
+                let same = before
+                    .and_then(|before| before.endpoints.get(&server.path))
+                    .filter(|same| same.set.is_none() && same.configured == server.configured);
+                same.and_then(|same| same.servers.first()).cloned().unwrap_or(server)
+            })
+            .collect();
+        let sets = serving.sets.into_iter().filter_map(|set| Endpoint::of_set(set, &servers));
+        let endpoints: Vec<Endpoint> = servers.iter().cloned().map(Endpoint::of).chain(sets).collect();
         // Bounds are a caller's own: others begin anew.
         let known = before.filter(|before| before.limits == limits).map(|before| &before.callers);
         Self {
-            endpoints: endpoints.collect(),
+            endpoints: endpoints.into_iter().map(|one| (one.path.clone(), one)).collect(),
             callers: Callers::new(serving.callers, limits.requests_per_second, limits.requests, known),
             mandates: serving.mandates,
             hosts: serving.hosts,
@@ -218,7 +225,7 @@ impl<M> Now<M> {
 
     /// Whether a connection that was opened for a caller before may go on.
     fn keeps(&self, server: &ServerName, configured: Digest, caller: &Caller) -> bool {
-        let endpoint = self.endpoints.values().find(|endpoint| endpoint.server == *server);
+        let endpoint = self.endpoints.values().find(|endpoint| endpoint.name == *server);
         endpoint.is_some_and(|endpoint| endpoint.configured == configured)
             && self.callers.has(&caller.settings)
     }
@@ -228,7 +235,7 @@ impl<M> Now<M> {
 struct Known<'a, S, M> {
     engine: &'a Engine<S>,
     now: &'a Now<M>,
-    endpoint: &'a EndpointSettings,
+    endpoint: &'a Endpoint,
     caller: &'a Arc<Caller>,
     headers: &'a HeaderMap,
 }
@@ -338,7 +345,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             );
             return respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer"));
         };
-        if !caller.settings.servers.contains(&endpoint.server) {
+        if !caller.settings.servers.contains(&endpoint.name) {
             // As if there were no such server: what a token does not reach it need not know.
             return respond::refused(StatusCode::NOT_FOUND, "no server has this path");
         }
@@ -428,7 +435,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                         if let Err(cause) = self.agrees(known, &method, params, declared) {
                             return mismatch(Some(&id), &cause);
                         }
-                        self.answer_modern(known, &body, &method, place).await
+                        self.answer_modern(known, &body, (&method, params), place).await
                     }
                     Declared::Handshake(_) => self.initialize(known, &body, &id).await,
                     Declared::Nothing => match self.of_session(known, version.as_deref(), Some(&id)) {
@@ -460,7 +467,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 Ok((_, session)) => {
                     let body = body.clone();
                     let begun = self.begin(async move {
-                        session.connection.exchange.answered_by_client(&body).await;
+                        session.behind.answered_by_client(&body, &limits).await;
                         drop(place);
                     });
                     match begun {
@@ -493,8 +500,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             headers::repeats(&pairs, headers::NAME, "the name or URI", name)?;
         }
         let Target::Tool(named) = &used.target else { return Ok(()) };
-        let Ok(name) = ToolName::of(Offer::Tool, &named.name) else { return Ok(()) };
-        let tool = ToolRef::new(known.endpoint.server.clone(), name);
+        let Some(tool) = known.endpoint.tool(&named.name) else { return Ok(()) };
         let arguments = used.arguments();
         let wanted = crate::exchange::repeated_parameters(&known.engine.snapshot(), &tool, &arguments)?;
         headers::parameters_agree(&pairs, &wanted)
@@ -503,7 +509,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// The mandate that a request runs, which its token must be bound to.
     async fn mandate(&self, known: &Known<'_, S, M>) -> Result<MandateId, Refused> {
         let forbidden = |why: String| {
-            tracing::warn!(token = known.caller.settings.name, server = %known.endpoint.server, why, "a caller was refused");
+            tracing::warn!(token = known.caller.settings.name, endpoint = %known.endpoint.name, why, "a caller was refused");
             Refused::new(StatusCode::FORBIDDEN, why)
         };
         let named = known.header(MANDATE_HEADER);
@@ -533,10 +539,18 @@ impl<S: Store, M: Mandates> Front<S, M> {
         Ok(resolved.mandate)
     }
 
-    fn open(&self, known: &Known<'_, S, M>, mandate: MandateId) -> Result<Connection<S>, Refused> {
+    fn open(
+        &self,
+        known: &Known<'_, S, M>,
+        server: &EndpointSettings,
+        mandate: MandateId,
+        questions: &Arc<AtomicU64>,
+    ) -> Result<Connection<S>, Refused> {
         let held = lock(&self.upkeep).clone();
-        Connection::open(self.engine.clone(), known.endpoint, mandate, known.evidence(), held, &self.metrics).map_err(|cause| {
-            tracing::error!(server = %known.endpoint.server, %cause, "the tool server could not be started");
+        let counted = (&self.metrics, questions);
+        let engine = self.engine.clone();
+        Connection::open(engine, server, mandate, known.evidence(), held, counted).map_err(|cause| {
+            tracing::error!(server = %server.server, %cause, "the tool server could not be started");
             Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })
     }

@@ -1,5 +1,6 @@
 //! Streamable HTTP: one endpoint for each tool server, both eras of the protocol on it.
 
+mod behind;
 mod callers;
 mod checks;
 mod connection;
@@ -10,6 +11,7 @@ mod serve;
 mod sessions;
 mod stream;
 
+pub use behind::SetSettings;
 pub use callers::CallerSettings;
 pub use connection::{EndpointSettings, UpstreamSettings};
 pub use front::{GatewayLimits, GatewayParts, MANDATE_HEADER, Mandates, Serving};

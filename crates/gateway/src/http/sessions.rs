@@ -12,15 +12,18 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use warrantor_mcp::{IdKey, envelope, params::CancelledParams};
-use warrantor_model::MandateId;
+use warrantor_model::{Digest, MandateId};
 use warrantor_store::Store;
 
 use super::{
+    behind::Behind,
     callers::Caller,
-    connection::Connection,
     stream::{EventBody, EventStream, From},
 };
-use crate::exchange::{Flight, Outlet, lock};
+use crate::{
+    exchange::{Flight, Outlet, lock},
+    tidings::{Changed, Told},
+};
 
 /// Most requests of a session that may be unanswered.
 const MAX_IN_FLIGHT: usize = 256;
@@ -33,7 +36,9 @@ const STANDING: u64 = 0;
 pub(super) struct Session<S: Store> {
     pub(super) caller: Arc<Caller>,
     pub(super) mandate: MandateId,
-    pub(super) connection: Connection<S>,
+    pub(super) behind: Behind<S>,
+    /// What its endpoint was configured with.
+    pub(super) configured: Digest,
     in_flight: Mutex<HashMap<IdKey, Flight>>,
     streams: Mutex<Streams>,
     used: Mutex<Instant>,
@@ -59,24 +64,31 @@ impl<S: Store> Session<S> {
     pub(super) fn new(
         caller: Arc<Caller>,
         mandate: MandateId,
-        connection: Connection<S>,
+        behind: Behind<S>,
+        configured: Digest,
         room: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         let standing = Arc::new(EventStream::default());
-        let told = Arc::clone(&standing);
-        connection.while_open(|exchange| async move {
-            loop {
-                for news in exchange.news.next().await {
-                    if let Some(line) = exchange.told(&news).await {
-                        told.tell(line);
+        let is_set = behind.is_set();
+        for connection in behind.begun() {
+            let told = Arc::clone(&standing);
+            connection.while_open(|exchange| async move {
+                loop {
+                    for news in exchange.news.next().await {
+                        // A set has tools alone.
+                        let is_told = !is_set || news == Told::Changed(Changed::Tools);
+                        if is_told && let Some(line) = exchange.told(&news).await {
+                            told.tell(line);
+                        }
                     }
                 }
-            }
-        });
+            });
+        }
         Arc::new(Self {
             caller,
             mandate,
-            connection,
+            behind,
+            configured,
             in_flight: Mutex::default(),
             streams: Mutex::new(Streams { last: STANDING, kept: VecDeque::new(), standing }),
             used: Mutex::new(Instant::now()),
@@ -136,20 +148,24 @@ impl<S: Store> Session<S> {
 
     /// What the client says without wanting an answer.
     pub(super) fn notified(&self, method: &str, params: Option<&RawValue>) {
-        let upstream = &self.connection.exchange.upstream;
         match method {
             "notifications/initialized" if !self.is_initialized.swap(true, Ordering::SeqCst) => {
-                upstream.post(envelope::notification("notifications/initialized", None));
-                self.connection.listen();
+                for connection in self.behind.begun() {
+                    let initialized = envelope::notification("notifications/initialized", None);
+                    connection.exchange.upstream.post(initialized);
+                    connection.listen();
+                }
             }
             "notifications/cancelled" => {
                 let Ok(cancelled) = CancelledParams::parse(params) else { return };
                 let flight = lock(&self.in_flight).get(cancelled.request_id.key()).cloned();
                 if let Some(flight) = flight {
-                    flight.take_back(upstream);
+                    flight.take_back();
                 }
             }
-            "notifications/roots/list_changed" => self.connection.exchange.roots_changed(),
+            "notifications/roots/list_changed" => {
+                self.behind.begun().for_each(|connection| connection.exchange.roots_changed());
+            }
             other => tracing::debug!(method = other, "a notification of the client was not passed on"),
         }
     }
@@ -178,7 +194,7 @@ impl<S: Store> Session<S> {
 
     /// Ends the session: its streams, its calls under way, its upstream.
     pub(super) fn end(&self) {
-        self.connection.close();
+        self.behind.close();
         self.end_streams();
     }
 }

@@ -4,16 +4,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{StatusCode, header::HeaderValue};
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
-use warrantor_mcp::{Era, Id, Message, ProtocolVersion, RpcError, headers, message::FrameLimits, rpc};
+use warrantor_mcp::{
+    Era, Id, Message, ProtocolVersion, RpcError, headers,
+    message::FrameLimits,
+    rpc,
+    uses::{Target, UseParams},
+};
+use warrantor_model::MandateId;
 use warrantor_store::Store;
 
 use super::{BEFORE_STREAMING, Front, Known, MANDATE_HEADER, Mandates, Whose};
 use crate::{
-    exchange::{Asked, Exchange, Flight, Outlet, Reply, lock},
+    exchange::{Asked, Flight, Outlet, Reply, lock},
     http::{
+        behind::Behind,
         checks::{accepts, is_modern, modern_status},
-        connection::Connection,
+        connection::{Connection, EndpointSettings},
         respond::{self, Answer, Refused},
         sessions::Session,
         stream::{Beginning, EventBody, EventStream, From},
@@ -26,24 +34,23 @@ impl<S: Store, M: Mandates> Front<S, M> {
         self: &Arc<Self>,
         known: &Known<'_, S, M>,
         body: &Bytes,
-        method: &str,
+        (method, params): (&str, Option<&RawValue>),
         place: OwnedSemaphorePermit,
     ) -> Answer {
-        let connection = match self.modern_connection(known).await {
-            Ok(connection) => connection,
+        let behind = match self.modern_connections(known, method, params).await {
+            Ok(behind) => behind,
             Err(refused) => return refused.into_answer(),
         };
         let stream = Arc::new(EventStream::default());
         let told = Arc::clone(&stream);
         let outlet: Outlet = Arc::new(move |message| told.tell(message));
         let flight = Flight::new(outlet);
-        let exchange = Arc::clone(&connection.exchange);
         let ending = Arc::clone(&stream);
         let limits = known.endpoint.client_limits;
         let (body, asked) = (body.clone(), flight.clone());
         let (status, mut told) = tokio::sync::oneshot::channel();
         let begun = self.begin(async move {
-            let reply = reply(&exchange, &body, &limits, &asked).await;
+            let reply = reply(&behind, &body, &limits, &asked).await;
             let _ = status.send(match &reply {
                 Reply::Fault(_, code) => modern_status(*code),
                 Reply::Line(_) | Reply::Nothing => StatusCode::OK,
@@ -54,7 +61,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         if begun == Begun::Stopping {
             return stopping();
         }
-        let leave = move || flight.take_back(&connection.exchange.upstream);
+        let leave = move || flight.take_back();
         // Dropped when the client goes before the response has begun.
         let going = OnDrop::new(leave.clone());
         let beginning = stream.beginning(BEFORE_STREAMING).await;
@@ -71,10 +78,51 @@ impl<S: Store, M: Mandates> Front<S, M> {
         }
     }
 
-    async fn modern_connection(&self, known: &Known<'_, S, M>) -> Result<Arc<Connection<S>>, Refused> {
+    /// The connections that a modern request needs, each shared with whatever else the caller does there under the mandate.
+    async fn modern_connections(
+        &self,
+        known: &Known<'_, S, M>,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Behind<S>, Refused> {
         let mandate = self.mandate(known).await?;
+        let tool = match UseParams::parse(method, params) {
+            Some(Ok(UseParams { target: Target::Tool(named), .. })) => Some(named.name),
+            _ => None,
+        };
+        let asked = known.endpoint.asked(method, tool.as_deref());
+        self.connect(known, asked, |server| self.modern_connection(known, server, &mandate))
+    }
+
+    /// Connections to these servers. A set goes without a server that cannot be reached, unless it is the only one that is asked.
+    fn connect<'e>(
+        &self,
+        known: &Known<'_, S, M>,
+        servers: impl Iterator<Item = &'e EndpointSettings>,
+        open: impl Fn(&EndpointSettings) -> Result<Arc<Connection<S>>, Refused>,
+    ) -> Result<Behind<S>, Refused> {
+        let mut connections = Vec::new();
+        let mut failed = None;
+        for server in servers {
+            match open(server) {
+                Ok(connection) => connections.push(connection),
+                Err(cause) => failed = Some(cause),
+            }
+        }
+        match failed {
+            Some(cause) if connections.is_empty() => Err(cause),
+            _ => Ok(Behind::new(known.endpoint, connections)),
+        }
+    }
+
+    fn modern_connection(
+        &self,
+        known: &Known<'_, S, M>,
+        server: &EndpointSettings,
+        mandate: &MandateId,
+    ) -> Result<Arc<Connection<S>>, Refused> {
         let whose = Whose {
-            server: known.endpoint.server.clone(),
+            server: server.server.clone(),
             caller: known.caller.settings.name.clone(),
             mandate: mandate.clone(),
         };
@@ -83,7 +131,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             connection.touch();
             return Ok(Arc::clone(connection));
         }
-        let connection = Arc::new(self.open(known, mandate)?);
+        let connection = Arc::new(self.open(known, server, mandate.clone(), &Arc::default())?);
         modern.insert(whose, (Arc::clone(known.caller), Arc::clone(&connection)));
         Ok(connection)
     }
@@ -111,13 +159,17 @@ impl<S: Store, M: Mandates> Front<S, M> {
         if let Err(why) = self.engine.stands(&mandate).await {
             return respond::refused(StatusCode::FORBIDDEN, why.code.sentence());
         }
-        let connection = match self.open(known, mandate.clone()) {
-            Ok(connection) => connection,
+        let questions = Arc::default();
+        let opened = self.connect(known, known.endpoint.servers.iter(), |server| {
+            self.open(known, server, mandate.clone(), &questions).map(Arc::new)
+        });
+        let behind = match opened {
+            Ok(behind) => behind,
             Err(refused) => return refused.into_answer(),
         };
         let flight = Flight::new(Arc::new(|_| {}));
-        let reply = reply(&connection.exchange, body, &known.endpoint.client_limits, &flight).await;
-        if connection.exchange.handshake().era != Some(Era::Legacy) {
+        let reply = reply(&behind, body, &known.endpoint.client_limits, &flight).await;
+        if !behind.has_begun() {
             let line = reply.into_line().unwrap_or_default();
             return respond::json(StatusCode::OK, line);
         }
@@ -125,8 +177,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
             let error = RpcError::new(rpc::INTERNAL_ERROR, "no random bytes for the session's id");
             return respond::fault(StatusCode::INTERNAL_SERVER_ERROR, Some(id), &error);
         };
-        let session = Session::new(Arc::clone(known.caller), mandate, connection, room);
-        lock(&self.sessions).insert(name.clone(), (known.endpoint.server.clone(), session));
+        let configured = known.endpoint.configured;
+        let session = Session::new(Arc::clone(known.caller), mandate, behind, configured, room);
+        lock(&self.sessions).insert(name.clone(), (known.endpoint.name.clone(), session));
         let answer = respond::json(StatusCode::OK, reply.into_line().unwrap_or_default());
         match HeaderValue::from_str(&name) {
             Ok(name) => respond::with(answer, headers::SESSION, name),
@@ -161,7 +214,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let session = lock(&self.sessions).get(name).cloned();
         let mandate = known.header(MANDATE_HEADER);
         let session = session.filter(|(server, session)| {
-            *server == known.endpoint.server
+            *server == known.endpoint.name
                 && session.caller.settings.token == known.caller.settings.token
                 && (mandate.is_none()
                     || known.caller.mandate(mandate).is_some_and(|name| {
@@ -171,7 +224,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                     }))
         });
         match session {
-            Some((_, session)) if session.connection.is_lost() => {
+            Some((_, session)) if session.behind.is_lost() => {
                 self.end_session(name);
                 Err(refused(StatusCode::NOT_FOUND, rpc::INVALID_REQUEST, "the session has ended: begin anew"))
             }
@@ -205,7 +258,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let answered = Arc::clone(&session);
         let (stream, flight) = (Arc::clone(&begun.stream), begun.flight);
         let started = self.begin(async move {
-            let reply = reply(&session.connection.exchange, &body, &limits, &flight).await;
+            let reply = reply(&session.behind, &body, &limits, &flight).await;
             session.done(&key);
             stream.end(reply.into_line());
             drop(place);
@@ -296,15 +349,10 @@ pub(super) fn stopping() -> Answer {
 }
 
 /// Answers a message that has been parsed before; what borrows from it lives here.
-async fn reply<S: Store>(
-    exchange: &Exchange<S>,
-    body: &[u8],
-    limits: &FrameLimits,
-    flight: &Flight,
-) -> Reply {
+async fn reply<S: Store>(behind: &Behind<S>, body: &[u8], limits: &FrameLimits, flight: &Flight) -> Reply {
     match Message::parse(body, limits) {
         Ok(Message::Request { id, method, params }) => {
-            exchange.answer(&Asked { id: &id, method: &method, params, flight }).await
+            behind.answer(&Asked { id: &id, method: &method, params, flight }).await
         }
         _ => Reply::Nothing,
     }

@@ -22,9 +22,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         lock(&self.resolved).clear();
         let ended: Vec<String> = lock(&self.sessions)
             .iter()
-            .filter(|(_, (server, session))| {
-                !now.keeps(server, session.connection.configured, &session.caller)
-            })
+            .filter(|(_, (server, session))| !now.keeps(server, session.configured, &session.caller))
             .map(|(name, _)| name.clone())
             .collect();
         ended.iter().for_each(|name| self.end_session(name));
@@ -63,7 +61,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let idle: Vec<String> = lock(&self.sessions)
             .iter()
             .filter(|(_, (_, session))| {
-                session.is_idle(patience) || session.connection.is_lost() || session.caller.has_ended(now)
+                session.is_idle(patience) || session.behind.is_lost() || session.caller.has_ended(now)
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -90,7 +88,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             let ended: Vec<String> = lock(&self.sessions)
                 .iter()
                 .filter(|(_, (_, session))| session.mandate == mandate)
-                .inspect(|(_, (_, session))| session.connection.exchange.upstream.stopped(sentence))
+                .inspect(|(_, (_, session))| session.behind.stopped(sentence))
                 .map(|(name, _)| name.clone())
                 .collect();
             ended.iter().for_each(|name| self.end_session(name));

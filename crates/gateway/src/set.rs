@@ -1,0 +1,322 @@
+//! A set of tools: tools of several servers under one endpoint, each under the name that the configuration gives it.
+//!
+//! A set decides nothing and holds nothing. It answers by asking the exchange of each server as a client would, so whatever a server's own path
+//! refuses is refused here; and it lets nothing through but tools: of the rest of what servers offer it would not be clear whose it is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::join_all;
+use serde_json::value::RawValue;
+use warrantor_mcp::{
+    Era, Fragment, Id, Message, Outcome, envelope,
+    era::{Declared, declared},
+    handshake::{DiscoverResult, InitializeResult},
+    joined::{self, Identity},
+    message::FrameLimits,
+    params::{ListParams, only_meta},
+    rpc,
+    tasks::TaskParams,
+    tools::{List, OfferList},
+    uses::{ListenParams, Target, UseParams},
+};
+use warrantor_model::{ServerName, ToolRef};
+use warrantor_store::Store;
+
+use crate::{
+    definitions::MAX_PAGES,
+    exchange::{Asked, Exchange, Flight, Outlet, Reply, lock},
+};
+
+/// Which tools a set has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSet {
+    /// Its name.
+    pub name: ServerName,
+    /// Its tools by the names that clients see.
+    pub tools: BTreeMap<String, ToolRef>,
+}
+
+impl ToolSet {
+    fn identity(&self) -> Identity<'_> {
+        Identity { name: self.name.as_str(), version: env!("CARGO_PKG_VERSION") }
+    }
+}
+
+/// A set before one client: its tools, and an exchange with each of its servers that could be reached.
+pub(crate) struct Set<S: Store> {
+    pub(crate) tools: Arc<ToolSet>,
+    pub(crate) members: Vec<Arc<Exchange<S>>>,
+}
+
+impl<S: Store> Set<S> {
+    /// Answers one request.
+    pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
+        let Asked { id, method, params, .. } = *asked;
+        let era = match declared(method, params) {
+            Ok(Declared::Handshake(_)) => return self.initialize(asked).await,
+            Ok(Declared::Modern(_)) => Era::Modern,
+            Ok(Declared::Nothing) => Era::Legacy,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
+        };
+        match method {
+            "server/discover" => self.discover(asked).await,
+            "tools/list" => self.list(asked, era).await,
+            "tools/call" => self.call(asked, era).await,
+            "subscriptions/listen" if era == Era::Modern => self.listen(asked).await,
+            "ping" if era == Era::Legacy => match only_meta(params) {
+                Ok(_) => Reply::Line(envelope::result(id, &Fragment::empty_object())),
+                Err(cause) => Reply::fault(id, &cause.to_rpc()),
+            },
+            method => {
+                let task = TaskParams::parse(method, params).filter(|_| era == Era::Modern);
+                let task = task.and_then(Result::ok).map(|params| params.id.into_owned());
+                // Whose task it is only we know; an id that is nobody's is answered by whoever comes first, as any that is not known.
+                let is_asked = |member: &&Arc<Exchange<S>>| match &task {
+                    Some(task) => lock(&member.tasks).contains_key(task),
+                    None => false,
+                };
+                match (self.members.iter().find(is_asked).or(self.members.first()), task) {
+                    (Some(member), Some(_)) => member.answer(asked).await,
+                    (Some(member), None) => member.refuse_method(id, method).await,
+                    (None, _) => none_reached(id),
+                }
+            }
+        }
+    }
+
+    /// The client of an older session answers a question: it goes to the server that asked.
+    pub(crate) async fn answered_by_client(&self, line: &[u8], limits: &FrameLimits) {
+        let Ok(Message::Response { id: Some(id), .. }) = Message::parse(line, limits) else { return };
+        let has_asked = |member: &&Arc<Exchange<S>>| {
+            id.as_u64().is_some_and(|number| lock(&member.questions).has_open(number))
+        };
+        match self.members.iter().find(has_asked) {
+            Some(member) => member.answered_by_client(line).await,
+            None => tracing::debug!("the client answered what nobody asked"),
+        }
+    }
+
+    async fn initialize(&self, asked: &Asked<'_>) -> Reply {
+        let replies = join_all(self.members.iter().map(|member| member.answer(asked))).await;
+        self.joined(asked.id, &replies, |results| {
+            let answers: Vec<_> = results.iter().filter_map(|r| InitializeResult::parse(r).ok()).collect();
+            joined::initialized(self.tools.identity(), &answers).ok_or_else(|| "there is none".to_owned())
+        })
+    }
+
+    async fn discover(&self, asked: &Asked<'_>) -> Reply {
+        let replies = join_all(self.members.iter().map(|member| member.answer(asked))).await;
+        self.joined(asked.id, &replies, |results| {
+            let answers: Vec<_> = results.iter().filter_map(|r| DiscoverResult::parse(r).ok()).collect();
+            joined::discovered(self.tools.identity(), &answers).map_err(|cause| cause.to_string())
+        })
+    }
+
+    /// One answer made of what the servers answered. A server that does not answer as it should takes no part, and the log says so; without any, its
+    /// error is the answer.
+    fn joined(
+        &self,
+        id: &Id<'_>,
+        replies: &[Reply],
+        join: impl FnOnce(&[&RawValue]) -> Result<Fragment<'static>, String>,
+    ) -> Reply {
+        let mut results = Vec::new();
+        let mut refused = None;
+        for (member, reply) in self.members.iter().zip(replies) {
+            match result_of(reply, &member.settings.upstream_limits) {
+                Some(result) => results.push(result),
+                None => {
+                    tracing::warn!(set = %self.tools.name, server = %member.settings.server, "a server of the set takes no part");
+                    refused = refused.or(Some(reply));
+                }
+            }
+        }
+        match (results.is_empty(), refused) {
+            (true, Some(refused)) => refused.clone(),
+            (true, None) => none_reached(id),
+            (false, _) => match join(&results) {
+                Ok(answer) => Reply::Line(envelope::result(id, &answer)),
+                Err(why) => {
+                    Reply::error(id, rpc::INTERNAL_ERROR, format!("the servers have no common answer: {why}"))
+                }
+            },
+        }
+    }
+
+    /// All tools of the set that the task could use, on one page and in the order of their names.
+    async fn list(&self, asked: &Asked<'_>, era: Era) -> Reply {
+        match ListParams::parse(asked.params) {
+            Ok(ListParams { cursor: None, .. }) => {}
+            Ok(_) => {
+                let why = "this cursor was not given out: list from the start";
+                return Reply::error(asked.id, rpc::INVALID_PARAMS, why);
+            }
+            Err(cause) => return Reply::fault(asked.id, &cause.to_rpc()),
+        }
+        let listings = join_all(self.members.iter().map(|member| self.pages(member, asked))).await;
+        let last: Vec<Reply> = listings.iter().filter_map(|pages| pages.last().cloned()).collect();
+        self.joined(asked.id, &last, |_| {
+            let mut shown = BTreeMap::new();
+            let mut pages = Vec::new();
+            for (member, replies) in self.members.iter().zip(&listings) {
+                let limits = &member.settings.upstream_limits;
+                if replies.last().is_none_or(|last| result_of(last, limits).is_none()) {
+                    continue;
+                }
+                for result in replies.iter().filter_map(|reply| result_of(reply, limits)) {
+                    let page = OfferList::parse(List::Tools, result).map_err(|cause| cause.to_string())?;
+                    let server = &member.settings.server;
+                    for entry in page.entries() {
+                        let named =
+                            self.tools.tools.iter().filter(|(_, tool)| {
+                                tool.server == *server && tool.tool.as_str() == entry.name
+                            });
+                        for (name, _) in named {
+                            let tool = joined::renamed(entry.raw, name).map_err(|cause| cause.to_string())?;
+                            shown.insert(name.clone(), tool);
+                        }
+                    }
+                    pages.push(page);
+                }
+            }
+            Ok(joined::listed(era, shown.into_values().collect(), &pages))
+        })
+    }
+
+    /// Every page of one server, as it would list them itself; the last is an error if they could not all be had.
+    async fn pages(&self, member: &Exchange<S>, asked: &Asked<'_>) -> Vec<Reply> {
+        let mut pages: Vec<Reply> = Vec::new();
+        let mut cursor: Option<String> = None;
+        while pages.len() < MAX_PAGES {
+            let params = cursor
+                .as_deref()
+                .map(|cursor| joined::params_with(asked.params, "cursor", &Fragment::text(cursor)))
+                .transpose();
+            let params = match &params {
+                Ok(params) => params.as_deref().or(asked.params),
+                Err(cause) => {
+                    pages.push(Reply::fault(asked.id, &cause.to_rpc()));
+                    return pages;
+                }
+            };
+            let reply = member.answer(&Asked { params, ..*asked }).await;
+            cursor = result_of(&reply, &member.settings.upstream_limits)
+                .and_then(|result| OfferList::parse(List::Tools, result).ok())
+                .and_then(|page| page.next_cursor().map(str::to_owned));
+            pages.push(reply);
+            if cursor.is_none() {
+                return pages;
+            }
+        }
+        let why = format!("the tool server's list has more than {MAX_PAGES} pages");
+        pages.push(Reply::error(asked.id, rpc::INTERNAL_ERROR, why));
+        pages
+    }
+
+    /// A call of a tool, under the name that its server knows.
+    async fn call(&self, asked: &Asked<'_>, era: Era) -> Reply {
+        let Asked { id, method, params, .. } = *asked;
+        let named = match UseParams::parse(method, params) {
+            Some(Ok(UseParams { target: Target::Tool(named), .. })) => named.name.into_owned(),
+            Some(Err(cause)) => return Reply::fault(id, &cause.to_rpc()),
+            _ => return Reply::error(id, rpc::INVALID_PARAMS, "the call names no tool"),
+        };
+        let tool = self.tools.tools.get(&named);
+        let (member, name) = match tool {
+            Some(tool) => {
+                let member = self.members.iter().find(|member| member.settings.server == tool.server);
+                (member, tool.tool.as_str().to_owned())
+            }
+            // With a space it is the name of nothing, whatever the servers have beside the set: it is refused, and recorded, as any unknown tool.
+            None => (self.members.first(), format!("{named} of {}", self.tools.name)),
+        };
+        let took_part =
+            |member: &&Arc<Exchange<S>>| era == Era::Modern || member.handshake().era == Some(Era::Legacy);
+        let Some(member) = member.filter(took_part) else {
+            let why = "the tool server could not be reached when this began: begin anew, or tell whoever runs the gateway";
+            return Reply::error(id, rpc::INTERNAL_ERROR, why);
+        };
+        let params = match joined::params_with(params, "name", &Fragment::text(&name)) {
+            Ok(params) => params,
+            Err(cause) => return Reply::fault(id, &cause.to_rpc()),
+        };
+        let flight = without_log(asked.flight);
+        member.answer(&Asked { id, method, params: Some(&params), flight: &flight }).await
+    }
+
+    /// Tells the client when a list of tools changes, until one of the two sides ends it.
+    async fn listen(&self, asked: &Asked<'_>) -> Reply {
+        let wanted = match ListenParams::parse(asked.params) {
+            Ok(wanted) => wanted,
+            Err(cause) => return Reply::fault(asked.id, &cause.to_rpc()),
+        };
+        let wanted = ListenParams { prompts: false, resources: false, uris: Vec::new(), ..wanted };
+        let params = joined::params_with(asked.params, "notifications", &wanted.wanted(&[]));
+        let params = match params {
+            Ok(params) => params,
+            Err(cause) => return Reply::fault(asked.id, &cause.to_rpc()),
+        };
+        let flight = acknowledged_once(asked.flight);
+        let asked = Asked { params: Some(&params), flight: &flight, ..*asked };
+        let replies = join_all(self.members.iter().map(|member| member.answer(&asked))).await;
+        let limits = |member: &Arc<Exchange<S>>| member.settings.upstream_limits;
+        let ended = self
+            .members
+            .iter()
+            .zip(&replies)
+            .find(|(member, reply)| result_of(reply, &limits(member)).is_some());
+        match (ended, replies.first()) {
+            (Some((_, reply)), _) | (None, Some(reply)) => reply.clone(),
+            (None, None) => none_reached(asked.id),
+        }
+    }
+}
+
+fn none_reached(id: &Id<'_>) -> Reply {
+    Reply::error(id, rpc::INTERNAL_ERROR, "no tool server of the set could be reached")
+}
+
+/// The result that a reply holds.
+fn result_of<'a>(reply: &'a Reply, limits: &FrameLimits) -> Option<&'a RawValue> {
+    let Reply::Line(line) = reply else { return None };
+    match Message::parse(line, limits) {
+        Ok(Message::Response { outcome: Outcome::Result(result), .. }) => Some(result),
+        _ => None,
+    }
+}
+
+/// A flight whose client is told nothing of logs: a set has none.
+fn without_log(flight: &Flight) -> Flight {
+    told_unless(flight, "notifications/message", || true)
+}
+
+/// A flight whose client is told once that it is heard, however many servers say so.
+fn acknowledged_once(flight: &Flight) -> Flight {
+    let told = AtomicBool::new(false);
+    told_unless(flight, "notifications/subscriptions/acknowledged", move || told.swap(true, Ordering::SeqCst))
+}
+
+/// A flight whose client is not told of notifications of this method when `left_out` says so.
+fn told_unless(
+    flight: &Flight,
+    method: &'static str,
+    left_out: impl Fn() -> bool + Send + Sync + 'static,
+) -> Flight {
+    let client = flight.clone();
+    let outlet: Outlet = Arc::new(move |line: Vec<u8>| {
+        let is_method = matches!(
+            Message::parse(&line, &FrameLimits::default()),
+            Ok(Message::Notification { method: said, .. }) if said == method
+        );
+        if !is_method || !left_out() {
+            client.tell(line);
+        }
+    });
+    flight.told_through(outlet)
+}

@@ -24,6 +24,10 @@ use crate::{
     tree::short,
 };
 
+mod sets;
+
+pub use sets::ToolSet;
+
 /// Where a gateway listens when nothing is said.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
 /// Paths that the gateway answers itself.
@@ -52,6 +56,8 @@ pub struct GatewayConfig {
     pub limits: GatewayLimits,
     /// What stands behind it.
     pub servers: BTreeMap<ServerName, UpstreamSettings>,
+    /// Sets of tools from several of them.
+    pub sets: BTreeMap<ServerName, ToolSet>,
     /// Who may call, by the token's digest.
     pub tokens: BTreeMap<Digest, Token>,
     /// What its author should know.
@@ -112,7 +118,7 @@ pub struct Token {
     pub agent: AgentId,
     /// The mandates that it may run.
     pub mandates: Vec<TemplateId>,
-    /// The servers it reaches.
+    /// The servers and sets it reaches.
     pub servers: BTreeSet<ServerName>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
@@ -147,11 +153,15 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
         }
     };
     let listen = listen(&doc, &config, report);
-    let servers = servers(&doc, &config, report);
+    let mut paths = Paths::default();
+    let servers = servers(&doc, &config, &mut paths, report);
+    let sets = sets::sets(&doc, &config, &servers, &mut paths, report);
     let limits = limits(&doc, &config.limits, report);
-    let tokens = tokens(&base.join(&config.tokens), &servers, report);
+    let endpoints = servers.keys().chain(sets.keys()).cloned().collect();
+    let tokens = tokens(&base.join(&config.tokens), &endpoints, report);
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
+    sets::known(&doc, &sets, &bundle, report);
     bound(&tokens, &bundle, &config.tokens, report);
     Some(GatewayConfig {
         bundle_dir,
@@ -163,6 +173,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
         listen,
         limits,
         servers,
+        sets,
         tokens,
         bundle,
         warnings: Vec::new(),
@@ -256,29 +267,52 @@ fn origins(doc: &Doc, config: &GatewayFile, report: &mut Report) -> BTreeSet<Str
     config.origins.iter().map(|origin| origin.to_ascii_lowercase()).collect()
 }
 
-fn servers(doc: &Doc, config: &GatewayFile, report: &mut Report) -> BTreeMap<ServerName, UpstreamSettings> {
+fn servers(
+    doc: &Doc,
+    config: &GatewayFile,
+    paths: &mut Paths,
+    report: &mut Report,
+) -> BTreeMap<ServerName, UpstreamSettings> {
     let mut servers = BTreeMap::new();
-    let mut paths: BTreeMap<String, ServerName> = BTreeMap::new();
     if config.servers.is_empty() {
         doc.error(report, &["servers"], "no server stands behind the gateway", "add [servers.NAME]");
     }
     for (name, entry) in &config.servers {
-        let path = entry.path.clone().unwrap_or_else(|| format!("/{name}"));
-        let here = ["servers", name.as_str(), "path"];
+        let path = paths.take(doc, "servers", name, entry.path.as_deref(), report);
+        if let Some(reached) = reached(doc, name, entry, report) {
+            servers.insert(name.clone(), UpstreamSettings { path, reached });
+        }
+    }
+    servers
+}
+
+/// The paths of virtual servers and sets, each of one.
+#[derive(Default)]
+struct Paths(BTreeMap<String, ServerName>);
+
+impl Paths {
+    /// The path of a server or set: what is said, or its name.
+    fn take(
+        &mut self,
+        doc: &Doc,
+        kind: &str,
+        name: &ServerName,
+        said: Option<&str>,
+        report: &mut Report,
+    ) -> String {
+        let path = said.map_or_else(|| format!("/{name}"), str::to_owned);
+        let here = [kind, name.as_str(), "path"];
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
         if !path.starts_with('/') || path.ends_with('/') || path.contains("//") || !path.bytes().all(plain) {
             let cure = "write one such as /files: letters, digits, `-`, `_` and `.`";
             doc.error(report, &here, format!("{:?} is no path of a virtual server", short(&path)), cure);
         } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with("/.well-known") {
             doc.error(report, &here, format!("the gateway answers {path} itself"), "choose another path");
-        } else if let Some(other) = paths.insert(path.clone(), name.clone()) {
+        } else if let Some(other) = self.0.insert(path.clone(), name.clone()) {
             doc.error(report, &here, format!("{other} has the path {path} too"), "choose another path");
         }
-        if let Some(reached) = reached(doc, name, entry, report) {
-            servers.insert(name.clone(), UpstreamSettings { path, reached });
-        }
+        path
     }
-    servers
 }
 
 fn reached(doc: &Doc, name: &ServerName, entry: &UpstreamEntry, report: &mut Report) -> Option<Reached> {
@@ -352,11 +386,7 @@ fn limits(doc: &Doc, entry: &LimitsEntry, report: &mut Report) -> GatewayLimits 
     }
 }
 
-fn tokens(
-    file: &Path,
-    servers: &BTreeMap<ServerName, UpstreamSettings>,
-    report: &mut Report,
-) -> BTreeMap<Digest, Token> {
+fn tokens(file: &Path, endpoints: &BTreeSet<ServerName>, report: &mut Report) -> BTreeMap<Digest, Token> {
     let Some((doc, read)) = read::<TokensFile>(file, report) else { return BTreeMap::new() };
     let mut tokens: BTreeMap<Digest, Token> = BTreeMap::new();
     for (name, entry) in &read.tokens {
@@ -369,7 +399,7 @@ fn tokens(
         if entry.mandates.is_empty() {
             doc.error(report, &at("mandates"), "the token may run nothing", "name a mandate");
         }
-        if let Some(other) = tokens.insert(digest, token(&doc, name, entry, servers, report)) {
+        if let Some(other) = tokens.insert(digest, token(&doc, name, entry, endpoints, report)) {
             let message = format!("{} is the same token", other.name);
             doc.error(report, &at("sha256"), message, "give each caller its own");
         }
@@ -381,7 +411,7 @@ fn token(
     doc: &Doc,
     name: &str,
     entry: &TokenEntry,
-    servers: &BTreeMap<ServerName, UpstreamSettings>,
+    endpoints: &BTreeSet<ServerName>,
     report: &mut Report,
 ) -> Token {
     let expires_at = entry.expires_at.as_deref().and_then(|text| match text.parse::<Timestamp>() {
@@ -393,12 +423,12 @@ fn token(
         }
     });
     let reaches: BTreeSet<ServerName> = match &entry.servers {
-        None => servers.keys().cloned().collect(),
+        None => endpoints.clone(),
         Some(named) => named.iter().cloned().collect(),
     };
-    for unknown in reaches.iter().filter(|server| !servers.contains_key(*server)) {
-        let message = format!("the gateway has no server {unknown}");
-        doc.error(report, &["tokens", name, "servers"], message, "name one of its servers");
+    for unknown in reaches.difference(endpoints) {
+        let message = format!("the gateway has no server or set {unknown}");
+        doc.error(report, &["tokens", name, "servers"], message, "name one of its servers or sets");
     }
     Token {
         name: name.to_owned(),

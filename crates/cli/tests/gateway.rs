@@ -426,7 +426,7 @@ fn tokens_end_and_configurations_that_are_wrong_are_told_with_their_place() {
         (format!("{base}{server}"), token.replace("bot", "nobody"), "no agent of the bundle"),
         (format!("{base}{server}"), token.replace("\"bot\"", "\"other\""), "for bot"),
         (format!("{base}{server}"), token.replace(&sha, "short"), "no SHA-256"),
-        (format!("{base}{server}"), format!("{token}servers = [\"bank\"]\n"), "no server bank"),
+        (format!("{base}{server}"), format!("{token}servers = [\"bank\"]\n"), "no server or set bank"),
     ] {
         let told = refused(&config, &tokens);
         assert!(told.contains(part), "{config}{tokens}: {told}");

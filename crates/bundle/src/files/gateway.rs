@@ -8,7 +8,7 @@ use warrantor_model::{AgentId, ServerName, TemplateId};
 
 use super::{
     config::EnvEntry,
-    text::{DurationText, IdText, NameText, TimestampText},
+    text::{DurationText, IdText, NameText, TimestampText, ToolRefText, ToolText},
 };
 
 /// Where a gateway listens, what stands behind it, and which bundle decides.
@@ -41,6 +41,10 @@ pub struct GatewayFile {
     /// Tool servers, by their names in the bundle. Each is a virtual server with a path of its own.
     #[schemars(with = "BTreeMap<NameText, UpstreamEntry>")]
     pub servers: BTreeMap<ServerName, UpstreamEntry>,
+    /// Sets of tools from several servers, each under a path of its own. A set's name is that of no server.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<NameText, SetEntry>")]
+    pub sets: BTreeMap<ServerName, SetEntry>,
 }
 
 /// The gateway's certificate.
@@ -98,6 +102,18 @@ pub struct UpstreamEntry {
     pub path: Option<String>,
 }
 
+/// Tools of several servers under one path, and nothing but those.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Set")]
+pub struct SetEntry {
+    /// Its path; by default its name.
+    pub path: Option<String>,
+    /// Its tools by the names that clients see, each as `server/tool`. Bundle, mandates, policies and records know the tool by its server's name alone.
+    #[schemars(with = "BTreeMap<ToolText, ToolRefText>")]
+    pub tools: BTreeMap<String, String>,
+}
+
 /// Who may call: bearer tokens, each bound to one agent and to the mandates that it may run.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -124,7 +140,8 @@ pub struct TokenEntry {
     /// the header `Warrantor-Mandate`.
     #[schemars(with = "Vec<NameText>")]
     pub mandates: Vec<TemplateId>,
-    /// The servers it reaches; all of the gateway when nothing is said.
+    /// The servers and sets it reaches; all of the gateway when nothing is said. A token that reaches a set and not its servers reaches what is in the
+    /// set.
     #[schemars(with = "Option<Vec<NameText>>")]
     pub servers: Option<Vec<ServerName>>,
     /// When it ends; never when nothing is said.

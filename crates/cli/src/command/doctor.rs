@@ -123,7 +123,11 @@ fn configuration(file: &Path, found: &mut Findings) -> Option<GatewayConfig> {
         Ok(config) => {
             let servers = config.servers.len();
             let Loaded { templates, warnings, .. } = &config.bundle;
-            found.ok(what, format!("{servers} servers, {} mandates", templates.len()));
+            let sets = match config.sets.len() {
+                0 => String::new(),
+                sets => format!(", {sets} sets of tools"),
+            };
+            found.ok(what, format!("{servers} servers{sets}, {} mandates", templates.len()));
             for warning in config.warnings.iter().chain(warnings) {
                 found.warn(warning.place(), warning.to_string(), "");
             }

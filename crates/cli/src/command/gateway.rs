@@ -18,7 +18,7 @@ use tokio::{
 };
 use warrantor_bundle::{
     Loaded, Report,
-    gateway::{GatewayConfig, Reached, UpstreamSettings as Upstream, load_gateway},
+    gateway::{GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, load_gateway},
 };
 use warrantor_control::handover::{Desk, HandoverError};
 use warrantor_engine::{Engine, EngineParts, Settings};
@@ -26,7 +26,7 @@ use warrantor_gateway::{
     HttpTarget,
     http::{
         CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
-        UpstreamSettings, tls,
+        SetSettings, UpstreamSettings, tls,
     },
 };
 use warrantor_mcp::message::FrameLimits;
@@ -51,6 +51,9 @@ struct Listening {
     url: String,
     /// The endpoint of each server.
     servers: Vec<Endpoint>,
+    /// The endpoint of each set of tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sets: Vec<SetEndpoint>,
     /// Where metrics are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<String>,
@@ -59,6 +62,12 @@ struct Listening {
 #[derive(Serialize)]
 struct Endpoint {
     server: ServerName,
+    url: String,
+}
+
+#[derive(Serialize)]
+struct SetEndpoint {
+    set: ServerName,
     url: String,
 }
 
@@ -112,7 +121,9 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         listening
             .servers
             .iter()
-            .try_for_each(|endpoint| writeln!(table, "  {}  {}", endpoint.server, endpoint.url))?;
+            .map(|endpoint| (&endpoint.server, &endpoint.url))
+            .chain(listening.sets.iter().map(|endpoint| (&endpoint.set, &endpoint.url)))
+            .try_for_each(|(name, url)| writeln!(table, "  {name}  {url}"))?;
         listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
     })?;
     let telling = metrics.map(|listener| tokio::spawn(gateway.handle().serve_metrics(listener)));
@@ -196,6 +207,11 @@ fn serving(
     let tls = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
     let endpoints = endpoints(&config, base)?;
     let callers = callers(&config);
+    let set = |(name, set): (&ServerName, &ToolSet)| SetSettings {
+        path: set.path.clone(),
+        tools: Arc::new(warrantor_gateway::ToolSet { name: name.clone(), tools: set.tools.clone() }),
+    };
+    let sets = config.sets.iter().map(set).collect();
     let limits = GatewayLimits {
         connections: config.limits.connections,
         sessions: config.limits.sessions,
@@ -206,6 +222,7 @@ fn serving(
     };
     Ok(Serving {
         endpoints,
+        sets,
         callers,
         mandates: Handing { deployment: Arc::clone(deployment), bundle: config.bundle },
         hosts: config.hosts,
@@ -278,7 +295,12 @@ fn listening(serving: &Serving<Handing>, address: SocketAddr) -> Listening {
         .iter()
         .map(|endpoint| Endpoint { server: endpoint.server.clone(), url: format!("{url}{}", endpoint.path) })
         .collect();
-    Listening { url, servers, metrics: None }
+    let sets = serving
+        .sets
+        .iter()
+        .map(|set| SetEndpoint { set: set.tools.name.clone(), url: format!("{url}{}", set.path) })
+        .collect();
+    Listening { url, servers, sets, metrics: None }
 }
 
 /// Streams that wait cost a file descriptor each.

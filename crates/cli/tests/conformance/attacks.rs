@@ -49,14 +49,7 @@ fn a_tool_of_the_same_name_at_another_server_and_names_that_look_alike_are_other
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(fixture::serve());
     let world = world(reads);
-    // The same server again, under another name and without a grant.
-    for file in ["tools.json", "yaml"] {
-        let text = fs::read_to_string(world.path(&format!("bundle/tools/fixture.{file}"))).unwrap();
-        let text = text
-            .replace("\"server\":\"fixture\"", "\"server\":\"twin\"")
-            .replace("fixture.tools.json", "twin.tools.json");
-        world.write(&format!("bundle/tools/twin.{file}"), &text);
-    }
+    crate::with_twin(&world);
     let servers =
         ["fixture", "twin"].map(|name| format!("[servers.{name}]\nurl = \"http://{server}/mcp\"\n")).concat();
     let mut gateway = Gateway::start(&world, &[("suite", "bot", &["work"])], &servers);

@@ -14,6 +14,7 @@ mod clients;
 mod fixture;
 mod offers;
 mod reloading;
+mod sets;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -134,6 +135,17 @@ fn world(grants: impl FnOnce(&Value) -> Vec<Value>) -> World {
     });
     world.write("bundle/mandates/work.yaml", &mandate.to_string());
     world
+}
+
+/// The same server again in the bundle, as `twin`.
+fn with_twin(world: &World) {
+    for file in ["tools.json", "yaml"] {
+        let text = fs::read_to_string(world.path(&format!("bundle/tools/fixture.{file}"))).unwrap();
+        let text = text
+            .replace("\"server\":\"fixture\"", "\"server\":\"twin\"")
+            .replace("fixture.tools.json", "twin.tools.json");
+        world.write(&format!("bundle/tools/twin.{file}"), &text);
+    }
 }
 
 /// Everything that a manifest describes.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Asks in the newer era, as a client that can be asked these things; gives the answer, the last event of a stream.
-fn ask(client: &mut Client, method: &str, params: &Value, able: &Value) -> Value {
+pub(crate) fn ask(client: &mut Client, method: &str, params: &Value, able: &Value) -> Value {
     send(client, method, params, able);
     let head = client.head();
     if head.is_stream() {
@@ -28,7 +28,7 @@ fn ask(client: &mut Client, method: &str, params: &Value, able: &Value) -> Value
     serde_json::from_slice(&body).unwrap()
 }
 
-fn send(client: &mut Client, method: &str, params: &Value, able: &Value) {
+pub(crate) fn send(client: &mut Client, method: &str, params: &Value, able: &Value) {
     let mut params = params.clone();
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",

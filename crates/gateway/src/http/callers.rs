@@ -21,7 +21,7 @@ pub struct CallerSettings {
     pub agent: AgentId,
     /// What it may run: mandates of the bundle, or instances.
     pub mandates: Vec<TemplateId>,
-    /// The servers it reaches.
+    /// The servers and sets it reaches.
     pub servers: BTreeSet<ServerName>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,

@@ -46,6 +46,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Where metrics are told.
     pub metrics: Option<SocketAddr>,
+    /// Where spans go.
+    pub traces: Option<TracesSettings>,
     /// Names of the header `Host` that are answered to, in lower case, without ports.
     pub hosts: BTreeSet<String>,
     /// Origins of web pages that may call.
@@ -62,6 +64,17 @@ pub struct GatewayConfig {
     pub tokens: BTreeMap<Digest, Token>,
     /// What its author should know.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A collector of spans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracesSettings {
+    /// Where it takes OTLP over HTTP.
+    pub endpoint: String,
+    /// What goes with everything that is sent to it.
+    pub headers: BTreeMap<String, EnvEntry>,
+    /// Which part of the requests that belong to no trace yet is traced, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// Bounds of a gateway.
@@ -169,6 +182,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
         metrics: metrics(&doc, &config, report),
+        traces: traces(&doc, &config, report),
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),
         listen,
         limits,
@@ -224,6 +238,40 @@ fn metrics(doc: &Doc, config: &GatewayFile, report: &mut Report) -> Option<Socke
         doc.error(report, &["metrics"], message, "write one such as 127.0.0.1:9464");
     }
     address
+}
+
+fn traces(doc: &Doc, config: &GatewayFile, report: &mut Report) -> Option<TracesSettings> {
+    let entry = config.traces.as_ref()?;
+    let rest = entry.endpoint.strip_prefix("https://").or_else(|| entry.endpoint.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(['@', '#', ' '])) {
+        let message = format!("{:?} is no URL of a collector", short(&entry.endpoint));
+        let cure = "write one such as http://127.0.0.1:4318/v1/traces; a credential stands in `headers`";
+        doc.error(report, &["traces", "endpoint"], message, cure);
+    }
+    let ratio = entry.ratio.unwrap_or(1.0);
+    if !(0.0..=1.0).contains(&ratio) {
+        doc.error(report, &["traces", "ratio"], "the ratio must be between 0 and 1", "write 0.1 for a tenth");
+    }
+    warn_of_secrets(doc, "traces", None, &entry.headers, report);
+    Some(TracesSettings { endpoint: entry.endpoint.clone(), headers: entry.headers.clone(), ratio })
+}
+
+/// Warns of credentials that stand in the file.
+fn warn_of_secrets(
+    doc: &Doc,
+    part: &str,
+    name: Option<&ServerName>,
+    headers: &BTreeMap<String, EnvEntry>,
+    report: &mut Report,
+) {
+    for (header, value) in headers {
+        if matches!(value, EnvEntry::Literal(_)) && header.eq_ignore_ascii_case("authorization") {
+            let pointer: Vec<&str> =
+                [part].into_iter().chain(name.map(ServerName::as_str)).chain(["headers", header]).collect();
+            let message = "the credential stands in the file for everyone to read";
+            doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
+        }
+    }
 }
 
 fn hosts(doc: &Doc, config: &GatewayFile, listen: SocketAddr, report: &mut Report) -> BTreeSet<String> {
@@ -319,13 +367,7 @@ fn reached(doc: &Doc, name: &ServerName, entry: &UpstreamEntry, report: &mut Rep
     let here = ["servers", name.as_str()];
     match (&entry.url, &entry.command) {
         (Some(url), None) => {
-            for (header, value) in &entry.headers {
-                if matches!(value, EnvEntry::Literal(_)) && header.eq_ignore_ascii_case("authorization") {
-                    let pointer = ["servers", name.as_str(), "headers", header.as_str()];
-                    let message = "the credential stands in the file for everyone to read";
-                    doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
-                }
-            }
+            warn_of_secrets(doc, "servers", Some(name), &entry.headers, report);
             let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
             if url.starts_with("http://") && !loopback.iter().any(|local| url.starts_with(local)) {
                 let message = "what goes to this server crosses the network in the clear";

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use opentelemetry::context::FutureExt;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use warrantor_decide::Presence;
@@ -15,7 +16,7 @@ use warrantor_mcp::{
     rpc,
     tasks::TaskParams,
     tools::List,
-    uses::UseParams,
+    uses::{Target, UseParams},
 };
 use warrantor_model::{Definition, Offer, ReasonCode, ToolName};
 use warrantor_store::Store;
@@ -30,6 +31,31 @@ use crate::{
 impl<S: Store> Exchange<S> {
     /// Answers one request.
     pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
+        if !self.spans.are_wanted() {
+            return self.answer_it(asked).await;
+        }
+        let meta = warrantor_mcp::params::meta_of(asked.params).ok();
+        let trace = meta.as_ref().and_then(Meta::trace).or(asked.flight.trace());
+        let used = UseParams::parse(asked.method, asked.params).and_then(Result::ok);
+        let target = used.as_ref().and_then(|used| self.described(&used.target));
+        let span = self.spans.request(&self.settings.server, asked.method, target, trace);
+        let reply = self.answer_it(asked).with_context(span.context()).await;
+        span.answered(&reply);
+        reply
+    }
+
+    /// What a span may tell of a target: its name, if the manifest has it. Others could say anything.
+    pub(crate) fn described<'a>(&self, target: &'a Target<'_>) -> Option<(Offer, &'a str)> {
+        let (offer, name) = match target {
+            Target::Tool(named) => (Offer::Tool, named.name.as_ref()),
+            Target::Prompt(named) => (Offer::Prompt, named.name.as_ref()),
+            Target::Resource { .. } | Target::Completion { .. } | Target::Log { .. } => return None,
+        };
+        let known = ToolName::of(offer, name).ok()?;
+        self.describes(|described| *described == known).then_some((offer, name))
+    }
+
+    async fn answer_it(&self, asked: &Asked<'_>) -> Reply {
         let Asked { id, method, params, .. } = *asked;
         let era = match declared(method, params) {
             Ok(Declared::Handshake(params)) => return self.initialize(id, &params).await,

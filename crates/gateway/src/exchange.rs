@@ -23,6 +23,7 @@ use warrantor_mcp::{
     params::ProgressParams,
     rpc,
     tools::List,
+    trace::TraceContext,
     uses::{subscription_of, uri_of},
 };
 use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
@@ -30,8 +31,9 @@ use warrantor_store::Store;
 
 use crate::{
     definitions::Definitions,
-    metrics::Metrics,
+    metrics::{Metrics, verdict},
     questions::Questions,
+    spans::Spans,
     tasks::Tasks,
     tidings::{Changed, Tidings, Told},
     trace::TraceWriter,
@@ -96,6 +98,7 @@ pub(crate) struct Exchange<S: Store> {
     /// From which level on the client of an older session wants the log.
     pub(crate) log_level: Mutex<Option<String>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) spans: Spans,
 }
 
 /// One request of the client.
@@ -146,6 +149,7 @@ pub(crate) type Outlet = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
 pub(crate) struct Flight {
     stage: Arc<Mutex<Stage>>,
     outlet: Outlet,
+    trace: Option<Arc<TraceContext<'static>>>,
 }
 
 /// How far a request of the client has come.
@@ -159,12 +163,17 @@ enum Stage {
 impl Flight {
     /// A request that has just come.
     pub(crate) fn new(outlet: Outlet) -> Self {
-        Self { stage: Arc::new(Mutex::new(Stage::Sent(Vec::new()))), outlet }
+        Self { stage: Arc::new(Mutex::new(Stage::Sent(Vec::new()))), outlet, trace: None }
+    }
+
+    /// A request that says beside itself which trace it belongs to.
+    pub(crate) fn within(self, trace: Option<TraceContext<'static>>) -> Self {
+        Self { trace: trace.map(Arc::new), ..self }
     }
 
     /// The same request, of which the client is told this way.
     pub(crate) fn told_through(&self, outlet: Outlet) -> Self {
-        Self { stage: Arc::clone(&self.stage), outlet }
+        Self { stage: Arc::clone(&self.stage), outlet, trace: self.trace.clone() }
     }
 
     /// Announces the upstream's request for this one of the client's, unless the client has taken it back.
@@ -179,6 +188,11 @@ impl Flight {
         let pending = upstream.announce(progress.map(|token| (token, Arc::clone(&self.outlet))), Some(parts));
         sent.push((Arc::clone(upstream), pending.id));
         Some(pending)
+    }
+
+    /// The trace that it belongs to, when that was said beside the request.
+    pub(crate) fn trace(&self) -> Option<&TraceContext<'static>> {
+        self.trace.as_deref()
     }
 
     /// Tells the client something about the request.
@@ -216,12 +230,13 @@ impl<S: Store> Exchange<S> {
             last: Mutex::default(),
             log_level: Mutex::default(),
             metrics: Arc::default(),
+            spans: Spans::default(),
         }
     }
 
-    /// Counts what happens here.
-    pub(crate) fn counted(self, metrics: &Arc<Metrics>) -> Self {
-        Self { metrics: Arc::clone(metrics), ..self }
+    /// Counts what happens here, and tells of it in spans.
+    pub(crate) fn watched(self, metrics: &Arc<Metrics>, spans: &Spans) -> Self {
+        Self { metrics: Arc::clone(metrics), spans: spans.clone(), ..self }
     }
 
     /// Numbers its questions together with others that ask the same client.
@@ -232,8 +247,22 @@ impl<S: Store> Exchange<S> {
     /// Has a use decided, and counts how.
     pub(crate) async fn authorize(&self, presented: &Presented) -> Decided {
         let begun = Instant::now();
+        let span = self.spans.step("decide");
         let decided = self.engine.authorize(presented).await;
         self.metrics.decided(&self.settings.server, presented.offer, &decided, begun.elapsed());
+        if self.spans.are_wanted() {
+            let (verdict, reason) = verdict(&decided);
+            let decision = match &decided {
+                Decided::Permitted(permit) => permit.decision(),
+                Decided::Asked(decision, _) => decision,
+                Decided::Refused(refused) => &refused.decision,
+            };
+            span.note("warrantor.decision", decision.to_string());
+            span.note("warrantor.verdict", verdict);
+            if !reason.is_empty() {
+                span.note("warrantor.reason", reason);
+            }
+        }
         decided
     }
 

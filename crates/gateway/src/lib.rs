@@ -18,6 +18,7 @@ mod metrics;
 mod obligations;
 mod questions;
 mod set;
+mod spans;
 mod stdio;
 mod tasks;
 mod tidings;
@@ -27,6 +28,7 @@ mod uses;
 
 pub use exchange::SessionSettings;
 pub use set::ToolSet;
+pub use spans::Spans;
 pub use stdio::{Ended, Session};
 pub use trace::TraceWriter;
 pub use upstream::{HttpTarget, TargetError};

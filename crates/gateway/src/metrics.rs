@@ -125,14 +125,19 @@ impl Default for Metrics {
     }
 }
 
+/// How it was decided, in words of closed lists: the verdict, and the reason of one that does not pass.
+pub(crate) fn verdict(decided: &Decided) -> (&'static str, &'static str) {
+    match decided {
+        Decided::Permitted(_) => ("pass", ""),
+        Decided::Asked(..) => ("ask", "approval_required"),
+        Decided::Refused(refused) => ("deny", refused.refusal.primary().0.as_str()),
+    }
+}
+
 impl Metrics {
     /// A decision, and how long it took.
     pub(crate) fn decided(&self, server: &ServerName, offer: Offer, decided: &Decided, took: Duration) {
-        let (verdict, reason) = match decided {
-            Decided::Permitted(_) => ("pass", ""),
-            Decided::Asked(..) => ("ask", "approval_required"),
-            Decided::Refused(refused) => ("deny", refused.refusal.primary().0.as_str()),
-        };
+        let (verdict, reason) = verdict(decided);
         self.decision(server, offer, verdict, reason);
         self.took(server, Stage::Decide, took);
     }
@@ -169,15 +174,7 @@ impl Metrics {
 
     /// How a server answered.
     pub(crate) fn answered<T>(&self, server: &ServerName, answer: &Result<T, NoAnswer>) {
-        let answer = match answer {
-            Ok(_) => "answered",
-            Err(NoAnswer::NotSent | NoAnswer::TakenBack) => "not_sent",
-            Err(NoAnswer::Ended) => "ended",
-            Err(NoAnswer::Stopped(_)) => "stopped",
-            Err(NoAnswer::Broken(_)) => "broken",
-            Err(NoAnswer::TimedOut) => "timed_out",
-            Err(NoAnswer::Cancelled) => "cancelled",
-        };
+        let answer = answer.as_ref().map_or_else(NoAnswer::word, |_| "answered");
         self.answers.get_or_create(&OfAnswer { server: server.to_string(), answer }).inc();
     }
 

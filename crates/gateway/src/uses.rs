@@ -26,7 +26,7 @@ use warrantor_store::Store;
 use crate::{
     exchange::{Asked, Exchange, Reply, lock, repeated_parameters},
     metrics::Stage,
-    obligations,
+    obligations, spans,
     upstream::{Answer, Mirror, NoAnswer, Parts, Request, Said},
 };
 
@@ -488,10 +488,12 @@ impl<S: Store> Exchange<S> {
             return Reply::Nothing;
         };
         let ours = pending.id;
+        let span = self.spans.upstream(&self.settings.server, asked.method, self.described(&params.target));
         let onward = Onward {
             progress: wants_progress.then_some(ours),
             capabilities: using.client,
             log: using.log,
+            parent: span.traceparent(),
             responses,
             state,
         };
@@ -529,6 +531,10 @@ impl<S: Store> Exchange<S> {
             *lock(&self.last) = Some(Late { receipt: receipt.clone(), aside: live.owed.aside });
         }
         let took = begun.elapsed();
+        if let Err(cause) = &answer {
+            span.failed(cause.word());
+        }
+        drop(span);
         match answer {
             Ok(answer) => self.bring_back(live, &decided, &tool, &answer, took).await,
             Err(cause) => {
@@ -624,7 +630,9 @@ impl<S: Store> Exchange<S> {
         };
         let (name, decision) = (owed.name(), owed.decision());
         let begun = Instant::now();
+        let span = self.spans.step("take in");
         let taken = owed.take_in(brought.outcome, brought.body, &brought.output, took).await;
+        drop(span);
         self.metrics.took(&self.settings.server, Stage::TakeIn, begun.elapsed());
         match taken {
             Ok(()) => {
@@ -638,6 +646,9 @@ impl<S: Store> Exchange<S> {
                 }
                 if let Target::Log { level } = &using.params.target {
                     *lock(&self.log_level) = Some(level.to_string());
+                }
+                if brought.outcome == Outcome::Failed {
+                    spans::note("error.type", "tool_error");
                 }
                 brought.reply
             }

@@ -63,7 +63,11 @@ pub fn list(id: u64, method: &str, cursor: Option<&str>, meta: &Meta<'_>) -> Vec
     request(
         id,
         method,
-        Some(&params.maybe("_meta", meta.outgoing(None, Capabilities::default(), false).as_ref()).finish()),
+        Some(
+            &params
+                .maybe("_meta", meta.outgoing(None, Capabilities::default(), false, None).as_ref())
+                .finish(),
+        ),
     )
 }
 

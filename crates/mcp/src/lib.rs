@@ -29,6 +29,7 @@ mod scan;
 pub mod sse;
 pub mod tasks;
 pub mod tools;
+pub mod trace;
 pub mod uses;
 
 pub use era::{Declared, Era, ProtocolVersion};

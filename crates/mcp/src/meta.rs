@@ -13,6 +13,7 @@ use crate::{
     capabilities::Capabilities,
     fragment::ObjectWriter,
     members::{Members, is_object},
+    trace::TraceContext,
 };
 
 /// The member that makes a request modern.
@@ -42,8 +43,7 @@ pub struct Meta<'a> {
     progress_token: Option<ProgressToken<'a>>,
     modern: Option<ModernMeta<'a>>,
     log_level: Option<Cow<'a, str>>,
-    traceparent: Option<Cow<'a, str>>,
-    tracestate: Option<Cow<'a, str>>,
+    trace: Option<TraceContext<'a>>,
 }
 
 /// What makes a request modern. Its version is one that is spoken here.
@@ -108,11 +108,10 @@ impl<'a> Meta<'a> {
             log_level: members
                 .text(LOG_LEVEL, MAX_LEVEL_BYTES)?
                 .filter(|level| LEVELS.contains(&level.as_ref())),
-            traceparent: members
-                .get("traceparent")
-                .and_then(crate::members::text)
-                .filter(|t| is_traceparent(t)),
-            tracestate: members.get("tracestate").and_then(crate::members::text).filter(|t| is_tracestate(t)),
+            trace: TraceContext::read(
+                members.get("traceparent").and_then(crate::members::text),
+                members.get("tracestate").and_then(crate::members::text),
+            ),
         })
     }
 
@@ -140,29 +139,25 @@ impl<'a> Meta<'a> {
         if self.modern.is_some() { Era::Modern } else { Era::Legacy }
     }
 
-    /// The W3C trace parent, when it is well-formed.
+    /// The trace that the client's request belongs to.
     #[must_use]
-    pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_deref()
-    }
-
-    /// The W3C trace state, when it is printable ASCII of at most 512 bytes and there is a trace parent.
-    #[must_use]
-    pub fn tracestate(&self) -> Option<&str> {
-        self.traceparent.as_ref().and(self.tracestate.as_deref())
+    pub fn trace(&self) -> Option<&TraceContext<'a>> {
+        self.trace.as_ref()
     }
 
     /// The `_meta` that an upstream gets: version and client info as they came, these capabilities, our own progress token if
-    /// the client wanted progress, its log level if that is passed on, the trace context. `None` when nothing is left.
+    /// the client wanted progress, its log level if that is passed on, the trace context with this parent in place of the client's. `None` when nothing is left.
     #[must_use]
     pub fn outgoing(
         &self,
         progress: Option<u64>,
         capabilities: Capabilities,
         log: bool,
+        parent: Option<&str>,
     ) -> Option<Fragment<'static>> {
+        let parent = parent.or(self.trace.as_ref().map(TraceContext::parent));
         let progress = self.progress_token.as_ref().and(progress).map(Fragment::count);
-        if progress.is_none() && self.modern.is_none() && self.traceparent.is_none() {
+        if progress.is_none() && self.modern.is_none() && parent.is_none() {
             return None;
         }
         let mut out = ObjectWriter::new();
@@ -176,10 +171,10 @@ impl<'a> Meta<'a> {
             }
         }
         out = out.maybe("progressToken", progress.as_ref());
-        if let Some(parent) = self.traceparent() {
+        if let Some(parent) = parent {
             out = out.text("traceparent", parent);
         }
-        if let Some(state) = self.tracestate() {
+        if let Some(state) = self.trace.as_ref().and_then(TraceContext::state) {
             out = out.text("tracestate", state);
         }
         Some(out.finish())
@@ -203,21 +198,6 @@ fn modern_version(text: &str) -> Result<ProtocolVersion, ParamsError> {
     }
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, W3C Trace Context 3.2. What does not conform is not forwarded, as that text demands.
-fn is_traceparent(text: &str) -> bool {
-    let mut fields = text.split('-');
-    let widths = [2, 32, 16, 2];
-    widths.iter().all(|width| {
-        fields.next().is_some_and(|field| {
-            field.len() == *width && field.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    }) && fields.next().is_none()
-}
-
-fn is_tracestate(text: &str) -> bool {
-    text.len() <= 512 && text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +206,8 @@ mod tests {
 
     fn outgoing(json: &str) -> Option<String> {
         let meta = Meta::parse(serde_json::from_str(json).unwrap()).unwrap();
-        meta.outgoing(Some(9), Capabilities::default(), false).map(|fragment| fragment.as_str().to_owned())
+        meta.outgoing(Some(9), Capabilities::default(), false, None)
+            .map(|fragment| fragment.as_str().to_owned())
     }
 
     #[test]
@@ -282,6 +263,6 @@ mod tests {
     #[test]
     fn no_progress_is_asked_for_unless_the_client_wants_it() {
         let raw: &RawValue = serde_json::from_str(r#"{"progressToken":"t"}"#).unwrap();
-        assert_eq!(Meta::parse(raw).unwrap().outgoing(None, Capabilities::default(), false), None);
+        assert_eq!(Meta::parse(raw).unwrap().outgoing(None, Capabilities::default(), false, None), None);
     }
 }

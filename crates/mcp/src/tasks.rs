@@ -76,7 +76,7 @@ impl<'a> TaskParams<'a> {
         let params = ObjectWriter::new()
             .text("taskId", theirs)
             .maybe("inputResponses", answers.as_ref())
-            .maybe("_meta", self.meta.outgoing(None, capabilities, false).as_ref());
+            .maybe("_meta", self.meta.outgoing(None, capabilities, false, None).as_ref());
         envelope::request(id, method, Some(&params.finish()))
     }
 }

@@ -195,7 +195,8 @@ impl<'a> UseParams<'a> {
         if let Some(state) = onward.state {
             out = out.text("requestState", state);
         }
-        let meta = self.meta.outgoing(onward.progress, onward.capabilities, onward.log);
+        let meta =
+            self.meta.outgoing(onward.progress, onward.capabilities, onward.log, onward.parent.as_deref());
         envelope::request(id, method, Some(&out.maybe("_meta", meta.as_ref()).finish()))
     }
 }
@@ -209,6 +210,8 @@ pub struct Onward<'a> {
     pub capabilities: Capabilities,
     /// Whether the log level that the client wants is passed on.
     pub log: bool,
+    /// The span of ours that it belongs to, as a `traceparent`.
+    pub parent: Option<String>,
     /// Answers of the client that were let through.
     pub responses: &'a [(String, Box<RawValue>)],
     /// The upstream's own state.
@@ -345,7 +348,7 @@ impl<'a> ListenParams<'a> {
     /// The request for the upstream.
     #[must_use]
     pub fn request(&self, id: u64, uris: &[String]) -> Vec<u8> {
-        let meta = self.meta.outgoing(None, Capabilities::default(), false);
+        let meta = self.meta.outgoing(None, Capabilities::default(), false, None);
         let params =
             ObjectWriter::new().member("notifications", &self.wanted(uris)).maybe("_meta", meta.as_ref());
         envelope::request(id, "subscriptions/listen", Some(&params.finish()))

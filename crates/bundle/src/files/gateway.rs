@@ -26,6 +26,8 @@ pub struct GatewayFile {
     pub listen: Option<String>,
     /// Where to answer `GET /metrics`, in the clear: an address and a port. It is not answered if nothing is said.
     pub metrics: Option<String>,
+    /// Where spans go. None are made if nothing is said.
+    pub traces: Option<TracesEntry>,
     /// Names that clients may reach the gateway by, as in the header `Host`, without a port. The listening address is one, and on loopback
     /// `localhost`.
     #[serde(default)]
@@ -56,6 +58,21 @@ pub struct TlsEntry {
     pub certificate: String,
     /// Its private key, PEM, from this file's directory.
     pub key: String,
+}
+
+/// A collector of spans.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Traces")]
+pub struct TracesEntry {
+    /// Where it takes OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`.
+    pub endpoint: String,
+    /// Headers that go with everything that is sent to it, such as its credential.
+    #[serde(default)]
+    pub headers: BTreeMap<String, EnvEntry>,
+    /// Which part of the requests that belong to no trace yet is traced, from 0 to 1; all by default. One that belongs to a trace is traced if that is.
+    #[schemars(range(min = 0, max = 1))]
+    pub ratio: Option<f64>,
 }
 
 /// Bounds of a gateway.

@@ -32,7 +32,10 @@ use warrantor_gateway::{
 use warrantor_mcp::message::FrameLimits;
 use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
 
-use super::serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of};
+use super::{
+    serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of},
+    traces::Traces,
+};
 use crate::{
     args::{GatewayArgs, Place, TokenAddArgs, TokenCommand},
     deployment::Deployment,
@@ -82,6 +85,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
     let (listen, snapshot) = (config.listen, Arc::clone(&config.bundle.snapshot));
+    let traces = config.traces.clone();
     let metrics = match config.metrics {
         Some(address) => {
             let listener = TcpListener::bind(address).await;
@@ -102,13 +106,15 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         randomness: Arc::clone(&deployment.randomness) as _,
         settings: Settings::named("gateway"),
     });
+    let traces = Traces::to(traces.as_ref(), &base)?;
     let mut listening = listening(&serving, listener.local_addr()?);
     if let Some(metrics) = &metrics {
         listening.metrics = Some(format!("http://{}/metrics", metrics.local_addr()?));
     }
     serving.mandates.note_bundle().await?;
     let clock = Arc::clone(&deployment.clock) as _;
-    let gateway = Gateway::new(GatewayParts { engine: engine.clone(), serving, clock });
+    let gateway =
+        Gateway::new(GatewayParts { engine: engine.clone(), serving, clock, spans: traces.spans() });
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
     let reloading = tokio::spawn(reload(
         Reload { file: args.config.clone(), base, listen, deployment: Arc::clone(&deployment), out },
@@ -138,6 +144,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         ));
     }
     keeping.abort();
+    traces.end().await;
     deployment.absorb().await;
     if let Err(cause) = deployment.keeper().sign().await {
         out.note(&format!("warrantor: no checkpoint could be signed: {cause}"));

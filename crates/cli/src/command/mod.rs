@@ -12,6 +12,7 @@ mod replay;
 mod run;
 mod serving;
 mod stop;
+mod traces;
 
 use std::future::Future;
 

@@ -17,19 +17,20 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most bytes of an upstream's message when the bundle says nothing.
 const UPSTREAM_BYTES: usize = 32 << 20;
 
-/// Logs go to standard error: standard output is the protocol's, or the answer's.
+/// Logs go to standard error: standard output is the protocol's, or the answer's. What may be logged is decided where it is said: no arguments, results
+/// or secrets.
 pub(super) fn log() {
     let level = match std::env::var("WARRANTOR_LOG").as_deref() {
         Ok("debug") => tracing::Level::DEBUG,
         Ok("info") => tracing::Level::INFO,
         _ => tracing::Level::WARN,
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_ansi(false)
-        .without_time()
-        .init();
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
+    match std::env::var("WARRANTOR_LOG_FORMAT").as_deref() {
+        // For programs that collect logs, and seldom know when a line was said.
+        Ok("json") => lines.json().flatten_event(true).init(),
+        _ => lines.without_time().init(),
+    }
 }
 
 /// Ends when we are told to end. From this call on the signals are ours, so whoever is told that we serve can end us in order.

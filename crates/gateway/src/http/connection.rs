@@ -23,6 +23,7 @@ use crate::{
     launch::{Launch, Running},
     lines::{self, Incoming},
     metrics::Metrics,
+    spans::Spans,
     upstream::{HttpTarget, Upstream},
 };
 
@@ -56,6 +57,15 @@ pub enum UpstreamSettings {
     Stdio(Arc<Launch>),
 }
 
+/// What connections have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) spans: &'a Spans,
+    /// Numbers what servers ask one client.
+    pub(super) questions: &'a Arc<AtomicU64>,
+}
+
 /// An exchange that is kept going.
 pub(super) struct Connection<S: Store> {
     pub(super) exchange: Arc<Exchange<S>>,
@@ -68,15 +78,17 @@ pub(super) struct Connection<S: Store> {
 }
 
 impl<S: Store> Connection<S> {
-    /// Opens a connection for a mandate. Nothing is said yet. What the server asks the client is numbered by `questions`.
+    /// Opens a connection for a mandate. Nothing is said yet.
     pub(super) fn open(
         engine: Engine<S>,
         endpoint: &EndpointSettings,
         mandate: MandateId,
         evidence: Evidence,
         held: Option<mpsc::Sender<Infallible>>,
-        (metrics, questions): (&Arc<Metrics>, &Arc<AtomicU64>),
+        shared: Shared<'_>,
     ) -> io::Result<Self> {
+        let Shared { metrics, spans, questions } = shared;
+        let ready = |exchange: Exchange<S>| Arc::new(exchange.watched(metrics, spans).asking_with(questions));
         let settings = SessionSettings {
             mandate,
             server: endpoint.server.clone(),
@@ -92,12 +104,11 @@ impl<S: Store> Connection<S> {
         let exchange = match &endpoint.upstream {
             UpstreamSettings::Http(target) => {
                 let upstream = Upstream::http(Arc::clone(target));
-                Arc::new(Exchange::new(engine, settings, upstream).counted(metrics).asking_with(questions))
+                ready(Exchange::new(engine, settings, upstream))
             }
             UpstreamSettings::Stdio(launch) => {
                 let (running, stdin, stdout): (Running, ChildStdin, ChildStdout) = launch.start()?;
-                let exchange = Exchange::new(engine, settings, Upstream::lines(stdin));
-                let exchange = Arc::new(exchange.counted(metrics).asking_with(questions));
+                let exchange = ready(Exchange::new(engine, settings, Upstream::lines(stdin)));
                 let hearing = hear(Arc::clone(&exchange), running, stdout, closing.subscribe());
                 upkeep.spawn(async move {
                     hearing.await;

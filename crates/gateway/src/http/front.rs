@@ -1,6 +1,7 @@
 //! The HTTP face: what a request must be before anything of it is decided, and which exchange answers it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     num::NonZeroU32,
@@ -22,6 +23,7 @@ use warrantor_mcp::{
     era::declared,
     headers::{self, Header, HeaderError},
     tasks::TaskParams,
+    trace::TraceContext,
     uses::{Target, UseParams},
 };
 use warrantor_model::{
@@ -41,13 +43,14 @@ use super::{
         accepts, bearer, for_page, is_json, is_modern, mismatch, preflight, too_busy, undeclared,
         without_port,
     },
-    connection::{Connection, EndpointSettings},
+    connection::{Connection, EndpointSettings, Shared},
     respond::{self, Answer, Refused},
     sessions::Session,
 };
 use crate::{
     exchange::lock,
     metrics::{Metrics, Standing},
+    spans::Spans,
 };
 
 /// The header in which a client with several mandates names the one that a request runs.
@@ -75,6 +78,8 @@ pub struct GatewayParts<S, M> {
     pub serving: Serving<M>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// What a gateway serves, and to whom. It can be replaced while the gateway runs.
@@ -142,6 +147,7 @@ pub(super) struct Front<S: Store, M> {
     pub(super) engine: Engine<S>,
     serving: RwLock<Arc<Now<M>>>,
     pub(super) metrics: Arc<Metrics>,
+    spans: Spans,
     clock: Arc<dyn Clock>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
@@ -249,6 +255,12 @@ impl<S, M> Known<'_, S, M> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// The trace that the request says it belongs to.
+    fn trace(&self) -> Option<TraceContext<'static>> {
+        let text = |name| self.header(name).map(Cow::Borrowed);
+        TraceContext::read(text("traceparent"), text("tracestate")).map(TraceContext::into_owned)
+    }
+
     fn pairs(&self) -> Vec<Header<'_>> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
     }
@@ -266,6 +278,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             serving: RwLock::new(Arc::new(Now::of(parts.serving, None))),
             session_room: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
             metrics: Arc::default(),
+            spans: parts.spans,
             clock: parts.clock,
             resolved: Mutex::default(),
             sessions: Mutex::default(),
@@ -421,7 +434,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Err(cause) => return respond::json(StatusCode::BAD_REQUEST, cause.to_response()),
         };
         let version = match headers::one(&known.pairs(), headers::PROTOCOL_VERSION) {
-            Ok(version) => version.map(std::borrow::Cow::into_owned),
+            Ok(version) => version.map(Cow::into_owned),
             Err(cause) => return mismatch(None, &cause),
         };
         match message {
@@ -440,7 +453,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                     Declared::Handshake(_) => self.initialize(known, &body, &id).await,
                     Declared::Nothing => match self.of_session(known, version.as_deref(), Some(&id)) {
                         Ok((_, session)) => {
-                            self.answer_in_session(session, body.clone(), &id, limits, place).await
+                            self.answer_in_session(known, session, body.clone(), &id, place).await
                         }
                         Err(refused) => refused.into_answer(),
                     },
@@ -547,9 +560,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
         questions: &Arc<AtomicU64>,
     ) -> Result<Connection<S>, Refused> {
         let held = lock(&self.upkeep).clone();
-        let counted = (&self.metrics, questions);
+        let shared = Shared { metrics: &self.metrics, spans: &self.spans, questions };
         let engine = self.engine.clone();
-        Connection::open(engine, server, mandate, known.evidence(), held, counted).map_err(|cause| {
+        Connection::open(engine, server, mandate, known.evidence(), held, shared).map_err(|cause| {
             tracing::error!(server = %server.server, %cause, "the tool server could not be started");
             Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })

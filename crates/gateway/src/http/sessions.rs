@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use warrantor_mcp::{IdKey, envelope, params::CancelledParams};
+use warrantor_mcp::{IdKey, envelope, params::CancelledParams, trace::TraceContext};
 use warrantor_model::{Digest, MandateId};
 use warrantor_store::Store;
 
@@ -110,7 +110,11 @@ impl<S: Store> Session<S> {
     }
 
     /// Begins a request, unless its id is taken or too many are under way.
-    pub(super) fn begin(&self, key: &IdKey) -> Result<Begun, &'static str> {
+    pub(super) fn begin(
+        &self,
+        key: &IdKey,
+        trace: Option<TraceContext<'static>>,
+    ) -> Result<Begun, &'static str> {
         let mut in_flight = lock(&self.in_flight);
         if in_flight.contains_key(key) {
             return Err("a request with this id is still unanswered");
@@ -121,7 +125,7 @@ impl<S: Store> Session<S> {
         let stream = Arc::new(EventStream::default());
         let told = Arc::clone(&stream);
         let outlet: Outlet = Arc::new(move |message| told.tell(message));
-        let flight = Flight::new(outlet);
+        let flight = Flight::new(outlet).within(trace);
         in_flight.insert(key.clone(), flight.clone());
         let mut streams = lock(&self.streams);
         streams.last = streams.last.saturating_add(1);

@@ -69,6 +69,20 @@ pub(crate) enum NoAnswer {
     TakenBack,
 }
 
+impl NoAnswer {
+    /// In a word, for those who count.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::NotSent | Self::TakenBack => "not_sent",
+            Self::Ended => "ended",
+            Self::Stopped(_) => "stopped",
+            Self::Broken(_) => "broken",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Someone who waits for an answer.
 struct Waiter {
     answer: oneshot::Sender<Result<Answer, NoAnswer>>,

@@ -44,7 +44,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let stream = Arc::new(EventStream::default());
         let told = Arc::clone(&stream);
         let outlet: Outlet = Arc::new(move |message| told.tell(message));
-        let flight = Flight::new(outlet);
+        let flight = Flight::new(outlet).within(known.trace());
         let ending = Arc::clone(&stream);
         let limits = known.endpoint.client_limits;
         let (body, asked) = (body.clone(), flight.clone());
@@ -167,7 +167,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Ok(behind) => behind,
             Err(refused) => return refused.into_answer(),
         };
-        let flight = Flight::new(Arc::new(|_| {}));
+        let flight = Flight::new(Arc::new(|_| {})).within(known.trace());
         let reply = reply(&behind, body, &known.endpoint.client_limits, &flight).await;
         if !behind.has_begun() {
             let line = reply.into_line().unwrap_or_default();
@@ -242,14 +242,14 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     pub(super) async fn answer_in_session(
         self: &Arc<Self>,
+        known: &Known<'_, S, M>,
         session: Arc<Session<S>>,
         body: Bytes,
         id: &Id<'_>,
-        limits: FrameLimits,
         place: OwnedSemaphorePermit,
     ) -> Answer {
-        let key = id.key().clone();
-        let begun = match session.begin(&key) {
+        let (key, limits) = (id.key().clone(), known.endpoint.client_limits);
+        let begun = match session.begin(&key, known.trace()) {
             Ok(begun) => begun,
             Err(why) => {
                 return respond::fault(StatusCode::OK, Some(id), &RpcError::new(rpc::INVALID_REQUEST, why));

@@ -33,9 +33,12 @@ use support::{
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A collector of our own: what was posted to it, path, credential and body.
+/// What was posted: path, credential and body.
+type Posted = (String, String, Vec<u8>);
+
+/// A collector of our own.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, String, Vec<u8>)>>>);
+struct Collector(Arc<Mutex<Vec<Posted>>>);
 
 impl Collector {
     fn start() -> (Self, u16) {

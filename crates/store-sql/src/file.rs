@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use rusqlite::{Connection, OpenFlags, types::FromSql};
 use thiserror::Error;
 use warrantor_ledger::Frontier;
 use warrantor_store::{Cause, FIRST_EPOCH, ReadError};
@@ -20,9 +17,12 @@ use warrantor_store::{Cause, FIRST_EPOCH, ReadError};
 use crate::sql;
 
 /// SQLite's default, which is also that of the machines we meet.
-const PAGE_BYTES: u64 = 4096;
+const PAGE_BYTES: u32 = 4096;
 /// What the write-ahead log is cut to once a reader no longer holds it at a greater length.
-const WAL_BYTES: u64 = 64 << 20;
+const WAL_BYTES: i64 = 64 << 20;
+
+/// Most statements that a connection keeps prepared; there are fewer.
+const STATEMENTS: usize = 64;
 
 /// How a store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,12 +124,12 @@ pub(crate) struct File {
 
 impl File {
     /// Makes the file unless it is there, and checks that only its owner may write it.
-    pub(crate) async fn prepare(&self) -> Result<(), OpenError> {
+    pub(crate) fn prepare(&self) -> Result<(), OpenError> {
         // Looked at by name only. To open and close it here would drop the locks that other handles of this process hold on it: POSIX
         // record locks belong to the process and end with any descriptor.
         match fs::metadata(&self.path) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create().await?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create()?,
             Err(cause) => return Err(self.failed(cause)),
         }
         let found = fs::metadata(&self.path).map_err(|cause| self.failed(cause))?;
@@ -140,56 +140,58 @@ impl File {
     }
 
     /// Opens a connection and refuses it unless every setting is in force.
-    pub(crate) async fn connect(&self, side: Side) -> Result<SqliteConnection, OpenError> {
-        let mut connection = self.settings(side).connect().await.map_err(|error| self.database(error))?;
-        self.check(&mut connection, side).await?;
+    pub(crate) fn connect(&self, side: Side) -> Result<Connection, OpenError> {
+        let connection = self.open(side).map_err(|error| self.database(error))?;
+        self.check(&connection, side)?;
         Ok(connection)
     }
 
-    pub(crate) fn settings(&self, side: Side) -> SqliteConnectOptions {
-        let settings = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(false)
-            .busy_timeout(self.options.busy_timeout)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // Where the system's fsync does not reach the platter, this one does; elsewhere it means nothing.
-            .pragma("fullfsync", "1")
-            .pragma("trusted_schema", "0")
-            .pragma("cell_size_check", "1")
-            .pragma("temp_store", "2")
-            .pragma("journal_size_limit", WAL_BYTES.to_string())
-            .disable_statement_logging();
+    fn open(&self, side: Side) -> Result<Connection, rusqlite::Error> {
+        // What is handed from thread to thread is used by one at a time.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.options.busy_timeout)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // Where the system's fsync does not reach the platter, this one does; elsewhere it means nothing.
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
         match (side, self.options.max_bytes) {
-            (Side::Reader, _) => settings.pragma("query_only", "1"),
+            (Side::Reader, _) => connection.pragma_update(None, "query_only", true)?,
             (Side::Writer, Some(bytes)) => {
-                settings.pragma("max_page_count", (bytes / PAGE_BYTES).max(1).to_string())
+                let pages = (bytes / u64::from(PAGE_BYTES)).clamp(1, i64::MAX.unsigned_abs());
+                connection.pragma_update(None, "max_page_count", pages.cast_signed())?;
             }
-            (Side::Writer, None) => settings,
+            (Side::Writer, None) => {}
         }
+        Ok(connection)
     }
 
-    pub(crate) async fn check(&self, connection: &mut SqliteConnection, side: Side) -> Result<(), OpenError> {
-        let found: i64 = self.pragma(connection, "PRAGMA application_id").await?;
+    fn check(&self, connection: &Connection, side: Side) -> Result<(), OpenError> {
+        let found: i64 = self.pragma(connection, "application_id")?;
         if found != sql::APPLICATION_ID {
             return Err(OpenError::NotOurs { path: self.path.clone(), found });
         }
-        let found: i64 = self.pragma(connection, "PRAGMA user_version").await?;
+        let found: i64 = self.pragma(connection, "user_version")?;
         if found != sql::USER_VERSION {
             return Err(OpenError::Version { path: self.path.clone(), found });
         }
-        let found: String = self.pragma(connection, "PRAGMA journal_mode").await?;
+        let found: String = self.pragma(connection, "journal_mode")?;
         self.same("journal_mode", "wal".into(), found)?;
         let wait = i64::try_from(self.options.busy_timeout.as_millis()).unwrap_or(i64::MAX);
         let numbers = [
-            ("synchronous", "PRAGMA synchronous", 2),
-            ("foreign_keys", "PRAGMA foreign_keys", 1),
-            ("busy_timeout", "PRAGMA busy_timeout", wait),
-            ("fullfsync", "PRAGMA fullfsync", 1),
-            ("query_only", "PRAGMA query_only", i64::from(side == Side::Reader)),
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("busy_timeout", wait),
+            ("fullfsync", 1),
+            ("query_only", i64::from(side == Side::Reader)),
         ];
-        for (name, statement, expected) in numbers {
-            let found: i64 = self.pragma(connection, statement).await?;
+        for (name, expected) in numbers {
+            let found: i64 = self.pragma(connection, name)?;
             self.same(name, expected.to_string(), found.to_string())?;
         }
         Ok(())
@@ -202,23 +204,15 @@ impl File {
         Err(OpenError::Setting { path: self.path.clone(), name, expected, found })
     }
 
-    async fn pragma<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        statement: &'static str,
-    ) -> Result<T, OpenError>
-    where
-        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        let row = sqlx::query(statement).fetch_one(connection).await.map_err(|error| self.database(error))?;
-        row.try_get(0).map_err(|error| self.database(error))
+    fn pragma<T: FromSql>(&self, connection: &Connection, name: &str) -> Result<T, OpenError> {
+        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| self.database(error))
     }
 
     /// Makes a whole database beside the path and then links it there, so that no process ever meets half of one, whoever else makes one
     /// at the same time and wherever this process ends.
-    async fn create(&self) -> Result<(), OpenError> {
+    fn create(&self) -> Result<(), OpenError> {
         let draft = Draft::new(&self.path).map_err(|cause| self.failed(cause))?;
-        fill(&draft.0).await.map_err(|error| self.database(error))?;
+        fill(&draft.0).map_err(|error| self.database(error))?;
         let linked = fs::File::open(&draft.0)
             .and_then(|file| file.sync_all())
             .and_then(|()| fs::hard_link(&draft.0, &self.path));
@@ -251,11 +245,11 @@ impl File {
         Ok(())
     }
 
-    fn failed(&self, cause: io::Error) -> OpenError {
+    pub(crate) fn failed(&self, cause: io::Error) -> OpenError {
         OpenError::File { path: self.path.clone(), cause }
     }
 
-    fn database(&self, error: sqlx::Error) -> OpenError {
+    fn database(&self, error: rusqlite::Error) -> OpenError {
         OpenError::Database { path: self.path.clone(), cause: Cause::new(error) }
     }
 }
@@ -299,19 +293,13 @@ impl Drop for Draft {
     }
 }
 
-async fn fill(draft: &Path) -> Result<(), sqlx::Error> {
-    let settings = SqliteConnectOptions::new()
-        .filename(draft)
-        .journal_mode(SqliteJournalMode::Wal)
-        .pragma("page_size", PAGE_BYTES.to_string())
-        .disable_statement_logging();
-    let mut connection = settings.connect().await?;
-    sqlx::raw_sql(sql::CREATE).execute(&mut connection).await?;
-    sqlx::query(sql::CREATE_HEAD)
-        .bind(i64::try_from(FIRST_EPOCH).unwrap_or(i64::MAX))
-        .bind(Frontier::empty().to_bytes())
-        .execute(&mut connection)
-        .await?;
+fn fill(draft: &Path) -> Result<(), rusqlite::Error> {
+    let connection = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.execute_batch(sql::CREATE)?;
+    let epoch = i64::try_from(FIRST_EPOCH).unwrap_or(i64::MAX);
+    connection.execute(sql::CREATE_HEAD, (epoch, Frontier::empty().to_bytes()))?;
     // Moves the write-ahead log into the file, which then stands for itself.
-    connection.close().await
+    connection.close().map_err(|(_, error)| error)
 }

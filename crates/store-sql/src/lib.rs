@@ -1,7 +1,7 @@
 //! The store on SQLite, floor 4.
 //!
 //! One file holds everything, and any number of processes may share it: nothing that decides is kept in memory, as every write transaction takes the
-//! write lock first (`BEGIN IMMEDIATE`) and reads the head anew. One task a handle does all its writing and stores whatever is queued in one
+//! write lock first (`BEGIN IMMEDIATE`) and reads the head anew. One thread a handle does all its writing and stores whatever is queued in one
 //! transaction, so that many commits share one wait for the disk; readers have connections of their own, which in WAL mode neither wait for the
 //! writer nor hold it up.
 //!
@@ -17,7 +17,6 @@
 
 use std::path::PathBuf;
 
-use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 use tokio::sync::{mpsc, oneshot};
 use warrantor_ledger::Hash;
 use warrantor_model::{Digest, record::Record};
@@ -29,6 +28,7 @@ use warrantor_store::{
 mod file;
 mod line;
 mod read;
+mod readers;
 mod rows;
 mod sql;
 mod write;
@@ -37,34 +37,43 @@ mod writer;
 pub use file::{OpenError, Options};
 
 use file::{File, Side};
+use readers::Readers;
 use writer::{Job, WriterEnded};
 
 /// Commits that may wait for the writer; whoever comes then waits for a place.
 const QUEUE: usize = 1024;
-/// Connections that read.
-const READERS: u32 = 2;
 
 /// A handle on a database file. Dropping it lets the writer finish what was queued; [`Store::close`] waits for that.
 #[derive(Debug)]
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
-    readers: SqlitePool,
+    readers: Readers,
 }
 
 impl SqliteStore {
-    /// Opens the store at this path, and makes it first if nothing is there. The directory must exist. Must be called within a tokio runtime, which the
-    /// writer's task lives in.
+    /// Opens the store at this path, and makes it first if nothing is there. The directory must exist. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`OpenError`] when the file is not what it must be or a setting is not in force.
     pub async fn open(path: impl Into<PathBuf>, options: Options) -> Result<Self, OpenError> {
         let file = File { path: path.into(), options };
-        file.prepare().await?;
-        let connection = file.connect(Side::Writer).await?;
-        let readers = readers(&file);
-        let epoch = read::head(&readers).await?.epoch;
+        let opening = file.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            opening.prepare()?;
+            opening.connect(Side::Writer)
+        });
+        let connection = opened.await.map_err(|cause| file.failed(std::io::Error::other(cause)))??;
+        let readers = Readers::new(file.clone());
+        let epoch = readers.read(rows::head).await?.epoch;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(writer::run(file, connection, epoch, queue));
+        let writer = {
+            let file = file.clone();
+            move || writer::run(file, connection, epoch, queue)
+        };
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(writer)
+            .map_err(|cause| file.failed(cause))?;
         Ok(Self { jobs, readers })
     }
 
@@ -89,30 +98,14 @@ impl SqliteStore {
     }
 }
 
-fn readers(file: &File) -> SqlitePool {
-    let checked = file.clone();
-    SqlitePoolOptions::new()
-        .max_connections(READERS)
-        // A connection is closed when it fails, so one that lies here is good.
-        .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            let file = checked.clone();
-            Box::pin(async move {
-                file.check(connection, Side::Reader)
-                    .await
-                    .map_err(|error| sqlx::Error::Configuration(error.into()))
-            })
-        })
-        .connect_lazy_with(file.settings(Side::Reader))
-}
-
 impl Store for SqliteStore {
     async fn head(&self) -> Result<Head, ReadError> {
-        read::head(&self.readers).await
+        self.readers.read(rows::head).await
     }
 
     async fn read(&self, wanted: &Wanted) -> Result<View, ReadError> {
-        read::view(&self.readers, wanted).await
+        let wanted = wanted.clone();
+        self.readers.read(move |connection| read::view(connection, &wanted)).await
     }
 
     async fn scan(
@@ -121,7 +114,8 @@ impl Store for SqliteStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Entry)>, ReadError> {
-        read::scan(&self.readers, under, after, limit).await
+        let (under, after) = (under.clone(), after.cloned());
+        self.readers.read(move |connection| read::scan(connection, &under, after.as_ref(), limit)).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
@@ -129,23 +123,26 @@ impl Store for SqliteStore {
     }
 
     async fn records(&self, from: u64, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
-        read::records(&self.readers, from, limit).await
+        self.readers.read(move |connection| read::records(connection, from, limit)).await
     }
 
     async fn find(&self, id: &str) -> Result<Option<StoredRecord>, ReadError> {
-        read::find(&self.readers, id).await
+        let id = id.to_owned();
+        self.readers.read(move |connection| read::find(connection, &id)).await
     }
 
     async fn linked(&self, to: &str, from: u64, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
-        read::linked(&self.readers, to, from, limit).await
+        let to = to.to_owned();
+        self.readers.read(move |connection| read::linked(connection, &to, from, limit)).await
     }
 
     async fn leaves(&self, from: u64, limit: usize) -> Result<Vec<Hash>, ReadError> {
-        read::leaves(&self.readers, from, limit).await
+        self.readers.read(move |connection| read::leaves(connection, from, limit)).await
     }
 
     async fn body(&self, commitment: &Digest) -> Result<Option<Body>, ReadError> {
-        read::body(&self.readers, commitment).await
+        let commitment = *commitment;
+        self.readers.read(move |connection| read::body(connection, &commitment)).await
     }
 
     async fn put_checkpoint(&self, size: u64, note: String) -> Result<(), CheckpointError> {
@@ -158,11 +155,11 @@ impl Store for SqliteStore {
     }
 
     async fn checkpoints(&self, from: u64, limit: usize) -> Result<Vec<StoredCheckpoint>, ReadError> {
-        read::checkpoints(&self.readers, from, limit).await
+        self.readers.read(move |connection| read::checkpoints(connection, from, limit)).await
     }
 
     async fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, ReadError> {
-        read::last_checkpoint(&self.readers).await
+        self.readers.read(read::last_checkpoint).await
     }
 
     async fn begin_epoch(&self, expected: u64, record: Record) -> Result<Committed, CommitError> {
@@ -172,6 +169,6 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // That the writer has gone already is what was wanted.
         let _ = self.ask(Job::Close).await;
-        self.readers.close().await;
+        self.readers.close();
     }
 }

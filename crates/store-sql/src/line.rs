@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// Between two looks at the line: the shortest sleep the runtime has, and less than a transaction takes.
+/// Between two looks at the line: less than a transaction takes.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A place to wait. Not opened again for another handle's sake: each handle has its own descriptor, as the lock is the descriptor's.
@@ -34,12 +34,12 @@ impl Line {
     }
 
     /// Waits to be at the front, at most this long.
-    pub(crate) async fn front(&self, at_most: Duration) -> Front<'_> {
+    pub(crate) fn front(&self, at_most: Duration) -> Front<'_> {
         let Some(file) = &self.0 else { return Front(None) };
         for _ in 0..=at_most.as_millis() {
             match file.try_lock() {
                 Ok(()) => return Front(Some(file)),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
                 // A file system without locks.
                 Err(TryLockError::Error(_)) => break,
             }

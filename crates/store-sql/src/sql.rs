@@ -1,8 +1,4 @@
-//! Every statement, in one place.
-//!
-//! A batch is stored in three trips to the connection's thread, whatever its size: one begins and loads, one changes, one commits. Each trip costs more than
-//! most statements. Rows travel as one JSON array (`json_each`) and their blobs in one buffer, of which each row names its piece (`substr`, which counts
-//! from 1); beside `VALUES` lists of varying length this keeps every text in the statement cache.
+//! Every statement, in one place. Each is prepared once a connection.
 
 /// `WARR`: what stands in the file's header so that no other program's database is taken for ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5741_5252;
@@ -59,51 +55,37 @@ pub(crate) const CREATE_HEAD: &str =
 
 /// Begins a transaction that takes no lock yet.
 pub(crate) const BEGIN_READING: &str = "BEGIN";
+/// Begins a transaction that takes the write lock.
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
 pub(crate) const HEAD: &str = "SELECT revision, size, epoch, last_at, frontier FROM head";
+/// The new head, and the revision that it follows.
+pub(crate) const MOVE_HEAD: &str =
+    "UPDATE head SET revision = ?1, size = ?2, epoch = ?3, last_at = ?4, frontier = ?5 WHERE revision = ?6";
 
-/// One statement, hence one snapshot. Columns: what the row is (`Part`), its key, and up to four values of it.
-/// Parameters: keys of entries, of counters, of members.
-pub(crate) const READ: &str = "
-SELECT 0 AS part, NULL AS key, revision AS a, size AS b, epoch AS c, last_at AS d, frontier AS bytes FROM head
-UNION ALL SELECT 1, key, version, NULL, NULL, NULL, value FROM entries WHERE key IN (SELECT value FROM json_each(?1))
-UNION ALL SELECT 2, key, amount, NULL, NULL, NULL, NULL FROM counters WHERE key IN (SELECT value FROM json_each(?2))
-UNION ALL SELECT 3, key, holders, NULL, NULL, NULL, NULL FROM members WHERE key IN (SELECT value FROM json_each(?3))";
+pub(crate) const ENTRY: &str = "SELECT version, value FROM entries WHERE key = ?1";
+pub(crate) const VERSION: &str = "SELECT version FROM entries WHERE key = ?1";
+pub(crate) const PUT_ENTRY: &str = "INSERT INTO entries (key, version, value) VALUES (?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value";
+pub(crate) const DELETE_ENTRY: &str = "DELETE FROM entries WHERE key = ?1";
 
-/// Takes the write lock and reads what a batch touches, in the same columns; of entries the version only. Last parameter: ids of records.
-pub(crate) const BEGIN_AND_LOAD: &str = "
-BEGIN IMMEDIATE;
-SELECT 0 AS part, NULL AS key, revision AS a, size AS b, epoch AS c, last_at AS d, frontier AS bytes FROM head
-UNION ALL SELECT 1, key, version, NULL, NULL, NULL, NULL FROM entries WHERE key IN (SELECT value FROM json_each(?1))
-UNION ALL SELECT 2, key, amount, NULL, NULL, NULL, NULL FROM counters WHERE key IN (SELECT value FROM json_each(?2))
-UNION ALL SELECT 3, key, holders, NULL, NULL, NULL, NULL FROM members WHERE key IN (SELECT value FROM json_each(?3))
-UNION ALL SELECT 4, id, place, NULL, NULL, NULL, NULL FROM records WHERE id IN (SELECT value FROM json_each(?4))";
+pub(crate) const COUNTER: &str = "SELECT amount FROM counters WHERE key = ?1";
+pub(crate) const PUT_COUNTER: &str = "INSERT INTO counters (key, amount) VALUES (?1, ?2)
+ON CONFLICT (key) DO UPDATE SET amount = excluded.amount";
+pub(crate) const DELETE_COUNTER: &str = "DELETE FROM counters WHERE key = ?1";
 
-/// Everything that a batch changes, in one trip. Statements without rows find nothing to do, which costs less than a text for each combination would.
-///
-/// Parameters are taken in turn, as sqlx counts those without a number on over all statements:
-/// keys of entries that go; bytes, and rows `[key, version, from, length]` of entries; keys of counters that go; rows `[key, amount]`; keys of members that go;
-/// rows `[key, holders]`; bytes, and rows `[place, id, linked_to, leaf, from, length]` of records; bytes, and rows `[owner, commitment, from, length]` of bodies;
-/// the new head, and the revision that it follows. It gives one row if the head was at that.
-pub(crate) const CHANGE: &str = "
-DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?));
-INSERT INTO entries (key, version, value)
-SELECT value ->> 0, value ->> 1, substr(?, value ->> 2, value ->> 3) FROM json_each(?) WHERE true
-ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value;
-DELETE FROM counters WHERE key IN (SELECT value FROM json_each(?));
-INSERT INTO counters (key, amount) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
-ON CONFLICT (key) DO UPDATE SET amount = excluded.amount;
-DELETE FROM members WHERE key IN (SELECT value FROM json_each(?));
-INSERT INTO members (key, holders) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
-ON CONFLICT (key) DO UPDATE SET holders = excluded.holders;
-INSERT INTO records (place, id, linked_to, leaf, bytes)
-SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), substr(?, value ->> 4, value ->> 5) FROM json_each(?);
-INSERT INTO bodies (commitment, owner, sealed)
-SELECT unhex(value ->> 1), value ->> 0, substr(?, value ->> 2, value ->> 3) FROM json_each(?) WHERE true
-ON CONFLICT (commitment) DO NOTHING;
-UPDATE head SET revision = ?, size = ?, epoch = ?, last_at = ?, frontier = ? WHERE revision = ? RETURNING revision";
+pub(crate) const HOLDERS: &str = "SELECT holders FROM members WHERE key = ?1";
+pub(crate) const PUT_MEMBER: &str = "INSERT INTO members (key, holders) VALUES (?1, ?2)
+ON CONFLICT (key) DO UPDATE SET holders = excluded.holders";
+pub(crate) const DELETE_MEMBER: &str = "DELETE FROM members WHERE key = ?1";
+
+pub(crate) const HAS_RECORD: &str = "SELECT id FROM records WHERE id = ?1";
+pub(crate) const PUT_RECORD: &str =
+    "INSERT INTO records (place, id, linked_to, leaf, bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(crate) const PUT_BODY: &str = "INSERT INTO bodies (commitment, owner, sealed) VALUES (?1, ?2, ?3)
+ON CONFLICT (commitment) DO NOTHING";
 
 /// Keys after the first and before the second, rows, bytes. The inner query looks at lengths only.
 pub(crate) const SCAN: &str = "

@@ -1,15 +1,14 @@
-//! What one transaction reads and writes, between its beginning and its end, each in one trip.
+//! What one transaction reads and writes, between its beginning and its end.
 
-use serde::Serialize;
-use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use rusqlite::{Connection, Params};
 use warrantor_store::{
-    Body, Cause, Head, Key, ReadError,
-    batch::{Appended, Changes, Loaded, Touched},
+    Cause, Head, ReadError,
+    batch::{Changes, Loaded, Touched},
 };
 
 use crate::{
-    read::{PARTS_HEAD, no_head},
-    rows::{self, At},
+    read,
+    rows::{self, one},
     sql,
 };
 
@@ -18,158 +17,89 @@ use crate::{
 #[error("the head moved within a transaction that holds the write lock")]
 struct HeadMoved;
 
-/// Rows as a JSON array.
-pub(crate) fn json<T: Serialize>(rows: &[T]) -> Result<String, serde_json::Error> {
-    serde_json::to_string(rows)
+/// Begins a transaction that may write: takes the write lock and reads the head.
+pub(crate) fn begin(connection: &Connection) -> Result<Head, Cause> {
+    run(connection, sql::BEGIN, [])?;
+    rows::head(connection).map_err(Cause::new)
 }
 
-/// The blobs of many rows in one buffer. It begins with a byte that no row uses: of an empty blob SQLite has no address, and `substr` would give NULL.
-struct Blobs(Vec<u8>);
-
-impl Blobs {
-    fn new() -> Self {
-        Self(vec![0])
-    }
-
-    /// Where the next blob will begin, as `substr` counts.
-    fn next(&self) -> usize {
-        self.0.len().saturating_add(1)
-    }
-}
-
-/// Begins a transaction that may write and loads the head and whatever a batch touches.
-pub(crate) async fn begin_and_load(
-    connection: &mut SqliteConnection,
-    touched: &Touched,
-) -> Result<(Head, Loaded), Cause> {
-    let keys = |keys: &mut dyn Iterator<Item = &Key>| {
-        json(&keys.map(Key::as_str).collect::<Vec<_>>()).map_err(Cause::new)
-    };
-    let ids = json(&touched.ids.iter().collect::<Vec<_>>()).map_err(Cause::new)?;
-    let found = sqlx::query(sql::BEGIN_AND_LOAD)
-        .bind(keys(&mut touched.versions.iter())?)
-        .bind(keys(&mut touched.counters.iter())?)
-        .bind(keys(&mut touched.members.iter())?)
-        .bind(ids)
-        .fetch_all(connection)
-        .await
-        .map_err(Cause::new)?;
+/// Loads whatever a batch touches.
+pub(crate) fn load(connection: &Connection, touched: &Touched) -> Result<Loaded, Cause> {
     let read = || {
-        let head = rows::head(found.first().ok_or_else(no_head)?, PARTS_HEAD)?;
         let mut loaded = Loaded::default();
-        found.iter().skip(1).try_for_each(|row| take(&mut loaded, row))?;
-        Ok::<_, ReadError>((head, loaded))
+        for key in &touched.versions {
+            loaded.versions.extend(read::version(connection, key)?.map(|version| (key.clone(), version)));
+        }
+        for key in &touched.counters {
+            loaded.counters.extend(read::counter(connection, key)?.map(|amount| (key.clone(), amount)));
+        }
+        for key in &touched.members {
+            loaded.holders.extend(read::holders(connection, key)?.map(|holders| (key.clone(), holders)));
+        }
+        for id in &touched.ids {
+            loaded.ids.extend(one(connection, sql::HAS_RECORD, [id], |_| Ok(id.clone()))?);
+        }
+        Ok::<_, ReadError>(loaded)
     };
     read().map_err(Cause::new)
 }
 
-fn take(loaded: &mut Loaded, row: &sqlx::sqlite::SqliteRow) -> Result<(), ReadError> {
-    match At::new(row, "a batch", "a row").number("part", "part")? {
-        1 => {
-            let key = rows::key(row, "entries")?;
-            let version = At::new(row, "entries", key.as_str()).number("a", "version")?;
-            loaded.versions.insert(key, version);
-        }
-        2 => {
-            let key = rows::key(row, "counters")?;
-            let amount = At::new(row, "counters", key.as_str()).amount("a", "amount")?;
-            loaded.counters.insert(key, amount);
-        }
-        3 => {
-            let key = rows::key(row, "members")?;
-            let holders = At::new(row, "members", key.as_str()).number("a", "holders")?;
-            loaded.holders.insert(key, holders);
-        }
-        _ => {
-            let id = At::new(row, "records", "a row").value("key", "id")?;
-            loaded.ids.insert(id);
-        }
-    }
-    Ok(())
-}
-
 /// Writes everything that a batch changes.
-pub(crate) async fn changes(
-    connection: &mut SqliteConnection,
+pub(crate) fn changes(
+    connection: &Connection,
     before: u64,
     head: &Head,
     changes: &Changes,
 ) -> Result<(), Cause> {
-    let query = entries(sqlx::query(sql::CHANGE), changes)?;
-    let query = counters(query, changes)?;
-    let query = members(query, changes)?;
-    let query = records(query, &changes.records)?;
-    let query = bodies(query, &changes.bodies)?;
-    let moved = query
-        .bind(number(head.revision)?)
-        .bind(number(head.size)?)
-        .bind(number(head.epoch)?)
-        .bind(head.last_at.map(warrantor_model::Timestamp::as_micros))
-        .bind(head.frontier.to_bytes())
-        .bind(number(before)?)
-        .fetch_all(connection)
-        .await
-        .map_err(Cause::new)?;
-    if moved.len() == 1 { Ok(()) } else { Err(Cause::new(HeadMoved)) }
+    for (key, entry) in &changes.entries {
+        match entry {
+            Some((version, value)) => {
+                run(connection, sql::PUT_ENTRY, (key.as_str(), number(*version)?, value))?
+            }
+            None => run(connection, sql::DELETE_ENTRY, [key.as_str()])?,
+        };
+    }
+    for (key, amount) in &changes.counters {
+        match amount.is_zero() {
+            true => run(connection, sql::DELETE_COUNTER, [key.as_str()])?,
+            false => run(connection, sql::PUT_COUNTER, (key.as_str(), amount.to_string()))?,
+        };
+    }
+    for (key, holders) in &changes.holders {
+        match holders {
+            0 => run(connection, sql::DELETE_MEMBER, [key.as_str()])?,
+            holders => run(connection, sql::PUT_MEMBER, (key.as_str(), number(*holders)?))?,
+        };
+    }
+    for record in &changes.records {
+        let row =
+            (number(record.index)?, &record.id, &record.linked_to, record.leaf.as_bytes(), &record.bytes);
+        run(connection, sql::PUT_RECORD, row)?;
+    }
+    for body in &changes.bodies {
+        let commitment = body.commitment.as_bytes().as_slice();
+        run(connection, sql::PUT_BODY, (commitment, &body.owner, &body.sealed))?;
+    }
+    let moved = run(
+        connection,
+        sql::MOVE_HEAD,
+        (
+            number(head.revision)?,
+            number(head.size)?,
+            number(head.epoch)?,
+            head.last_at.map(warrantor_model::Timestamp::as_micros),
+            head.frontier.to_bytes(),
+            number(before)?,
+        ),
+    )?;
+    if moved == 1 { Ok(()) } else { Err(Cause::new(HeadMoved)) }
+}
+
+fn run(connection: &Connection, statement: &str, parameters: impl Params) -> Result<usize, Cause> {
+    let mut statement = connection.prepare_cached(statement).map_err(Cause::new)?;
+    statement.execute(parameters).map_err(Cause::new)
 }
 
 fn number(number: u64) -> Result<i64, Cause> {
     i64::try_from(number).map_err(Cause::new)
-}
-
-type Change<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-/// Binds rows.
-fn over<'q, T: Serialize>(query: Change<'q>, rows: &[T]) -> Result<Change<'q>, Cause> {
-    Ok(query.bind(json(rows).map_err(Cause::new)?))
-}
-
-fn entries<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
-    let mut blobs = Blobs::new();
-    let (mut put, mut gone) = (Vec::new(), Vec::new());
-    for (key, entry) in &changes.entries {
-        match entry {
-            Some((version, value)) => {
-                put.push((key.as_str(), version, blobs.next(), value.len()));
-                blobs.0.extend_from_slice(value);
-            }
-            None => gone.push(key.as_str()),
-        }
-    }
-    over(over(query, &gone)?.bind(blobs.0), &put)
-}
-
-fn counters<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
-    let (zero, put): (Vec<_>, Vec<_>) = changes.counters.iter().partition(|(_, amount)| amount.is_zero());
-    let zero: Vec<_> = zero.into_iter().map(|(key, _)| key.as_str()).collect();
-    let put: Vec<_> = put.into_iter().map(|(key, amount)| (key.as_str(), amount.to_string())).collect();
-    over(over(query, &zero)?, &put)
-}
-
-fn members<'q>(query: Change<'q>, changes: &Changes) -> Result<Change<'q>, Cause> {
-    let (gone, put): (Vec<_>, Vec<_>) = changes.holders.iter().partition(|(_, holders)| **holders == 0);
-    let gone: Vec<_> = gone.into_iter().map(|(key, _)| key.as_str()).collect();
-    let put: Vec<_> = put.into_iter().map(|(key, holders)| (key.as_str(), holders)).collect();
-    over(over(query, &gone)?, &put)
-}
-
-fn records<'q>(query: Change<'q>, records: &[Appended]) -> Result<Change<'q>, Cause> {
-    let mut blobs = Blobs::new();
-    let mut put = Vec::with_capacity(records.len());
-    for record in records {
-        let leaf = record.leaf.to_string();
-        put.push((record.index, &record.id, &record.linked_to, leaf, blobs.next(), record.bytes.len()));
-        blobs.0.extend_from_slice(&record.bytes);
-    }
-    over(query.bind(blobs.0), &put)
-}
-
-fn bodies<'q>(query: Change<'q>, bodies: &[Body]) -> Result<Change<'q>, Cause> {
-    let mut blobs = Blobs::new();
-    let mut put = Vec::with_capacity(bodies.len());
-    for body in bodies {
-        put.push((&body.owner, body.commitment.hex(), blobs.next(), body.sealed.len()));
-        blobs.0.extend_from_slice(&body.sealed);
-    }
-    over(query.bind(blobs.0), &put)
 }

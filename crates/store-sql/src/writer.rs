@@ -1,22 +1,23 @@
-//! The writer: the one task of a handle that writes. It stores whatever is queued in one transaction.
+//! The writer: the one thread of a handle that writes. It stores whatever is queued in one transaction.
+//!
+//! A thread and no task, since SQLite waits where it works: for its lock, and for the disk. Each commit is handed over once, and answered once.
 //!
 //! What it keeps true: a commit is answered as made only after `COMMIT` has returned; a refusal only after the transaction it was judged in has ended well, as it
 //! may rest on commits before it in the batch; and `Unavailable` only where nothing can have been stored.
 
 use std::mem;
 
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use warrantor_store::{
     Cause, CheckpointError, Closed, CommitError, Committed, Head, Prepared,
-    batch::{Batch, Loaded, Touched},
+    batch::{Batch, Touched},
 };
 
 use crate::{
     file::{File, Side},
     line::Line,
-    rows::At,
-    sql, write,
+    read, sql, write,
 };
 
 /// Most commits in one transaction.
@@ -24,7 +25,7 @@ const BATCH: usize = 256;
 /// How many bytes end a batch: the commit that reaches them is its last.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The writer's task has ended with the job in its hands, as when the runtime shuts down.
+/// The writer's thread has ended with the job in its hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store's writer ended before it answered")]
 pub(crate) struct WriterEnded;
@@ -61,44 +62,39 @@ struct Writer {
     file: File,
     line: Line,
     /// `None` after a failure: the next transaction opens another.
-    connection: Option<SqliteConnection>,
+    connection: Option<Connection>,
     /// The epoch this handle was opened in, or has begun.
     held: u64,
 }
 
 /// Does the jobs of the queue until it is closed.
-pub(crate) async fn run(
-    file: File,
-    connection: SqliteConnection,
-    epoch: u64,
-    mut queue: mpsc::Receiver<Job>,
-) {
+pub(crate) fn run(file: File, connection: Connection, epoch: u64, mut queue: mpsc::Receiver<Job>) {
     let mut writer =
         Writer { line: Line::beside(&file.path), file, connection: Some(connection), held: epoch };
     let mut carried = None;
     loop {
         let job = match carried.take() {
             Some(job) => Some(job),
-            None => queue.recv().await,
+            None => queue.blocking_recv(),
         };
         match job {
             Some(Job::Commit(first)) => {
                 let (batch, next) = gather(first, &mut queue);
                 carried = next;
-                writer.store(batch).await;
+                writer.store(batch);
             }
             Some(Job::Checkpoint(signed)) => {
-                let stored = writer.checkpoint(signed.size, &signed.note).await;
+                let stored = writer.checkpoint(signed.size, &signed.note);
                 // Whoever went away does not want to know.
                 let _ = signed.answer.send(stored);
             }
             Some(Job::Close(answer)) => {
-                writer.close().await;
-                refuse(queue).await;
+                writer.close();
+                refuse(queue);
                 let _ = answer.send(());
                 return;
             }
-            None => return writer.close().await,
+            None => return writer.close(),
         }
     }
 }
@@ -121,9 +117,9 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Job>) -> (Vec<Waiting>, Opt
 }
 
 /// Answers what was queued behind the end.
-async fn refuse(mut queue: mpsc::Receiver<Job>) {
+fn refuse(mut queue: mpsc::Receiver<Job>) {
     queue.close();
-    while let Some(job) = queue.recv().await {
+    while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Commit(waiting) => drop(waiting.answer.send(Err(CommitError::unavailable(Closed)))),
             Job::Checkpoint(signed) => {
@@ -139,7 +135,7 @@ type Verdicts = Vec<Result<Committed, CommitError>>;
 
 impl Writer {
     /// Stores a batch and answers everyone in it.
-    async fn store(&mut self, batch: Vec<Waiting>) {
+    fn store(&mut self, batch: Vec<Waiting>) {
         // Whoever gave up before the transaction began gets nothing stored behind their back.
         let waiting = batch.into_iter().filter(|waiting| !waiting.answer.is_closed());
         let (commits, answers): (Vec<_>, Vec<_>) =
@@ -147,7 +143,7 @@ impl Writer {
         if commits.is_empty() {
             return;
         }
-        let (mut verdicts, ended) = self.transaction(commits).await;
+        let (mut verdicts, ended) = self.transaction(commits);
         if let Err(failure) = ended {
             verdicts.resize_with(answers.len(), || Err(CommitError::unavailable(WriterEnded)));
             verdicts = verdicts.into_iter().map(|verdict| failure.answers(verdict.is_ok())).collect();
@@ -159,14 +155,14 @@ impl Writer {
     }
 
     /// Judges the commits and stores those that pass. The verdicts count only if it ends well.
-    async fn transaction(&mut self, commits: Vec<Prepared>) -> (Verdicts, Result<(), Failure>) {
-        match self.judge(commits).await {
+    fn transaction(&mut self, commits: Vec<Prepared>) -> (Verdicts, Result<(), Failure>) {
+        match self.judge(commits) {
             Err(cause) => {
-                self.abandon().await;
+                self.abandon();
                 (Vec::new(), Err(Failure::NotStored(cause)))
             }
             Ok((verdicts, held)) => {
-                let ended = self.commit().await;
+                let ended = self.commit();
                 if ended.is_ok() {
                     self.held = held;
                 }
@@ -176,10 +172,11 @@ impl Writer {
     }
 
     /// Everything before `COMMIT`. Nothing of it is stored when it fails: without the frame of a commit no reader and no recovery takes what it wrote.
-    async fn judge(&mut self, commits: Vec<Prepared>) -> Result<(Verdicts, u64), Cause> {
+    fn judge(&mut self, commits: Vec<Prepared>) -> Result<(Verdicts, u64), Cause> {
         let touched = Touched::by(&commits);
         let mut held = self.held;
-        let (connection, head, loaded) = self.begin(&touched).await?;
+        let (connection, head) = self.begin()?;
+        let loaded = write::load(connection, &touched)?;
         let before = head.revision;
         let mut batch = Batch::new(head, loaded);
         let mut verdicts = Vec::with_capacity(commits.len());
@@ -193,71 +190,64 @@ impl Writer {
         }
         if !batch.is_empty() {
             let (head, changes) = batch.finish();
-            write::changes(connection, before, &head, &changes).await?;
+            write::changes(connection, before, &head, &changes)?;
         }
         Ok((verdicts, held))
     }
 
-    async fn checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
-        let put = self.put_checkpoint(size, note).await;
+    fn checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
+        let put = self.put_checkpoint(size, note);
         if let Err(error) = put {
-            self.abandon().await;
+            self.abandon();
             return Err(error);
         }
-        self.commit().await.map_err(|failure| match failure {
+        self.commit().map_err(|failure| match failure {
             Failure::NotStored(cause) => CheckpointError::Unavailable { cause },
             Failure::Unknown(cause) => CheckpointError::Unknown { cause },
         })
     }
 
-    async fn put_checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
+    fn put_checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
         let unavailable = |cause| CheckpointError::Unavailable { cause };
         let held = self.held;
-        let (connection, head, _) = self.begin(&Touched::default()).await.map_err(unavailable)?;
-        let last = sqlx::query(sql::LAST_CHECKPOINT)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(|error| unavailable(Cause::new(error)))?;
-        let last = last.map(|row| At::new(&row, "checkpoints", "the last row").number("size", "size"));
-        let last = last.transpose().map_err(|error| unavailable(Cause::new(error)))?;
-        head.admits_checkpoint(held, last, size)?;
-        sqlx::query(sql::PUT_CHECKPOINT)
-            .bind(i64::try_from(size).unwrap_or(i64::MAX))
-            .bind(note)
-            .execute(connection)
-            .await
+        let (connection, head) = self.begin().map_err(unavailable)?;
+        let last = read::last_checkpoint(connection).map_err(|error| unavailable(Cause::new(error)))?;
+        head.admits_checkpoint(held, last.map(|last| last.size), size)?;
+        connection
+            .prepare_cached(sql::PUT_CHECKPOINT)
+            .and_then(|mut put| put.execute((i64::try_from(size).unwrap_or(i64::MAX), note)))
             .map_err(|error| unavailable(Cause::new(error)))?;
         Ok(())
     }
 
-    /// Takes the write lock, on a new connection after a failure, and reads what is touched.
-    async fn begin(&mut self, touched: &Touched) -> Result<(&mut SqliteConnection, Head, Loaded), Cause> {
+    /// Takes the write lock, on a new connection after a failure, and reads the head.
+    fn begin(&mut self) -> Result<(&Connection, Head), Cause> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.file.connect(Side::Writer).await.map_err(Cause::new)?,
+            None => self.file.connect(Side::Writer).map_err(Cause::new)?,
         };
         let connection = self.connection.insert(connection);
-        let front = self.line.front(self.file.options.busy_timeout).await;
-        let (head, loaded) = write::begin_and_load(&mut *connection, touched).await?;
+        let front = self.line.front(self.file.options.busy_timeout);
+        let head = write::begin(connection)?;
         drop(front);
-        Ok((connection, head, loaded))
+        Ok((connection, head))
     }
 
     /// Makes the transaction durable.
     ///
     /// A failing write or sync leaves it unknown: a frame that reached the disk counts after a crash, whatever was said. A database that is full, busy or
     /// read-only did not write the last frame, which alone makes the others count, and has rolled back or does so when told.
-    async fn commit(&mut self) -> Result<(), Failure> {
-        let Some(mut connection) = self.connection.take() else {
+    fn commit(&mut self) -> Result<(), Failure> {
+        let Some(connection) = self.connection.take() else {
             return Err(Failure::NotStored(Cause::new(WriterEnded)));
         };
-        match sqlx::query(sql::COMMIT).execute(&mut connection).await {
+        match connection.execute_batch(sql::COMMIT) {
             Ok(_) => {
                 self.connection = Some(connection);
                 Ok(())
             }
             Err(error) => {
-                let certain = was_refused(&error) && has_rolled_back(&mut connection).await;
+                let certain = was_refused(&error) && has_rolled_back(&connection);
                 let cause = Cause::new(error);
                 Err(if certain { Failure::NotStored(cause) } else { Failure::Unknown(cause) })
             }
@@ -265,17 +255,17 @@ impl Writer {
     }
 
     /// Gives a transaction up before `COMMIT`, and the connection with it: what is wrong with it is not known.
-    async fn abandon(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+    fn abandon(&mut self) {
+        if let Some(connection) = self.connection.take() {
             // Closing gives up the transaction too; this only lets others have the lock sooner.
-            let _ = sqlx::query(sql::ROLLBACK).execute(&mut connection).await;
+            let _ = connection.execute_batch(sql::ROLLBACK);
         }
     }
 
-    async fn close(&mut self) {
+    fn close(&mut self) {
         if let Some(connection) = mem::take(&mut self.connection) {
             // Everything acknowledged is durable; what closing would still do is moving the log into the file.
-            let _ = connection.close().await;
+            let _ = connection.close();
         }
     }
 }
@@ -294,19 +284,12 @@ impl Failure {
 }
 
 /// Rolls back, or finds that SQLite has done so by itself, as it does when the disk is full: `ROLLBACK` is an error then, and a transaction can begin.
-async fn has_rolled_back(connection: &mut SqliteConnection) -> bool {
-    if sqlx::query(sql::ROLLBACK).execute(&mut *connection).await.is_ok() {
-        return true;
-    }
-    sqlx::query(sql::BEGIN_READING).execute(connection).await.is_ok()
+fn has_rolled_back(connection: &Connection) -> bool {
+    connection.execute_batch(sql::ROLLBACK).is_ok() || connection.execute_batch(sql::BEGIN_READING).is_ok()
 }
 
-/// Whether the database refused to write: SQLITE_BUSY, SQLITE_READONLY or SQLITE_FULL, the low byte of the extended code.
-fn was_refused(error: &sqlx::Error) -> bool {
-    const BUSY: i32 = 5;
-    const READONLY: i32 = 8;
-    const FULL: i32 = 13;
-    let code = error.as_database_error().and_then(|error| error.code());
-    let code = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    matches!(code, Some(BUSY | READONLY | FULL))
+/// Whether the database refused to write: busy, read-only or full.
+fn was_refused(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DiskFull, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DiskFull | ReadOnly))
 }

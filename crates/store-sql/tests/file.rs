@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use warrantor_model::Digest;
 use warrantor_store::{
@@ -38,14 +38,14 @@ async fn refused(path: &Path) -> OpenError {
 }
 
 /// A connection past the store, as another program would have it.
-async fn past(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+fn past(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
 }
 
-async fn change(path: &Path, statement: &'static str) {
-    let mut connection = past(path).await;
-    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+fn change(path: &Path, statement: &str) {
+    let connection = past(path);
+    connection.execute_batch(statement).unwrap();
+    connection.close().unwrap();
 }
 
 #[tokio::test]
@@ -134,13 +134,13 @@ async fn what_is_not_our_database_is_refused() {
 
     let path = place(&directory);
     open(&path).await.close().await;
-    change(&path, "PRAGMA application_id = 7").await;
+    change(&path, "PRAGMA application_id = 7");
     assert!(matches!(refused(&path).await, OpenError::NotOurs { found: 7, .. }));
-    change(&path, "PRAGMA application_id = 1463898706; PRAGMA user_version = 2").await;
+    change(&path, "PRAGMA application_id = 1463898706; PRAGMA user_version = 2");
     assert!(matches!(refused(&path).await, OpenError::Version { found: 2, .. }));
-    change(&path, "PRAGMA user_version = 1").await;
+    change(&path, "PRAGMA user_version = 1");
     open(&path).await.close().await;
-    change(&path, "PRAGMA journal_mode = DELETE").await;
+    change(&path, "PRAGMA journal_mode = DELETE");
     let error = refused(&path).await;
     assert!(
         matches!(&error, OpenError::Setting { name: "journal_mode", found, .. } if found == "delete"),
@@ -162,7 +162,7 @@ async fn damage_is_named_by_table_column_and_key() {
         ("UPDATE head SET frontier = x'00'", "head", "frontier", "the only row", "head"),
         ("DELETE FROM head", "head", "one", "the only row", "head"),
     ] {
-        change(&path, damage).await;
+        change(&path, damage);
         let error = match reading {
             "read" => store.read(&wanted(&["n"])).await.unwrap_err(),
             "find" => store.find("1").await.unwrap_err(),
@@ -235,12 +235,12 @@ async fn a_lock_held_too_long_refuses_the_commit_and_no_more() {
     let mut options = Options::default();
     options.busy_timeout = Duration::from_millis(1);
     let store = SqliteStore::open(&path, options).await.unwrap();
-    let mut other = past(&path).await;
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let other = past(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answer = store.commit(commit("1")).await;
     assert!(matches!(answer, Err(CommitError::Unavailable { .. })), "{answer:?}");
     assert_eq!(store.head().await.unwrap().size, 0, "reads wait for no writer");
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
     store.commit(commit("1")).await.unwrap();
 }
 
@@ -250,12 +250,13 @@ async fn a_reader_that_stays_does_not_hold_up_the_writer() {
     let path = place(&directory);
     let store = open(&path).await;
     store.commit(commit("1")).await.unwrap();
-    let mut slow = past(&path).await;
-    sqlx::raw_sql("BEGIN; SELECT count(*) FROM records").execute(&mut slow).await.unwrap();
+    let slow = past(&path);
+    let count = || slow.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0)).unwrap();
+    slow.execute_batch("BEGIN").unwrap();
+    assert_eq!(count(), 1);
     for n in 2..20 {
         store.commit(commit(n.to_string())).await.unwrap();
     }
-    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM records").fetch_one(&mut slow).await.unwrap();
-    assert_eq!(seen, 1, "the slow reader's snapshot moved");
+    assert_eq!(count(), 1, "the slow reader's snapshot moved");
     assert_eq!(check_log(&store).await.size, 19);
 }

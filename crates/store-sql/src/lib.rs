@@ -15,7 +15,10 @@
 //!
 //! It does not know what is stored, nor what time it is. PostgreSQL comes beside it.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use warrantor_ledger::Hash;
@@ -29,6 +32,7 @@ mod file;
 mod line;
 mod read;
 mod readers;
+mod recent;
 mod rows;
 mod sql;
 mod write;
@@ -38,6 +42,7 @@ pub use file::{OpenError, Options};
 
 use file::{File, Side};
 use readers::Readers;
+use recent::Recent;
 use writer::{Job, WriterEnded};
 
 /// Commits that may wait for the writer; whoever comes then waits for a place.
@@ -48,6 +53,7 @@ const QUEUE: usize = 1024;
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     readers: Readers,
+    recent: Arc<Mutex<Recent>>,
 }
 
 impl SqliteStore {
@@ -64,17 +70,18 @@ impl SqliteStore {
         });
         let connection = opened.await.map_err(|cause| file.failed(std::io::Error::other(cause)))??;
         let readers = Readers::new(file.clone());
-        let epoch = readers.read(rows::head).await?.epoch;
+        let head = readers.read(rows::head).await?;
+        let recent: Arc<Mutex<Recent>> = Arc::default();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = {
-            let file = file.clone();
-            move || writer::run(file, connection, epoch, queue)
+            let (file, recent) = (file.clone(), Arc::clone(&recent));
+            move || writer::run(file, connection, &head, recent, queue)
         };
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(writer)
             .map_err(|cause| file.failed(cause))?;
-        Ok(Self { jobs, readers })
+        Ok(Self { jobs, readers, recent })
     }
 
     /// Hands a job to the writer and waits for its answer. The outer error means that the job never reached the writer, the inner one that the
@@ -86,6 +93,10 @@ impl SqliteStore {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(job(answer)).await.map_err(|_| Closed)?;
         Ok(answered.await.map_err(|_| WriterEnded))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn store(&self, prepared: Prepared) -> Result<Committed, CommitError> {
@@ -106,6 +117,19 @@ impl Store for SqliteStore {
     async fn read(&self, wanted: &Wanted) -> Result<View, ReadError> {
         let wanted = wanted.clone();
         self.readers.read(move |connection| read::view(connection, &wanted)).await
+    }
+
+    async fn recent(&self, wanted: &Wanted) -> Result<View, ReadError> {
+        if self.jobs.is_closed() {
+            return Err(ReadError::unavailable(Closed));
+        }
+        let known = self.known().view(wanted);
+        if let Some(view) = known {
+            return Ok(view);
+        }
+        let view = self.read(wanted).await?;
+        self.known().read(wanted, &view);
+        Ok(view)
     }
 
     async fn scan(

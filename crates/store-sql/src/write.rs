@@ -24,9 +24,8 @@ pub(crate) fn begin(connection: &Connection) -> Result<Head, Cause> {
 }
 
 /// Loads whatever a batch touches.
-pub(crate) fn load(connection: &Connection, touched: &Touched) -> Result<Loaded, Cause> {
-    let read = || {
-        let mut loaded = Loaded::default();
+pub(crate) fn load(connection: &Connection, touched: &Touched, loaded: &mut Loaded) -> Result<(), Cause> {
+    let mut read = || {
         for key in &touched.versions {
             loaded.versions.extend(read::version(connection, key)?.map(|version| (key.clone(), version)));
         }
@@ -39,7 +38,7 @@ pub(crate) fn load(connection: &Connection, touched: &Touched) -> Result<Loaded,
         for id in &touched.ids {
             loaded.ids.extend(one(connection, sql::HAS_RECORD, [id], |_| Ok(id.clone()))?);
         }
-        Ok::<_, ReadError>(loaded)
+        Ok::<_, ReadError>(())
     };
     read().map_err(Cause::new)
 }

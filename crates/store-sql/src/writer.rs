@@ -5,19 +5,24 @@
 //! What it keeps true: a commit is answered as made only after `COMMIT` has returned; a refusal only after the transaction it was judged in has ended well, as it
 //! may rest on commits before it in the batch; and `Unavailable` only where nothing can have been stored.
 
-use std::mem;
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use warrantor_store::{
     Cause, CheckpointError, Closed, CommitError, Committed, Head, Prepared,
-    batch::{Batch, Touched},
+    batch::{Batch, Changes, Touched},
 };
 
 use crate::{
     file::{File, Side},
     line::Line,
-    read, sql, write,
+    read,
+    recent::Recent,
+    sql, write,
 };
 
 /// Most commits in one transaction.
@@ -65,12 +70,30 @@ struct Writer {
     connection: Option<Connection>,
     /// The epoch this handle was opened in, or has begun.
     held: u64,
+    /// The revision that this handle left the store at, or found it at when it was opened.
+    last: u64,
+    /// The latest revision that may have been another handle's.
+    others: u64,
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// Does the jobs of the queue until it is closed.
-pub(crate) fn run(file: File, connection: Connection, epoch: u64, mut queue: mpsc::Receiver<Job>) {
-    let mut writer =
-        Writer { line: Line::beside(&file.path), file, connection: Some(connection), held: epoch };
+pub(crate) fn run(
+    file: File,
+    connection: Connection,
+    head: &Head,
+    recent: Arc<Mutex<Recent>>,
+    mut queue: mpsc::Receiver<Job>,
+) {
+    let mut writer = Writer {
+        line: Line::beside(&file.path),
+        file,
+        connection: Some(connection),
+        held: head.epoch,
+        last: head.revision,
+        others: head.revision,
+        recent,
+    };
     let mut carried = None;
     loop {
         let job = match carried.take() {
@@ -133,6 +156,21 @@ fn refuse(mut queue: mpsc::Receiver<Job>) {
 
 type Verdicts = Vec<Result<Committed, CommitError>>;
 
+/// A batch that was judged and written, and is not committed yet.
+struct Judged {
+    verdicts: Verdicts,
+    /// The epoch that the handle is in afterwards.
+    held: u64,
+    /// The head afterwards.
+    head: Head,
+    /// What changed, if anything.
+    changes: Option<Changes>,
+}
+
+fn locked(recent: &Mutex<Recent>) -> MutexGuard<'_, Recent> {
+    recent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Writer {
     /// Stores a batch and answers everyone in it.
     fn store(&mut self, batch: Vec<Waiting>) {
@@ -161,10 +199,17 @@ impl Writer {
                 self.abandon();
                 (Vec::new(), Err(Failure::NotStored(cause)))
             }
-            Ok((verdicts, held)) => {
+            Ok(Judged { verdicts, held, head, changes }) => {
                 let ended = self.commit();
                 if ended.is_ok() {
                     self.held = held;
+                    self.last = head.revision;
+                    // Before anybody is answered: whoever acts on an answer reads what led to it.
+                    if let Some(changes) = changes {
+                        self.recent().wrote(&head, &changes);
+                    }
+                } else {
+                    self.recent().forget();
                 }
                 (verdicts, ended)
             }
@@ -172,13 +217,23 @@ impl Writer {
     }
 
     /// Everything before `COMMIT`. Nothing of it is stored when it fails: without the frame of a commit no reader and no recovery takes what it wrote.
-    fn judge(&mut self, commits: Vec<Prepared>) -> Result<(Verdicts, u64), Cause> {
+    fn judge(&mut self, commits: Vec<Prepared>) -> Result<Judged, Cause> {
         let touched = Touched::by(&commits);
         let mut held = self.held;
+        let recent = Arc::clone(&self.recent);
+        let (last, mut others) = (self.last, self.others);
         let (connection, head) = self.begin()?;
-        let loaded = write::load(connection, &touched)?;
+        let (mut loaded, rest) = {
+            let mut recent = locked(&recent);
+            if head.revision != last {
+                others = head.revision;
+            }
+            recent.found(&head, head.revision != last);
+            recent.load(&touched)
+        };
+        write::load(connection, &rest, &mut loaded)?;
         let before = head.revision;
-        let mut batch = Batch::new(head, loaded);
+        let mut batch = Batch::new(head.clone(), loaded, others);
         let mut verdicts = Vec::with_capacity(commits.len());
         for commit in commits {
             let begins = commit.begins_after();
@@ -188,11 +243,15 @@ impl Writer {
             }
             verdicts.push(verdict);
         }
-        if !batch.is_empty() {
+        let judged = if batch.is_empty() {
+            Judged { verdicts, held, head, changes: None }
+        } else {
             let (head, changes) = batch.finish();
             write::changes(connection, before, &head, &changes)?;
-        }
-        Ok((verdicts, held))
+            Judged { verdicts, held, head, changes: Some(changes) }
+        };
+        self.others = others;
+        Ok(judged)
     }
 
     fn checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
@@ -252,6 +311,10 @@ impl Writer {
                 Err(if certain { Failure::NotStored(cause) } else { Failure::Unknown(cause) })
             }
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        locked(&self.recent)
     }
 
     /// Gives a transaction up before `COMMIT`, and the connection with it: what is wrong with it is not known.

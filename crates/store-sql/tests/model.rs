@@ -61,7 +61,7 @@ fn remove() -> impl Strategy<Value = Remove> {
 
 prop_compose! {
     fn a_commit()(
-        id in 0..40_u32,
+        id in 0..120_u32,
         at in -50..50_i64,
         expect in vec((name(), expect()), 0..2),
         puts in vec((name(), vec(any::<u8>(), 0..5)), 0..3),
@@ -162,6 +162,7 @@ fn said(answer: Result<Committed, CommitError>) -> Result<Committed, String> {
         }
         CommitError::NotNew { member } => format!("not new {member}"),
         CommitError::AlreadyRecorded { id } => format!("recorded {id}"),
+        CommitError::Overtaken { rests_on, by } => format!("overtaken {rests_on} {by}"),
         other => panic!("{other}"),
     })
 }
@@ -230,6 +231,47 @@ async fn check_in_batches(commits: Vec<Commit>) {
     check_equal(&model, &*sqlite).await;
 }
 
+/// One step of a handle: which of two it is, whether it looks at what it knows first, and whether its commit rests on what it saw last.
+type Step = (bool, bool, bool, Commit);
+
+/// What a handle knows without asking is what stood at the head that it says, and nothing of its own is missing; a commit that rests on it is refused if the other
+/// handle has committed since.
+async fn check_two_handles(steps: Vec<Step>) {
+    let directory = TempDir::new().unwrap();
+    let handles = [open(&directory).await, open(&directory).await];
+    let mut stood = vec![Model::default()];
+    let (mut own, mut seen) = ([0_u64; 2], [0_u64; 2]);
+    for (second, looks, rests, commit) in steps {
+        let (this, other) = (usize::from(second), usize::from(!second));
+        if looks {
+            let keys: BTreeSet<Key> = NAMES.into_iter().map(key).collect();
+            let all = Wanted { entries: keys.clone(), counters: keys.clone(), members: keys };
+            let view = handles[this].recent(&all).await.unwrap();
+            let revision = view.head.revision;
+            assert!(revision >= own[this], "its own {} is missing at {revision}", own[this]);
+            let then = &stood[usize::try_from(revision).unwrap()];
+            assert_eq!(view.entries, then.entries);
+            assert_eq!(view.counters, then.counters());
+            assert_eq!(view.members, then.members.iter().cloned().collect());
+            seen[this] = revision;
+        }
+        let commit = Commit { rests_on: rests.then_some(seen[this]), ..commit };
+        let mut model = stood.last().unwrap().clone();
+        let is_recorded = model.log.iter().any(|record| record.id == commit.record.id);
+        let overtaken = commit.rests_on.filter(|rests_on| *rests_on < own[other] && !is_recorded);
+        let expected = match overtaken {
+            Some(rests_on) => Err(format!("overtaken {rests_on} {}", own[other])),
+            None => model.commit(&commit),
+        };
+        assert_eq!(said(handles[this].commit(commit.clone()).await), expected, "{commit:?}");
+        if let Ok(committed) = expected {
+            own[this] = committed.revision;
+            stood.push(model);
+        }
+    }
+    check_equal(stood.last().unwrap(), &handles[0]).await;
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -240,6 +282,13 @@ proptest! {
     #[test]
     fn commits_one_by_one_are_those_of_the_model(commits in vec(a_commit(), 1..40)) {
         runtime().block_on(check_one_by_one(commits));
+    }
+
+    #[test]
+    fn what_a_handle_knows_is_what_stood_and_a_commit_on_it_is_refused_once_overtaken(
+        steps in vec((prop::bool::weighted(0.3), prop::bool::weighted(0.6), any::<bool>(), a_commit()), 1..90),
+    ) {
+        runtime().block_on(check_two_handles(steps));
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct Changes {
 pub struct Batch {
     head: Head,
     loaded: Loaded,
+    /// The latest revision that may have been another handle's.
+    others: u64,
     changes: Changes,
 }
 
@@ -106,10 +108,10 @@ struct Draft {
 }
 
 impl Batch {
-    /// A batch on top of what the store holds.
+    /// A batch on top of what the store holds. After revision `others` it was this handle alone that committed.
     #[must_use]
-    pub fn new(head: Head, loaded: Loaded) -> Self {
-        Self { head, loaded, changes: Changes::default() }
+    pub fn new(head: Head, loaded: Loaded, others: u64) -> Self {
+        Self { head, loaded, others, changes: Changes::default() }
     }
 
     /// Judges a commit made through a handle that was opened in epoch `held`, and takes it in when every condition holds.
@@ -121,6 +123,9 @@ impl Batch {
         let Prepared { commit, bytes, leaf, .. } = commit;
         if self.loaded.ids.contains(&commit.record.id) {
             return Err(CommitError::AlreadyRecorded { id: commit.record.id });
+        }
+        if let Some(rests_on) = commit.rests_on.filter(|rests_on| *rests_on < self.others) {
+            return Err(CommitError::Overtaken { rests_on, by: self.others });
         }
         commit.expect.iter().try_for_each(|(key, expected)| self.expect(key, *expected))?;
         let mut draft = Draft::default();

@@ -91,10 +91,13 @@ pub struct Body {
 
 /// A change of state and its record, made together or not at all.
 ///
-/// Order within a commit: `expect`, `removes`, `inserts`, `adds`, each in the order given and each seeing the ones before; then `puts` and after them
+/// Order within a commit: `rests_on`, `expect`, `removes`, `inserts`, `adds`, each in the order given and each seeing the ones before; then `puts` and after them
 /// `deletes`. The first condition that does not hold is the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
+    /// The revision of the reading that all of it rests on, when that need not have been the latest ([`crate::Store::recent`]): no other handle may have
+    /// committed after it.
+    pub rests_on: Option<u64>,
     /// What must still stand.
     pub expect: Vec<(Key, Expect)>,
     /// Entries written; their version becomes the commit's revision.
@@ -120,6 +123,7 @@ impl Commit {
     #[must_use]
     pub fn new(record: Record) -> Self {
         Self {
+            rests_on: None,
             expect: Vec::new(),
             puts: Vec::new(),
             deletes: Vec::new(),

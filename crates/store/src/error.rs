@@ -87,6 +87,14 @@ pub enum CommitError {
         /// The version that stands now.
         found: Option<u64>,
     },
+    /// Another handle has committed since what the commit rests on was read: read again, decide again.
+    #[error("another handle committed revision {by}, and this rests on revision {rests_on}")]
+    Overtaken {
+        /// What the commit rests on.
+        rests_on: u64,
+        /// What may have been missed.
+        by: u64,
+    },
     /// A counter would exceed its limit.
     #[error("{counter} stands at {stood_at} and may reach at most {at_most}")]
     LimitReached {

@@ -64,6 +64,12 @@ pub trait Store: Send + Sync + 'static {
     /// Reads entries, counters and members, all as of one head.
     fn read(&self, wanted: &Wanted) -> impl Future<Output = Result<View, ReadError>> + Send;
 
+    /// As [`Store::read`], of a head that may be an earlier one, though of no earlier one than this handle's last commit: what other handles have
+    /// committed since may be missing. Cheaper where a driver remembers what it wrote. Who rests a commit on it says so ([`Commit::rests_on`]).
+    fn recent(&self, wanted: &Wanted) -> impl Future<Output = Result<View, ReadError>> + Send {
+        self.read(wanted)
+    }
+
     /// The entries whose keys lie under `under` ([`Key::is_under`]) and after `after`, in the order of their keys.
     fn scan(
         &self,

@@ -27,6 +27,8 @@ pub struct MemoryStore {
     /// The epoch in which this handle was opened, or which it began.
     epoch: AtomicU64,
     closed: AtomicBool,
+    /// Tells this handle from others.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,10 @@ struct State {
     by_id: BTreeMap<String, usize>,
     bodies: BTreeMap<Digest, Body>,
     checkpoints: BTreeMap<u64, String>,
+    /// How many handles there were.
+    handles: u64,
+    /// The last revision of each handle that has committed.
+    last_by: BTreeMap<u64, u64>,
 }
 
 /// A thread panicked while it held the store's lock.
@@ -68,8 +74,10 @@ impl MemoryStore {
             by_id: BTreeMap::new(),
             bodies: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
+            handles: 0,
+            last_by: BTreeMap::new(),
         };
-        Self::on(Arc::new(Mutex::new(state)), FIRST_EPOCH)
+        Self::on(Arc::new(Mutex::new(state)), FIRST_EPOCH, 0)
     }
 
     /// Another handle on the same state, opened in the epoch that stands now.
@@ -77,12 +85,13 @@ impl MemoryStore {
     /// # Errors
     /// [`ReadError::Unavailable`] when a thread failed in the middle of a change.
     pub fn reopen(&self) -> Result<Self, ReadError> {
-        let epoch = self.state.lock().map_err(|_| ReadError::unavailable(Poisoned))?.head.epoch;
-        Ok(Self::on(Arc::clone(&self.state), epoch))
+        let mut state = self.state.lock().map_err(|_| ReadError::unavailable(Poisoned))?;
+        state.handles = state.handles.saturating_add(1);
+        Ok(Self::on(Arc::clone(&self.state), state.head.epoch, state.handles))
     }
 
-    fn on(state: Arc<Mutex<State>>, epoch: u64) -> Self {
-        Self { state, epoch: AtomicU64::new(epoch), closed: AtomicBool::new(false) }
+    fn on(state: Arc<Mutex<State>>, epoch: u64, number: u64) -> Self {
+        Self { state, epoch: AtomicU64::new(epoch), closed: AtomicBool::new(false), number }
     }
 
     fn locked(&self) -> Result<MutexGuard<'_, State>, Cause> {
@@ -99,10 +108,12 @@ impl MemoryStore {
     fn store(&self, prepared: Prepared) -> Result<Committed, CommitError> {
         let mut state = self.locked().map_err(|cause| CommitError::Unavailable { cause })?;
         let loaded = state.load(Touched::by([&prepared]));
-        let mut batch = Batch::new(state.head.clone(), loaded);
+        let others = state.last_by.iter().filter(|(by, _)| **by != self.number).map(|(_, last)| *last).max();
+        let mut batch = Batch::new(state.head.clone(), loaded, others.unwrap_or(0));
         let committed = batch.apply(self.epoch.load(Ordering::Acquire), prepared)?;
         let (head, changes) = batch.finish();
         state.change(head, changes);
+        state.last_by.insert(self.number, committed.revision);
         Ok(committed)
     }
 }

@@ -33,12 +33,13 @@ pub use log::{
     the_frontier_is_that_of_the_records, the_last_instant_goes_back_only_when_confirmed,
 };
 pub use state::{
-    a_member_leaves_with_its_last_holder, a_member_that_must_be_new_is_taken_once,
-    a_page_ends_at_its_bound_in_bytes, a_scan_pages_through_whole_segments,
-    a_sum_that_would_be_rounded_is_refused, an_entry_is_written_only_as_expected,
-    an_unmet_condition_leaves_no_trace, changes_within_a_commit_see_each_other, decimals_are_exact,
-    distinct_members_are_counted_once, giving_back_stops_at_zero, handles_share_every_counter,
-    one_reading_is_of_one_head, one_task_takes_the_last_unit, values_read_back_byte_for_byte,
+    a_commit_on_a_recent_reading_is_refused_once_overtaken, a_member_leaves_with_its_last_holder,
+    a_member_that_must_be_new_is_taken_once, a_page_ends_at_its_bound_in_bytes,
+    a_scan_pages_through_whole_segments, a_sum_that_would_be_rounded_is_refused,
+    an_entry_is_written_only_as_expected, an_unmet_condition_leaves_no_trace,
+    changes_within_a_commit_see_each_other, decimals_are_exact, distinct_members_are_counted_once,
+    giving_back_stops_at_zero, handles_share_every_counter, one_reading_is_of_one_head,
+    one_task_takes_the_last_unit, values_read_back_byte_for_byte,
 };
 
 /// Makes handles for the suite. Each property gets a harness of its own.
@@ -57,6 +58,7 @@ macro_rules! contract_tests {
     ($harness:expr) => {
         $crate::contract_tests! { @each $harness;
             a_closed_handle_does_nothing_more
+            a_commit_on_a_recent_reading_is_refused_once_overtaken
             a_member_leaves_with_its_last_holder
             a_member_that_must_be_new_is_taken_once
             a_new_epoch_fences_every_other_handle

@@ -54,6 +54,37 @@ pub async fn one_task_takes_the_last_unit<H: Harness>(harness: &H) {
     assert_eq!(check_log(&*store).await.size, 2);
 }
 
+/// A handle knows at least what it has committed itself. A commit that rests on it is made as long as no other handle commits, and refused once one has.
+pub async fn a_commit_on_a_recent_reading_is_refused_once_overtaken<H: Harness>(harness: &H) {
+    let (store, other) = (harness.open().await, harness.open().await);
+    let all = wanted(&["a", "n"]);
+    for nth in 1..=40_u64 {
+        let view = store.recent(&all).await.unwrap();
+        assert_eq!((view.head.revision, view.counter(&key("n"))), (nth - 1, Decimal::from(nth - 1)));
+        let commit = Commit {
+            puts: vec![(key("a"), nth.to_string().into_bytes())],
+            rests_on: Some(view.head.revision),
+            ..adding(format!("own {nth}"), "n", "1", None)
+        };
+        store.commit(commit).await.unwrap();
+        let view = store.recent(&all).await.unwrap();
+        assert_eq!((view.head.revision, view.entries[&key("a")].version), (nth, nth));
+        assert_eq!(view.entries[&key("a")].value, nth.to_string().into_bytes());
+    }
+    let before = store.recent(&all).await.unwrap().head.revision;
+    other.commit(adding("other", "n", "1", None)).await.unwrap();
+    let resting = |id: &str, on: u64| Commit { rests_on: Some(on), ..adding(id, "n", "1", None) };
+    let answer = store.commit(resting("overtaken", before)).await;
+    assert!(matches!(&answer, Err(CommitError::Overtaken { rests_on: 40, by: 41 })), "{answer:?}");
+    // Read again, decide again: now it is known.
+    for nth in 42..=80_u64 {
+        let view = store.recent(&all).await.unwrap();
+        assert_eq!((view.head.revision, view.counter(&key("n"))), (nth - 1, Decimal::from(nth - 1)));
+        store.commit(resting(&format!("again {nth}"), view.head.revision)).await.unwrap();
+    }
+    assert_eq!(check_log(&other).await.size, 80);
+}
+
 /// The same through two handles on the same data.
 pub async fn handles_share_every_counter<H: Harness>(harness: &H) {
     let handles = [Arc::new(harness.open().await), Arc::new(harness.open().await)];

@@ -25,7 +25,7 @@ use crate::{
     gap::{Gap, Pending, Sink},
     history::{Known, StoredEvent},
     keys,
-    load::{Loaded, load},
+    load::{Loaded, Reading, load},
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
@@ -178,7 +178,7 @@ fn remember<K: Eq + Hash, V>(cache: &Mutex<HashMap<K, V>>, key: K, value: V) {
 /// How one attempt ended.
 enum Attempt {
     Done(Box<Answer>),
-    /// What it rested on moved before the commit.
+    /// What it rested on moved before the commit, or may have: it is decided again.
     Moved,
 }
 
@@ -247,12 +247,16 @@ impl<S: Store> Engine<S> {
                 .refuse(&id, presented, None, Finding::new(ReasonCode::ToolNotAvailable, detail))
                 .await;
         };
+        // What this process knows is most often all there is; a refusal is given only on what stands.
+        if let Attempt::Done(answer) = self.attempt(&id, presented, &call, Reading::Recent).await {
+            return *answer;
+        }
         let mut turn = None;
         for attempt in 0..ATTEMPTS {
             if attempt == IN_TURN_FROM {
                 turn = Some(self.0.turn.lock().await);
             }
-            match self.attempt(&id, presented, &call).await {
+            match self.attempt(&id, presented, &call, Reading::Latest).await {
                 Attempt::Done(answer) => return *answer,
                 Attempt::Moved => {}
             }
@@ -286,7 +290,7 @@ impl<S: Store> Engine<S> {
             .call(presented, arguments)
             .map_err(|cause| unavailable(ReasonCode::ToolNotAvailable, cause.to_string()))?;
         let now = self.0.parts.clock.now();
-        let loaded = self.load(&call.mandate, Some(&call), now).await;
+        let loaded = self.load(&call.mandate, Some(&call), now, Reading::Latest).await;
         let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
         match decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now) {
             Decision::Pass(_) => Ok(()),
@@ -295,9 +299,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    async fn attempt(&self, id: &DecisionId, presented: &Presented, call: &Call) -> Attempt {
+    async fn attempt(
+        &self,
+        id: &DecisionId,
+        presented: &Presented,
+        call: &Call,
+        reading: Reading,
+    ) -> Attempt {
         let now = self.0.parts.clock.now();
-        let loaded = match self.load(&call.mandate, Some(call), now).await {
+        let loaded = match self.load(&call.mandate, Some(call), now, reading).await {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
@@ -323,8 +333,11 @@ impl<S: Store> Engine<S> {
         };
         match &decision {
             Decision::Pass(draft) => {
-                self.commit_pass(&decided(Verdict::Pass, &[], &[]), presented, call, &loaded, draft).await
+                let rests_on = reading.rests_on(loaded.revision);
+                let decided = decided(Verdict::Pass, &[], &[]);
+                self.commit_pass(&decided, presented, call, &loaded, draft, rests_on).await
             }
+            Decision::Ask(..) | Decision::Deny(..) if reading == Reading::Recent => Attempt::Moved,
             Decision::Ask(question, _) => {
                 self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
                     .await;
@@ -337,14 +350,20 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    async fn load(&self, mandate: &MandateId, call: Option<&Call>, now: Timestamp) -> Result<Loaded, String> {
+    async fn load(
+        &self,
+        mandate: &MandateId,
+        call: Option<&Call>,
+        now: Timestamp,
+        reading: Reading,
+    ) -> Result<Loaded, String> {
         let parts = &self.0.parts;
         let deadline = parts.settings.commit_deadline;
         let snapshot = self.snapshot();
         let loaded = async {
             let chain = self.chain(&snapshot, mandate).await.map_err(|cause| cause.to_string())?;
             let mut loaded =
-                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now)
+                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now, reading)
                     .await
                     .map_err(|cause| cause.to_string())?;
             if call.is_some() {
@@ -379,6 +398,7 @@ impl<S: Store> Engine<S> {
         call: &Call,
         loaded: &Loaded,
         draft: &Draft,
+        rests_on: Option<u64>,
     ) -> Attempt {
         let unavailable = |detail: String| Finding::new(ReasonCode::AuditUnavailable, detail);
         let owner = loaded.task.chain.first().map(|hop| hop.mandate.terms.person.clone());
@@ -395,6 +415,7 @@ impl<S: Store> Engine<S> {
                     return Err("the call belongs to no task".to_owned());
                 };
                 let gone = self.add_event(&mut commit, &task, &written).map_err(|cause| cause.to_string())?;
+                commit.rests_on = rests_on;
                 Ok((commit, task, written, gone))
             });
         let (commit, task, written, gone) = match prepared {
@@ -430,7 +451,10 @@ impl<S: Store> Engine<S> {
                 }))
             }
             Err(
-                CommitError::Moved { .. } | CommitError::LimitReached { .. } | CommitError::NotNew { .. },
+                CommitError::Moved { .. }
+                | CommitError::Overtaken { .. }
+                | CommitError::LimitReached { .. }
+                | CommitError::NotNew { .. },
             ) => Attempt::Moved,
             Err(CommitError::Unknown { cause }) => {
                 self.missed(&task);
@@ -593,7 +617,7 @@ impl<S: Store> Engine<S> {
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
-        match self.load(mandate, None, now).await {
+        match self.load(mandate, None, now, Reading::Latest).await {
             Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
@@ -620,7 +644,8 @@ impl<S: Store> Engine<S> {
     pub async fn stands(&self, mandate: &MandateId) -> Result<(), Box<Finding>> {
         let now = self.0.parts.clock.now();
         let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
-        let Loaded { snapshot, task, facts, .. } = self.load(mandate, None, now).await.map_err(unknown)?;
+        let Loaded { snapshot, task, facts, .. } =
+            self.load(mandate, None, now, Reading::Latest).await.map_err(unknown)?;
         match standing(&snapshot, &task, &facts, mandate, now).into_iter().next() {
             None => Ok(()),
             Some(finding) => Err(Box::new(finding)),

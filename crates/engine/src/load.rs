@@ -63,6 +63,25 @@ pub(crate) struct Loaded {
     pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
 }
 
+/// How late the reading is that a decision is made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// As of the latest head.
+    Latest,
+    /// As far as this process knows. What another process wrote may be missing, so only a pass may come of it, and its commit is refused then.
+    Recent,
+}
+
+impl Reading {
+    /// What a commit says that it rests on.
+    pub(crate) fn rests_on(self, revision: u64) -> Option<u64> {
+        match self {
+            Self::Latest => None,
+            Self::Recent => Some(revision),
+        }
+    }
+}
+
 pub(crate) async fn load<S: Store>(
     store: &S,
     stop: &StopFile,
@@ -70,6 +89,7 @@ pub(crate) async fn load<S: Store>(
     chain: Vec<Hop>,
     call: Option<&Call>,
     now: Timestamp,
+    reading: Reading,
 ) -> Result<Loaded, LoadError> {
     let subjects = snapshot.subjects(&chain);
     let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
@@ -98,7 +118,10 @@ pub(crate) async fn load<S: Store>(
             effect_keys.push((effect, key));
         }
     }
-    let view = store.read(&wanted).await?;
+    let view = match reading {
+        Reading::Latest => store.read(&wanted).await?,
+        Reading::Recent => store.recent(&wanted).await?,
+    };
     let (standing, expect) = standing(&view, &standing_keys, &chain)?;
     // The stop file is read after the store: a stop is written there first.
     let stops = stop.read()?.into_iter().filter(|stop| reaches(&chain, &stop.subject, stop.since));

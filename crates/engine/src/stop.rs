@@ -41,6 +41,17 @@ pub struct StopFile {
     file: File,
     /// The file's lock keeps processes apart, this one the threads that share a handle.
     writing: Mutex<()>,
+    seen: Mutex<Seen>,
+}
+
+/// What the file said when it was read last.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What is being read.
+    now: Vec<u8>,
+    /// What was read whole and sound; empty before that.
+    last: Vec<u8>,
+    stops: Vec<Stop>,
 }
 
 /// Held while slots are read and written again.
@@ -126,7 +137,7 @@ impl StopFile {
         }
         let file =
             OpenOptions::new().read(true).write(true).open(path).or_else(|_| File::open(path)).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file, writing: Mutex::default() })
+        Ok(Self { path: path.to_owned(), file, writing: Mutex::default(), seen: Mutex::default() })
     }
 
     /// Everything that is stopped.
@@ -134,7 +145,16 @@ impl StopFile {
     /// # Errors
     /// [`StopError::Io`] and [`StopError::Damaged`]; the caller must treat both as everything stopped.
     pub fn read(&self) -> Result<Vec<Stop>, StopError> {
-        Ok(self.slots()?.into_iter().flatten().map(|(stop, _)| stop).collect())
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { now, last, stops } = &mut *seen;
+        self.bytes(now)?;
+        // The same bytes say the same as the last time: most often nothing was stopped since.
+        if now != last || last.is_empty() {
+            last.clear();
+            *stops = self.decoded(now)?.into_iter().flatten().map(|(stop, _)| stop).collect();
+            last.clone_from(now);
+        }
+        Ok(stops.clone())
     }
 
     /// Stops a subject; durable when it returns. Stopping what is stopped renews nothing and succeeds.
@@ -251,13 +271,23 @@ impl StopFile {
     }
 
     fn slots(&self) -> Result<Vec<Option<(Stop, bool)>>, StopError> {
-        let mut bytes = vec![0; SIZE];
-        self.file.read_exact_at(&mut bytes, 0).map_err(|cause| match cause.kind() {
+        let mut bytes = Vec::new();
+        self.bytes(&mut bytes)?;
+        self.decoded(&bytes)
+    }
+
+    /// The whole file as it stands.
+    fn bytes(&self, bytes: &mut Vec<u8>) -> Result<(), StopError> {
+        bytes.resize(SIZE, 0);
+        self.file.read_exact_at(bytes, 0).map_err(|cause| match cause.kind() {
             io::ErrorKind::UnexpectedEof => StopError::Damaged { path: self.path.clone(), at: 0 },
             _ => self.io(cause),
         })?;
         // After reading: what was written to the path before this is in what was read.
-        self.in_place()?;
+        self.in_place()
+    }
+
+    fn decoded(&self, bytes: &[u8]) -> Result<Vec<Option<(Stop, bool)>>, StopError> {
         bytes
             .chunks_exact(SLOT)
             .enumerate()

@@ -52,6 +52,7 @@ const PLACES: &[(&str, Place)] = &[
 /// Libraries that only the listed crates (or tools) import. A name covers its companions: `sqlx` also `sqlx-core`.
 const FENCES: &[(&str, &[&str])] = &[
     ("cedar-policy", &["decide"]),
+    ("rusqlite", &["store-sql", "facts"]),
     ("sqlx", &["store-sql", "facts"]),
     ("axum", &["api", "gateway"]),
     ("clap", &["cli", "xtask", "bench"]),

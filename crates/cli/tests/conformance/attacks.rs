@@ -7,10 +7,11 @@ use std::{
     thread,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use crate::{
-    behind, everything, fixture,
+    behind, behind_for, everything, fixture,
     support::{
         http::{Client, Gateway, LEGACY},
         reason_of,
@@ -20,6 +21,8 @@ use crate::{
 
 /// Listens in the newer era, so many times over.
 const STREAMS: usize = 2000;
+/// Connections of one caller that each want a stream.
+const FLOOD: usize = 10_000;
 
 fn client(gateway: &Gateway, path: &str) -> Client {
     let mut client = gateway.client("suite");
@@ -133,6 +136,58 @@ impl<R: std::io::Read> ReadUntilRefused for R {
             }
         }
     }
+}
+
+/// [`FLOOD`], or as many files as this system lets a process open.
+fn flood() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let most = limit.maximum.map_or(FLOOD, |most| usize::try_from(most).unwrap_or(FLOOD).saturating_sub(1000));
+    if most < FLOOD {
+        eprintln!("this system lets a process open {most} files: no more connections are tried");
+    }
+    FLOOD.min(most)
+}
+
+#[test]
+fn ten_thousand_connections_of_one_caller_get_its_share_and_leave_the_others_theirs() {
+    let (_runtime, world, mut gateway) = behind_for(reads, "", &["suite", "flood"]);
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    let mut others = client(&gateway, "/fixture");
+    others.initialize();
+    let mut held: Vec<Client> = Vec::new();
+    for nth in 0..flood() {
+        let mut flooding = gateway.client("flood");
+        flooding.path = "/fixture".to_owned();
+        send(&mut flooding, "subscriptions/listen", &wanted);
+        held.push(flooding);
+        if nth % 2500 == 2499 {
+            assert!(others.call("test_simple_text", "{}")["result"]["content"].is_array());
+        }
+    }
+    let (mut streams, mut refused) = (0, 0);
+    for flooding in &mut held {
+        match flooding.head() {
+            head if head.is_stream() => streams += 1,
+            head if head.status == 429 => refused += 1,
+            head => panic!("{head:?}"),
+        }
+    }
+    // So many requests under way a token may have, when nothing else is said.
+    assert!(streams > 0 && streams <= 256, "{streams} streams, {refused} refused");
+    assert!(others.call("test_simple_text", "{}")["result"]["content"].is_array());
+    drop(held);
+    for () in crate::patiently() {
+        let mut again = gateway.client("flood");
+        again.path = "/fixture".to_owned();
+        send(&mut again, "subscriptions/listen", &wanted);
+        if again.head().is_stream() {
+            break;
+        }
+    }
+    assert!(gateway.is_running() && gateway.stop().success());
+    world.verified();
 }
 
 #[test]

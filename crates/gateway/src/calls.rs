@@ -22,10 +22,10 @@ use warrantor_model::{Definition, Offer, ReasonCode, ToolName};
 use warrantor_store::Store;
 
 use crate::{
+    answers::WITHHELD,
     exchange::{Asked, Exchange, Reply},
     metrics::Stage,
     upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
-    uses::WITHHELD,
 };
 
 impl<S: Store> Exchange<S> {

@@ -32,13 +32,13 @@ use warrantor_store::Store;
 use crate::{
     definitions::Definitions,
     metrics::{Metrics, verdict},
+    owed::Late,
     questions::Questions,
     spans::Spans,
     tasks::Tasks,
     tidings::{Changed, Tidings, Told},
     trace::TraceWriter,
     upstream::{Heard, Parts, Pending, Upstream},
-    uses::Late,
 };
 
 /// Most cursors that are remembered; an older one has to be listed anew.

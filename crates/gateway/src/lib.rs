@@ -6,6 +6,7 @@
 //!
 //! It does not decide anything, and does not know policies, mandates or the store.
 
+mod answers;
 mod calls;
 mod definitions;
 mod exchange;
@@ -16,6 +17,7 @@ mod listening;
 mod lists;
 mod metrics;
 mod obligations;
+mod owed;
 mod questions;
 mod set;
 mod spans;

@@ -15,10 +15,11 @@ use warrantor_model::{Definition, Offer, record::Outcome};
 use warrantor_store::Store;
 
 use crate::{
+    answers::MAX_PARTS,
     exchange::{Asked, Exchange, Reply},
+    owed::Owed,
     tidings::Changed,
     upstream::{Mirror, NoAnswer, Parts, Request},
-    uses::{MAX_PARTS, Owed},
 };
 
 /// How long a subscription may last; then the client listens anew.

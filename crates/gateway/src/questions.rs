@@ -24,8 +24,10 @@ use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Ou
 use warrantor_store::Store;
 
 use crate::{
+    answers::{Asking, Going, Live},
     exchange::{Exchange, Reply, lock},
-    uses::{Asking, Going, Live, Owed, Told, Use, from_question, from_refused},
+    owed::Owed,
+    uses::{Told, Use, from_question, from_refused},
 };
 
 /// Most questions that may be open, and most calls that may wait for a client.

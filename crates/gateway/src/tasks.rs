@@ -11,9 +11,7 @@ use warrantor_decide::Output;
 use warrantor_mcp::{
     Fragment, Id, RpcError,
     capabilities::{Capabilities, asked_by},
-    envelope,
-    result::ToolResult,
-    rpc,
+    envelope, rpc,
     tasks::{Status, TaskParams, TaskState, acknowledged, required},
 };
 use warrantor_model::{Digest, ToolRef, record::Outcome};
@@ -22,8 +20,9 @@ use warrantor_store::Store;
 use crate::{
     exchange::{Asked, Exchange, Reply, lock},
     obligations,
+    owed::Owed,
     upstream::{Mirror, Request, Said},
-    uses::{Owed, Use, output_of},
+    uses::Use,
 };
 
 /// Most tasks of one connection; those that have ended make room.
@@ -265,7 +264,10 @@ impl<S: Store> Exchange<S> {
             return Err(obligations::TOO_LARGE.to_owned());
         }
         let ended = match state.result {
-            Some(result) => self.tool_s_result(&task.tool, &owes, result),
+            Some(result) => self.tool_answer(&task.tool, &owes, result).map(|answer| {
+                let shown = answer.shown.unwrap_or_else(|| result.to_owned());
+                (answer.outcome, shown, answer.output)
+            }),
             None if obligations::redacts(&owes) => {
                 Err("it is an error, of which nothing can be left out".to_owned())
             }
@@ -285,25 +287,6 @@ impl<S: Store> Exchange<S> {
             .await
             .map_err(|cause| cause.to_string())?;
         Ok((if state.result.is_some() { "result" } else { "error" }, shown))
-    }
-
-    /// A result of a tool, as it may be shown, and what it says.
-    fn tool_s_result(
-        &self,
-        tool: &ToolRef,
-        owes: &std::collections::BTreeSet<warrantor_decide::Obligation>,
-        result: &RawValue,
-    ) -> Result<(Outcome, Box<RawValue>, Output), String> {
-        let parsed = ToolResult::parse(result).map_err(|cause| cause.to_string())?;
-        if !parsed.is_error {
-            let structured = output_of(&parsed).structured;
-            self.engine.snapshot().check_output(tool, structured.as_ref())?;
-        }
-        let shown = obligations::shown_of_tool(owes, result)?.unwrap_or_else(|| result.to_owned());
-        let parsed = ToolResult::parse(&shown).map_err(|cause| cause.to_string())?;
-        let outcome = if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded };
-        let output = output_of(&parsed);
-        Ok((outcome, shown, output))
     }
 
     /// Shows what a task asks of the client; the same questions are recorded once.

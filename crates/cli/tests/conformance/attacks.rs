@@ -143,7 +143,8 @@ fn flood() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
-    let most = limit.maximum.map_or(FLOOD, |most| usize::try_from(most).unwrap_or(FLOOD).saturating_sub(1000));
+    let most =
+        limit.maximum.map_or(FLOOD, |most| usize::try_from(most).unwrap_or(FLOOD).saturating_sub(1000));
     if most < FLOOD {
         eprintln!("this system lets a process open {most} files: no more connections are tried");
     }

@@ -93,7 +93,7 @@ pub async fn stop<S: Store>(
         (file_result, record) => {
             if file_result.is_ok() && record.is_ok() {
                 // Only makes room sooner; the stop stands either way.
-                let _ = file.absorbed(subject);
+                let _ = file.absorbed(subject, act.now);
             }
             Ok(Stopped { file: file_result, record })
         }
@@ -134,7 +134,7 @@ pub async fn absorb<S: Store>(file: &StopFile, store: &S, act: &Act<'_>) -> Resu
                 .map_err(StandingError::Store)?;
             absorbed = absorbed.saturating_add(1);
         }
-        file.absorbed(&stop.subject)?;
+        file.absorbed(&stop.subject, stop.since)?;
     }
     Ok(absorbed)
 }

@@ -199,7 +199,7 @@ impl Snapshot {
     /// Whether the structured content of a result is what the tool's pinned definition promises.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator: it may quote the result.
+    /// What is wrong with it, for the operator; it quotes nothing of the result.
     pub fn check_output(&self, tool: &ToolRef, structured: Option<&Json>) -> Result<(), String> {
         let Some(output) = self.facts(tool).and_then(|facts| facts.output.as_ref()) else { return Ok(()) };
         let structured =
@@ -210,7 +210,8 @@ impl Snapshot {
             Some(error) => {
                 let at = error.instance_path().to_string();
                 Err(format!(
-                    "the structured content does not fit the tool's output schema at {at:?}: {error}"
+                    "the structured content does not fit the tool's output schema at {at:?}: {}",
+                    error.masked()
                 ))
             }
         }

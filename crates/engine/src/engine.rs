@@ -333,11 +333,11 @@ impl<S: Store> Engine<S> {
         };
         match &decision {
             Decision::Pass(draft) => {
-                let rests_on = reading.rests_on(loaded.revision);
+                let rests_on = loaded.reading.rests_on(loaded.revision);
                 let decided = decided(Verdict::Pass, &[], &[]);
                 self.commit_pass(&decided, presented, call, &loaded, draft, rests_on).await
             }
-            Decision::Ask(..) | Decision::Deny(..) if reading == Reading::Recent => Attempt::Moved,
+            Decision::Ask(..) | Decision::Deny(..) if loaded.reading == Reading::Recent => Attempt::Moved,
             Decision::Ask(question, _) => {
                 self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
                     .await;

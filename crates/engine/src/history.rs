@@ -293,7 +293,7 @@ pub(crate) async fn read<S: Store>(
     let mut after = None;
     loop {
         let page = store.scan(&under, after.as_ref(), MAX_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(known) };
+        let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         for (key, entry) in page {
             let unreadable = |cause: String| HistoryError::Unreadable { task: task.clone(), cause };
@@ -304,4 +304,10 @@ pub(crate) async fn read<S: Store>(
             known.add(entry.version, Written { of: snapshot.revision(), event, key, sealed: entry.value });
         }
     }
+    // Read later than they were counted: what a commit in between let go of, or somebody removed, is missing, and nothing can be told of it.
+    let read = u64::try_from(known.events.range(..=revision).count()).unwrap_or(u64::MAX);
+    if read < count {
+        known.forget();
+    }
+    Ok(known)
 }

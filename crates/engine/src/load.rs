@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Facts, Hop, Snapshot, TaskState};
 use warrantor_model::{Call, Decimal, Effect, Standing, Subject, Timestamp};
-use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Store, View, Wanted};
+use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Recency, Store, View, Wanted};
 
 use crate::{
     history, keys,
@@ -57,6 +57,8 @@ pub(crate) struct Loaded {
     pub(crate) task: TaskState,
     pub(crate) facts: Facts,
     pub(crate) revision: u64,
+    /// How late it was read.
+    pub(crate) reading: Reading,
     /// How many events the task's history had had, and whether some are gone.
     pub(crate) events: (u64, bool),
     /// What each subject's standing must still be when the pass is committed.
@@ -118,9 +120,12 @@ pub(crate) async fn load<S: Store>(
             effect_keys.push((effect, key));
         }
     }
-    let view = match reading {
-        Reading::Latest => store.read(&wanted).await?,
-        Reading::Recent => store.recent(&wanted).await?,
+    let (view, reading) = match reading {
+        Reading::Latest => (store.read(&wanted).await?, Reading::Latest),
+        Reading::Recent => match store.recent(&wanted).await? {
+            (view, Recency::Latest) => (view, Reading::Latest),
+            (view, Recency::AsKnown) => (view, Reading::Recent),
+        },
     };
     let (standing, expect) = standing(&view, &standing_keys, &chain)?;
     // The stop file is read after the store: a stop is written there first.
@@ -165,6 +170,7 @@ pub(crate) async fn load<S: Store>(
         task: state,
         facts: Facts { standing, last_record_at },
         revision: view.head.revision,
+        reading,
         events,
         expect,
     })

@@ -176,7 +176,9 @@ impl StopFile {
             slots.iter().position(|slot| slot.as_ref().is_some_and(|(stop, _)| stop.subject == *subject));
         if let Some(index) = known {
             // What was handed over since the last time has to be stopped as well.
-            if let (Subject::Template(_), Some(slot)) = (subject, encode(subject, now, false)) {
+            let since =
+                slots.get(index).and_then(Option::as_ref).map_or(now, |(stop, _)| now.max(stop.since));
+            if let (Subject::Template(_), Some(slot)) = (subject, encode(subject, since, false)) {
                 self.write(index, &slot)?;
             }
             self.file.sync_data().map_err(|cause| self.io(cause))?;
@@ -202,15 +204,16 @@ impl StopFile {
         self.write(index, &slot)
     }
 
-    /// Notes that the store has a stop, so that its slot may be reused in time.
+    /// Notes that the store has a stop of this instant, so that its slot may be reused in time. A later one of the same subject it may not have yet.
     ///
     /// # Errors
     /// [`StopError`]; nothing is lost by it but the slot.
-    pub fn absorbed(&self, subject: &Subject) -> Result<(), StopError> {
+    pub fn absorbed(&self, subject: &Subject, since: Timestamp) -> Result<(), StopError> {
         let _writing = self.writing()?;
         for (index, slot) in self.slots()?.into_iter().enumerate() {
             if let Some((stop, false)) = slot
                 && stop.subject == *subject
+                && stop.since <= since
                 && let Some(slot) = encode(subject, stop.since, true)
             {
                 self.write(index, &slot)?;
@@ -425,7 +428,7 @@ mod tests {
             matches!(file.stop(&one_more, later), Err(StopError::Full)),
             "an unabsorbed stop was overwritten"
         );
-        file.absorbed(&subject("agent:a9")).unwrap();
+        file.absorbed(&subject("agent:a9"), at(0)).unwrap();
         assert_eq!(file.unabsorbed().unwrap().len(), SLOTS - 2);
         assert!(matches!(file.stop(&one_more, at(5)), Err(StopError::Full)), "a fresh stop was overwritten");
         file.stop(&one_more, later).unwrap();

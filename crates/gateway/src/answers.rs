@@ -40,6 +40,8 @@ pub(crate) struct Going<'a, S: Store> {
     pub(crate) tool: ToolRef,
     /// Answers of the client that were let through.
     pub(crate) responses: &'a [(String, Box<RawValue>)],
+    /// What is owed for them.
+    pub(crate) answers: Unsent<S>,
     /// The server's own state.
     pub(crate) state: Option<&'a str>,
     /// How often it was sent before. Once it was, it can never be said again that nothing was sent.
@@ -72,12 +74,24 @@ impl<S: Store> Exchange<S> {
         let decided = release.arguments().to_vec();
         let tool = release.tool().clone();
         let owed = Owed::new(self.engine.clone(), release.spend());
-        self.go_on(using, Going { owed, decided, tool, responses: &[], state: None, rounds: 0 }).await
+        self.go_on(
+            using,
+            Going {
+                owed,
+                decided,
+                tool,
+                responses: &[],
+                answers: Unsent(Vec::new()),
+                state: None,
+                rounds: 0,
+            },
+        )
+        .await
     }
 
     /// Sends what was released and brings back its answer, telling the client meanwhile what the server asks and says.
     pub(crate) async fn go_on(&self, using: &Use<'_>, going: Going<'_, S>) -> Reply {
-        let Going { owed, decided, tool, responses, state, rounds } = going;
+        let Going { owed, decided, tool, responses, answers, state, rounds } = going;
         let not_sent = if rounds > 0 { Outcome::Cancelled } else { Outcome::NotSent };
         let Use { asked, params, .. } = using;
         let own = match &params.target {
@@ -145,6 +159,10 @@ impl<S: Store> Exchange<S> {
         let took = begun.elapsed();
         if let Err(cause) = &answer {
             span.failed(cause.word());
+        }
+        if !matches!(answer, Err(NoAnswer::NotSent | NoAnswer::TakenBack)) {
+            // What the server makes of them is told by the call.
+            answers.sent();
         }
         drop(span);
         match answer {
@@ -343,6 +361,22 @@ impl<S: Store> Exchange<S> {
             Ok((line, ())) => Reply::Line(line),
             Err(reply) => reply,
         }
+    }
+}
+
+/// What is owed for answers of the client until they were sent.
+pub(crate) struct Unsent<S: Store>(pub(crate) Vec<Owed<S>>);
+
+impl<S: Store> Unsent<S> {
+    /// They are on their way.
+    pub(crate) fn sent(mut self) {
+        self.0.drain(..).for_each(|owed| owed.tell(Outcome::Succeeded, Duration::ZERO));
+    }
+}
+
+impl<S: Store> Drop for Unsent<S> {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|owed| owed.tell(Outcome::NotSent, Duration::ZERO));
     }
 }
 

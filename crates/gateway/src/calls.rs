@@ -328,7 +328,7 @@ impl<S: Store> Exchange<S> {
         match answer.said(&self.settings.upstream_limits).map_err(internal)? {
             // Its words stay here: they would be read by whoever reads results, and are in no history.
             Said::Error(error) => {
-                tracing::info!(error = error.get(), "the tool server answered with an error");
+                tracing::info!(code = rpc::code_of(error), "the tool server answered with an error");
                 Err(Reply::error(id, rpc::code_of(error), "the tool server answered with this error"))
             }
             Said::Result(result) => {

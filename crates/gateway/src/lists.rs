@@ -200,7 +200,7 @@ impl<S: Store> Exchange<S> {
                 Said::Result(result) => result,
                 Said::Error(error) => {
                     tracing::warn!(
-                        error = error.get(),
+                        code = rpc::code_of(error),
                         method = of.method(),
                         "the tool server does not list what it offers"
                     );

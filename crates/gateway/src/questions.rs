@@ -24,7 +24,7 @@ use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Ou
 use warrantor_store::Store;
 
 use crate::{
-    answers::{Asking, Going, Live},
+    answers::{Asking, Going, Live, Unsent},
     exchange::{Exchange, Reply, lock},
     owed::Owed,
     uses::{Told, Use, from_question, from_refused},
@@ -316,17 +316,17 @@ impl<S: Store> Exchange<S> {
             return self.refuse(&using, &told).await;
         }
         let mut responses = Vec::new();
-        let mut answers = Vec::new();
+        // Dropped on the way, they went nowhere.
+        let mut answers = Unsent(Vec::new());
         for (key, answer) in &retry.responses {
             // What nobody asked goes nowhere.
             let Some(asked) = waiting.asked.get(key.as_ref()) else { continue };
             match self.let_through(asked, answer).await {
                 Ok((raw, owed)) => {
                     responses.push((key.to_string(), raw));
-                    answers.extend(owed);
+                    answers.0.extend(owed);
                 }
                 Err(refused) => {
-                    answers.into_iter().for_each(|owed: Owed<S>| owed.tell(Outcome::NotSent, Duration::ZERO));
                     match (refused.1, &retry.state) {
                         // A person can still be asked: the same answers may come again.
                         (ReasonCode::ApprovalRequired, Some(state)) => {
@@ -340,9 +340,8 @@ impl<S: Store> Exchange<S> {
         }
         let Suspended { owed, rounds, tool, state, .. } = waiting;
         let decided = using.params.arguments();
-        // They are on their way; what the server makes of them is told by the call.
-        answers.into_iter().for_each(|owed| owed.tell(Outcome::Succeeded, Duration::ZERO));
-        let going = Going { owed, decided, tool, responses: &responses, state: state.as_deref(), rounds };
+        let state = state.as_deref();
+        let going = Going { owed, decided, tool, responses: &responses, answers, state, rounds };
         self.go_on(&using, going).await
     }
 }

@@ -9,10 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use warrantor_mcp::{
     Era, Fragment, Id, Message, Outcome, envelope,
     era::{Declared, declared},
@@ -32,6 +34,9 @@ use crate::{
     definitions::MAX_PAGES,
     exchange::{Asked, Exchange, Flight, Outlet, Reply, lock},
 };
+
+/// How long servers get once one of them has answered.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which tools a set has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +108,7 @@ impl<S: Store> Set<S> {
     }
 
     async fn initialize(&self, asked: &Asked<'_>) -> Reply {
-        let replies = join_all(self.members.iter().map(|member| member.answer(asked))).await;
+        let replies = self.answers(asked).await;
         self.joined(asked.id, &replies, |results| {
             let answers: Vec<_> = results.iter().filter_map(|r| InitializeResult::parse(r).ok()).collect();
             joined::initialized(self.tools.identity(), &answers).ok_or_else(|| "there is none".to_owned())
@@ -111,11 +116,21 @@ impl<S: Store> Set<S> {
     }
 
     async fn discover(&self, asked: &Asked<'_>) -> Reply {
-        let replies = join_all(self.members.iter().map(|member| member.answer(asked))).await;
+        let replies = self.answers(asked).await;
         self.joined(asked.id, &replies, |results| {
             let answers: Vec<_> = results.iter().filter_map(|r| DiscoverResult::parse(r).ok()).collect();
             joined::discovered(self.tools.identity(), &answers).map_err(|cause| cause.to_string())
         })
+    }
+
+    /// What each server answers.
+    async fn answers(&self, asked: &Asked<'_>) -> Vec<Reply> {
+        let asking = self.members.iter().map(|member| async move {
+            let reply = member.answer(asked).await;
+            let is_answer = result_of(&reply, &member.settings.upstream_limits).is_some();
+            (reply, is_answer)
+        });
+        together(asking).await.into_iter().map(|reply| reply.unwrap_or_else(|| too_slow(asked.id))).collect()
     }
 
     /// One answer made of what the servers answered. A server that does not answer as it should takes no part, and the log says so; without any, its
@@ -132,7 +147,7 @@ impl<S: Store> Set<S> {
             match result_of(reply, &member.settings.upstream_limits) {
                 Some(result) => results.push(result),
                 None => {
-                    tracing::warn!(set = %self.tools.name, server = %member.settings.server, "a server of the set takes no part");
+                    self.takes_no_part(member);
                     refused = refused.or(Some(reply));
                 }
             }
@@ -149,6 +164,10 @@ impl<S: Store> Set<S> {
         }
     }
 
+    fn takes_no_part(&self, member: &Exchange<S>) {
+        tracing::warn!(set = %self.tools.name, server = %member.settings.server, "a server of the set takes no part");
+    }
+
     /// All tools of the set that the task could use, on one page and in the order of their names.
     async fn list(&self, asked: &Asked<'_>, era: Era) -> Reply {
         match ListParams::parse(asked.params) {
@@ -159,64 +178,73 @@ impl<S: Store> Set<S> {
             }
             Err(cause) => return Reply::fault(asked.id, &cause.to_rpc()),
         }
-        let listings = join_all(self.members.iter().map(|member| self.pages(member, asked))).await;
-        let last: Vec<Reply> = listings.iter().filter_map(|pages| pages.last().cloned()).collect();
-        self.joined(asked.id, &last, |_| {
-            let mut shown = BTreeMap::new();
-            let mut pages = Vec::new();
-            for (member, replies) in self.members.iter().zip(&listings) {
-                let limits = &member.settings.upstream_limits;
-                if replies.last().is_none_or(|last| result_of(last, limits).is_none()) {
-                    continue;
+        let listing = self.members.iter().map(|member| async move {
+            let shown = self.shown(member, asked).await;
+            let is_answer = shown.is_ok();
+            (shown, is_answer)
+        });
+        let listings = together(listing).await;
+        let mut tools = BTreeMap::new();
+        let (mut lifetime, mut refused) = (None, None);
+        for (member, listing) in self.members.iter().zip(listings) {
+            match listing.unwrap_or_else(|| Err(too_slow(asked.id))) {
+                Ok(Shown { tools: shown, lifetime: lives }) => {
+                    tools.extend(shown);
+                    lifetime = Some(lifetime.map_or(lives, |lifetime: u64| lifetime.min(lives)));
                 }
-                for result in replies.iter().filter_map(|reply| result_of(reply, limits)) {
-                    let page = OfferList::parse(List::Tools, result).map_err(|cause| cause.to_string())?;
-                    let server = &member.settings.server;
-                    for entry in page.entries() {
-                        let named =
-                            self.tools.tools.iter().filter(|(_, tool)| {
-                                tool.server == *server && tool.tool.as_str() == entry.name
-                            });
-                        for (name, _) in named {
-                            let tool = joined::renamed(entry.raw, name).map_err(|cause| cause.to_string())?;
-                            shown.insert(name.clone(), tool);
-                        }
-                    }
-                    pages.push(page);
+                Err(reply) => {
+                    self.takes_no_part(member);
+                    refused = refused.or(Some(reply));
                 }
             }
-            Ok(joined::listed(era, shown.into_values().collect(), &pages))
-        })
+        }
+        match (lifetime, refused) {
+            (Some(lifetime), _) => {
+                let listed = joined::listed(era, tools.into_values().collect(), lifetime);
+                Reply::Line(envelope::result(asked.id, &listed))
+            }
+            (None, Some(refused)) => refused,
+            (None, None) => none_reached(asked.id),
+        }
     }
 
-    /// Every page of one server, as it would list them itself; the last is an error if they could not all be had.
-    async fn pages(&self, member: &Exchange<S>, asked: &Asked<'_>) -> Vec<Reply> {
-        let mut pages: Vec<Reply> = Vec::new();
-        let mut cursor: Option<String> = None;
-        while pages.len() < MAX_PAGES {
+    /// The tools that one server shows, under the set's names. Of each page nothing else is kept, however much a server says in it.
+    async fn shown(&self, member: &Exchange<S>, asked: &Asked<'_>) -> Result<Shown, Reply> {
+        let limits = &member.settings.upstream_limits;
+        let internal = |why: String| Reply::error(asked.id, rpc::INTERNAL_ERROR, why);
+        let mut shown = Shown { tools: BTreeMap::new(), lifetime: u64::MAX };
+        let (mut cursor, mut bytes) = (None::<String>, 0usize);
+        for _ in 0..MAX_PAGES {
             let params = cursor
                 .as_deref()
                 .map(|cursor| joined::params_with(asked.params, "cursor", &Fragment::text(cursor)))
-                .transpose();
-            let params = match &params {
-                Ok(params) => params.as_deref().or(asked.params),
-                Err(cause) => {
-                    pages.push(Reply::fault(asked.id, &cause.to_rpc()));
-                    return pages;
-                }
-            };
+                .transpose()
+                .map_err(|cause| Reply::fault(asked.id, &cause.to_rpc()))?;
+            let params = params.as_deref().or(asked.params);
             let reply = member.answer(&Asked { params, ..*asked }).await;
-            cursor = result_of(&reply, &member.settings.upstream_limits)
-                .and_then(|result| OfferList::parse(List::Tools, result).ok())
-                .and_then(|page| page.next_cursor().map(str::to_owned));
-            pages.push(reply);
+            let Some(result) = result_of(&reply, limits) else { return Err(reply) };
+            let page = OfferList::parse(List::Tools, result).map_err(|cause| internal(cause.to_string()))?;
+            for entry in page.entries() {
+                let named = self.tools.tools.iter().filter(|(_, tool)| {
+                    tool.server == member.settings.server && tool.tool.as_str() == entry.name
+                });
+                for (name, _) in named {
+                    let tool =
+                        joined::renamed(entry.raw, name).map_err(|cause| internal(cause.to_string()))?;
+                    bytes = bytes.saturating_add(tool.as_str().len());
+                    shown.tools.insert(name.clone(), tool);
+                }
+            }
+            if bytes > limits.bytes() {
+                return Err(internal("the tool server lists more than may be read".to_owned()));
+            }
+            shown.lifetime = shown.lifetime.min(page.lifetime());
+            cursor = page.next_cursor().map(str::to_owned);
             if cursor.is_none() {
-                return pages;
+                return Ok(shown);
             }
         }
-        let why = format!("the tool server's list has more than {MAX_PAGES} pages");
-        pages.push(Reply::error(asked.id, rpc::INTERNAL_ERROR, why));
-        pages
+        Err(internal(format!("the tool server's list has more than {MAX_PAGES} pages")))
     }
 
     /// A call of a tool, under the name that its server knows.
@@ -227,22 +255,22 @@ impl<S: Store> Set<S> {
             Some(Err(cause)) => return Reply::fault(id, &cause.to_rpc()),
             _ => return Reply::error(id, rpc::INVALID_PARAMS, "the call names no tool"),
         };
-        let tool = self.tools.tools.get(&named);
-        let (member, name) = match tool {
-            Some(tool) => {
-                let member = self.members.iter().find(|member| member.settings.server == tool.server);
-                (member, tool.tool.as_str().to_owned())
-            }
-            // With a space it is the name of nothing, whatever the servers have beside the set: it is refused, and recorded, as any unknown tool.
-            None => (self.members.first(), format!("{named} of {}", self.tools.name)),
+        let Some(tool) = self.tools.tools.get(&named) else {
+            return match self.members.first() {
+                Some(member) => {
+                    member.refuse_unknown(asked, &format!("{named} of {}", self.tools.name), era).await
+                }
+                None => none_reached(id),
+            };
         };
+        let member = self.members.iter().find(|member| member.settings.server == tool.server);
         let took_part =
             |member: &&Arc<Exchange<S>>| era == Era::Modern || member.handshake().era == Some(Era::Legacy);
         let Some(member) = member.filter(took_part) else {
             let why = "the tool server could not be reached when this began: begin anew, or tell whoever runs the gateway";
             return Reply::error(id, rpc::INTERNAL_ERROR, why);
         };
-        let params = match joined::params_with(params, "name", &Fragment::text(&name)) {
+        let params = match joined::params_with(params, "name", &Fragment::text(tool.tool.as_str())) {
             Ok(params) => params,
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
@@ -262,7 +290,7 @@ impl<S: Store> Set<S> {
             Ok(params) => params,
             Err(cause) => return Reply::fault(asked.id, &cause.to_rpc()),
         };
-        let flight = acknowledged_once(asked.flight);
+        let flight = acknowledged_once(asked.flight, envelope::acknowledged(&wanted.wanted(&[]), asked.id));
         let asked = Asked { params: Some(&params), flight: &flight, ..*asked };
         let replies = join_all(self.members.iter().map(|member| member.answer(&asked))).await;
         let limits = |member: &Arc<Exchange<S>>| member.settings.upstream_limits;
@@ -291,22 +319,59 @@ fn result_of<'a>(reply: &'a Reply, limits: &FrameLimits) -> Option<&'a RawValue>
     }
 }
 
+fn too_slow(id: &Id<'_>) -> Reply {
+    Reply::error(id, rpc::INTERNAL_ERROR, "the tool server did not answer in time")
+}
+
+/// What one server shows.
+struct Shown {
+    tools: BTreeMap<String, Fragment<'static>>,
+    /// How long that may be kept, in milliseconds.
+    lifetime: u64,
+}
+
+/// What each of these gives, with whether it is an answer. Once one has answered, the others get so much longer and no more: a server that hangs must not keep
+/// the others from the client.
+async fn together<T>(asking: impl Iterator<Item = impl Future<Output = (T, bool)>>) -> Vec<Option<T>> {
+    let answered = watch::Sender::new(false);
+    let each = asking.map(|asking| {
+        let (mut first, answered) = (answered.subscribe(), &answered);
+        async move {
+            let patience = async {
+                // The sender outlives this, so nothing else ends the wait.
+                let _ = first.wait_for(|answered| *answered).await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                (given, is_answer) = asking => {
+                    answered.send_if_modified(|answered| std::mem::replace(answered, *answered || is_answer) != *answered);
+                    Some(given)
+                }
+                () = patience => None,
+            }
+        }
+    });
+    join_all(each).await
+}
+
 /// A flight whose client is told nothing of logs: a set has none.
 fn without_log(flight: &Flight) -> Flight {
-    told_unless(flight, "notifications/message", || true)
+    told_otherwise(flight, "notifications/message", || None)
 }
 
-/// A flight whose client is told once that it is heard, however many servers say so.
-fn acknowledged_once(flight: &Flight) -> Flight {
+/// A flight whose client is told once, in these words, that it is heard, however many servers say so.
+fn acknowledged_once(flight: &Flight, words: Vec<u8>) -> Flight {
     let told = AtomicBool::new(false);
-    told_unless(flight, "notifications/subscriptions/acknowledged", move || told.swap(true, Ordering::SeqCst))
+    told_otherwise(flight, "notifications/subscriptions/acknowledged", move || {
+        (!told.swap(true, Ordering::SeqCst)).then(|| words.clone())
+    })
 }
 
-/// A flight whose client is not told of notifications of this method when `left_out` says so.
-fn told_unless(
+/// A flight whose client is told this, or nothing, in place of notifications of a method.
+fn told_otherwise(
     flight: &Flight,
     method: &'static str,
-    left_out: impl Fn() -> bool + Send + Sync + 'static,
+    otherwise: impl Fn() -> Option<Vec<u8>> + Send + Sync + 'static,
 ) -> Flight {
     let client = flight.clone();
     let outlet: Outlet = Arc::new(move |line: Vec<u8>| {
@@ -314,8 +379,9 @@ fn told_unless(
             Message::parse(&line, &FrameLimits::default()),
             Ok(Message::Notification { method: said, .. }) if said == method
         );
-        if !is_method || !left_out() {
-            client.tell(line);
+        match is_method {
+            true => otherwise().into_iter().for_each(|line| client.tell(line)),
+            false => client.tell(line),
         }
     });
     flight.told_through(outlet)

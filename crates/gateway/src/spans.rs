@@ -4,7 +4,7 @@
 //! They join the trace that the client names in `_meta` or in the header `traceparent`, and the server is told to join them. A span holds names of the
 //! configuration and the bundle, words of closed lists and the decision's id; no argument, result, person, URI or token.
 
-use std::{str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId,
@@ -149,8 +149,11 @@ impl Open {
     /// What the request was answered with.
     pub(crate) fn answered(&self, reply: &Reply) {
         if let (Some(context), Reply::Fault(_, code)) = (&self.0, reply) {
-            context.span().set_attribute(KeyValue::new("rpc.response.status_code", code.to_string()));
-            context.span().set_attribute(KeyValue::new("error.type", code.to_string()));
+            // A server may choose any other, and say something by it.
+            let code =
+                if (-32_999..=-32_000).contains(code) { code.to_string() } else { "_OTHER".to_owned() };
+            context.span().set_attribute(KeyValue::new("rpc.response.status_code", code.clone()));
+            context.span().set_attribute(KeyValue::new("error.type", code));
             context.span().set_status(Status::error("the request was answered with an error"));
         }
     }
@@ -177,8 +180,9 @@ fn read(told: &TraceContext<'_>) -> Option<SpanContext> {
     let trace = TraceId::from_hex(fields.next()?).ok()?;
     let span = SpanId::from_hex(fields.next()?).ok()?;
     let flags = u8::from_str_radix(fields.next()?, 16).ok()?;
-    let state = told.state().and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();
     // Of the flags all but the first may mean something else one day.
     let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
-    Some(SpanContext::new(trace, span, flags, true, state)).filter(SpanContext::is_valid)
+    // What vendors add is the client's own text: the server gets it as it came, and no collector.
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
 }

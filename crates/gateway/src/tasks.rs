@@ -18,10 +18,11 @@ use warrantor_model::{Digest, ToolRef, record::Outcome};
 use warrantor_store::Store;
 
 use crate::{
+    answers::Unsent,
     exchange::{Asked, Exchange, Reply, lock},
     obligations,
     owed::Owed,
-    upstream::{Mirror, Request, Said},
+    upstream::{Answer, Mirror, NoAnswer, Request, Said},
     uses::Use,
 };
 
@@ -112,7 +113,10 @@ impl<S: Store> Exchange<S> {
         let able = self.granted_only(able).await;
         match asked.method {
             "tasks/update" => self.update(id, params, &task, able).await,
-            "tasks/cancel" => self.acknowledge(id, "tasks/cancel", params, &task, &[], able).await,
+            "tasks/cancel" => {
+                let answer = self.ask_about("tasks/cancel", params, &task.theirs, &[], able).await;
+                self.acknowledge(id, &answer)
+            }
             _ => match task.ended.clone() {
                 Some(ended) => Reply::Line(envelope::result(id, &ended)),
                 None => self.look(id, params, &mut task, able).await,
@@ -128,7 +132,7 @@ impl<S: Store> Exchange<S> {
         theirs: &str,
         responses: &[(String, Box<RawValue>)],
         able: Capabilities,
-    ) -> Result<crate::upstream::Answer, crate::upstream::NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         let pending = self.upstream.announce(None, None);
         let line = params.request(pending.id, method, theirs, responses, able);
         let modern = params.meta.modern().map(|modern| modern.version());
@@ -136,17 +140,9 @@ impl<S: Store> Exchange<S> {
         self.ask(pending, Request { line, mirror }, self.settings.request_timeout).await
     }
 
-    async fn acknowledge(
-        &self,
-        id: &Id<'_>,
-        method: &'static str,
-        params: &TaskParams<'_>,
-        task: &Task<S>,
-        responses: &[(String, Box<RawValue>)],
-        able: Capabilities,
-    ) -> Reply {
-        let answer = self.ask_about(method, params, &task.theirs, responses, able).await;
-        match self.relay(id, &answer, |_| Ok((acknowledged(), ()))) {
+    /// What the client is told of something that has no result.
+    fn acknowledge(&self, id: &Id<'_>, answer: &Result<Answer, NoAnswer>) -> Reply {
+        match self.relay(id, answer, |_| Ok((acknowledged(), ()))) {
             Ok((line, ())) => Reply::Line(line),
             Err(reply) => reply,
         }
@@ -161,17 +157,17 @@ impl<S: Store> Exchange<S> {
         able: Capabilities,
     ) -> Reply {
         let mut responses = Vec::new();
-        let mut owed = Vec::new();
+        // Dropped on the way, they went nowhere.
+        let mut answers = Unsent(Vec::new());
         for (key, answer) in &params.responses {
             // What nobody asked goes nowhere.
             let Some(asked) = task.asked.0.get(key.as_ref()) else { continue };
             match self.let_through(asked, answer).await {
                 Ok((raw, owes)) => {
                     responses.push((key.to_string(), raw));
-                    owed.extend(owes);
+                    answers.0.extend(owes);
                 }
                 Err((decision, reason, sentence, next)) => {
-                    owed.into_iter().for_each(|owed: Owed<S>| owed.tell(Outcome::NotSent, Duration::ZERO));
                     let refusal = warrantor_mcp::refusal::Refusal {
                         decision: &decision,
                         reason: reason.as_str(),
@@ -182,8 +178,11 @@ impl<S: Store> Exchange<S> {
                 }
             }
         }
-        owed.into_iter().for_each(|owed| owed.tell(Outcome::Succeeded, Duration::ZERO));
-        self.acknowledge(id, "tasks/update", params, task, &responses, able).await
+        let answer = self.ask_about("tasks/update", params, &task.theirs, &responses, able).await;
+        if !matches!(answer, Err(NoAnswer::NotSent | NoAnswer::TakenBack)) {
+            answers.sent();
+        }
+        self.acknowledge(id, &answer)
     }
 
     /// How far a task has come; what it ends with is taken in before it is shown.

@@ -83,6 +83,28 @@ impl<S: Store> Exchange<S> {
         self.refuse(&using, &refused).await
     }
 
+    /// Refuses a tool by a name that the server is not asked about, and records that.
+    pub(crate) async fn refuse_unknown(&self, asked: &Asked<'_>, name: &str, era: Era) -> Reply {
+        let params = match UseParams::parse(asked.method, asked.params) {
+            Some(Ok(params)) => params,
+            Some(Err(cause)) => return Reply::fault(asked.id, &cause.to_rpc()),
+            None => return self.refuse_method(asked.id, asked.method).await,
+        };
+        let presented =
+            self.presented(asked.method, Offer::Tool, name, params.arguments(), Definition::NotSeen);
+        let using = Use { asked, params, era, client: Capabilities::default(), log: false };
+        let refused = match self.authorize(&presented).await {
+            Decided::Refused(refused) => from_refused(&refused),
+            Decided::Asked(decision, question) => from_question(&decision, &question),
+            // No name of a tool has a space in it, and none that was not seen passes: this does not happen.
+            Decided::Permitted(permit) => {
+                let detail = "the name is none of the set";
+                from_refused(&self.engine.decline(permit, Finding::new(ReasonCode::ToolNotAvailable, detail)))
+            }
+        };
+        self.refuse(&using, &refused).await
+    }
+
     /// Takes in a message of the server's log that came when no call was under way.
     pub(crate) async fn late_message(&self, line: &[u8]) -> Option<Vec<u8>> {
         let Ok(Message::Notification { params: Some(params), .. }) =

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 /// Longest `tracestate` that is taken, in bytes.
 const MAX_STATE_BYTES: usize = 512;
+/// Most members of it.
+const MAX_MEMBERS: usize = 32;
 
 /// The trace that a request belongs to. Well-formed: what is not is as good as none, as that text demands (3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +60,24 @@ fn is_traceparent(text: &str) -> bool {
         && is_hex(flags, 2)
 }
 
+/// `key=value` up to 32 times, joined by commas (3.3.1): keys in lower case, values of printable ASCII without `,` and `=`.
 fn is_tracestate(text: &str) -> bool {
-    text.len() <= MAX_STATE_BYTES && text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'))
+    let is_key = |key: &str| {
+        key.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && key.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
+    };
+    let is_value = |value: &str| {
+        !value.is_empty()
+            && !value.ends_with(' ')
+            && value.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b',' | b'='))
+    };
+    let is_member = |member: &str| {
+        member
+            .trim_matches([' ', '\t'])
+            .split_once('=')
+            .is_some_and(|(key, value)| is_key(key) && is_value(value))
+    };
+    text.len() <= MAX_STATE_BYTES && text.split(',').count() <= MAX_MEMBERS && text.split(',').all(is_member)
 }
 
 #[cfg(test)]
@@ -75,7 +93,18 @@ mod tests {
         };
         assert_eq!(read(parent, "a=b"), Some((parent.to_owned(), Some("a=b".to_owned()))));
         assert_eq!(read(parent, "a=\u{e9}"), Some((parent.to_owned(), None)));
-        assert_eq!(read(parent, &"a".repeat(513)), Some((parent.to_owned(), None)));
+        for state in [
+            "any sentence",
+            "a=b,",
+            "A=b",
+            "a=b=c",
+            "=b",
+            &"a=b,".repeat(33),
+            &format!("a={}", "b".repeat(511)),
+        ] {
+            assert_eq!(read(parent, state), Some((parent.to_owned(), None)), "{state}");
+        }
+        assert!(read(parent, "rojo=00f067aa0ba902b7,t1@v-1=x y").unwrap().1.is_some());
         for bad in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",

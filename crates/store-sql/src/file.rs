@@ -300,6 +300,11 @@ fn fill(draft: &Path) -> Result<(), rusqlite::Error> {
     connection.execute_batch(sql::CREATE)?;
     let epoch = i64::try_from(FIRST_EPOCH).unwrap_or(i64::MAX);
     connection.execute(sql::CREATE_HEAD, (epoch, Frontier::empty().to_bytes()))?;
-    // Moves the write-ahead log into the file, which then stands for itself.
+    // Moves the write-ahead log into the file, which then stands for itself. Closing would do so too, and not say if it failed.
+    let busy: bool = connection.query_row(sql::EMPTY_LOG, [], |row| row.get(0))?;
+    if busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None));
+    }
     connection.close().map_err(|(_, error)| error)
 }

@@ -25,7 +25,7 @@ use warrantor_ledger::Hash;
 use warrantor_model::{Digest, record::Record};
 use warrantor_store::{
     Body, CheckpointError, Closed, Commit, CommitError, Committed, Entry, Head, Key, Prepared, ReadError,
-    Store, StoredCheckpoint, StoredRecord, View, Wanted, check_note,
+    Recency, Store, StoredCheckpoint, StoredRecord, View, Wanted, check_note,
 };
 
 mod file;
@@ -75,7 +75,7 @@ impl SqliteStore {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = {
             let (file, recent) = (file.clone(), Arc::clone(&recent));
-            move || writer::run(file, connection, &head, recent, queue)
+            move || writer::run(file, connection, head, recent, queue)
         };
         std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -119,17 +119,17 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| read::view(connection, &wanted)).await
     }
 
-    async fn recent(&self, wanted: &Wanted) -> Result<View, ReadError> {
+    async fn recent(&self, wanted: &Wanted) -> Result<(View, Recency), ReadError> {
         if self.jobs.is_closed() {
             return Err(ReadError::unavailable(Closed));
         }
         let known = self.known().view(wanted);
         if let Some(view) = known {
-            return Ok(view);
+            return Ok((view, Recency::AsKnown));
         }
         let view = self.read(wanted).await?;
         self.known().read(wanted, &view);
-        Ok(view)
+        Ok((view, Recency::Latest))
     }
 
     async fn scan(
@@ -191,8 +191,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        // The readers first: whoever closes last moves the log into the file, and that is for the writer's thread.
+        self.readers.close().await;
         // That the writer has gone already is what was wanted.
         let _ = self.ask(Job::Close).await;
-        self.readers.close();
     }
 }

@@ -129,7 +129,7 @@ impl Recent {
         if is_overtaken {
             self.pause = PAUSE;
         }
-        if self.head.as_ref().is_some_and(|known| known.revision != head.revision) {
+        if self.head.as_ref().is_some_and(|known| !is_same(known, head)) {
             self.forget();
         }
     }
@@ -138,7 +138,9 @@ impl Recent {
     pub(crate) fn wrote(&mut self, head: &Head, changes: &Changes) {
         self.at_least = self.at_least.max(head.revision);
         self.pause = self.pause.saturating_sub(1);
-        if self.pause > 0 {
+        // A reading of a later head was taken in between the commit and now: that is somebody else's, and what is known is neither of the two.
+        let is_mixed = self.head.as_ref().is_some_and(|known| known.revision > head.revision);
+        if self.pause > 0 || is_mixed {
             return self.forget();
         }
         for (key, entry) in &changes.entries {
@@ -171,4 +173,9 @@ impl Recent {
         self.counters.clear();
         self.members.clear();
     }
+}
+
+/// Whether two heads are one: an older store that was put in place may come to the same revision, and not to the same root.
+pub(crate) fn is_same(one: &Head, other: &Head) -> bool {
+    (one.revision, one.epoch, one.root) == (other.revision, other.epoch, other.root)
 }

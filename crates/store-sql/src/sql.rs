@@ -53,6 +53,9 @@ CREATE TABLE checkpoints (
 pub(crate) const CREATE_HEAD: &str =
     "INSERT INTO head (one, revision, size, epoch, last_at, frontier) VALUES (1, 0, 0, ?1, NULL, ?2)";
 
+/// Moves the write-ahead log into the file. Its first column says whether it could not.
+pub(crate) const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 /// Begins a transaction that takes no lock yet.
 pub(crate) const BEGIN_READING: &str = "BEGIN";
 /// Begins a transaction that takes the write lock.

@@ -21,7 +21,7 @@ use crate::{
     file::{File, Side},
     line::Line,
     read,
-    recent::Recent,
+    recent::{self, Recent},
     sql, write,
 };
 
@@ -70,8 +70,8 @@ struct Writer {
     connection: Option<Connection>,
     /// The epoch this handle was opened in, or has begun.
     held: u64,
-    /// The revision that this handle left the store at, or found it at when it was opened.
-    last: u64,
+    /// The head that this handle left the store at, or found it at when it was opened.
+    last: Head,
     /// The latest revision that may have been another handle's.
     others: u64,
     recent: Arc<Mutex<Recent>>,
@@ -81,7 +81,7 @@ struct Writer {
 pub(crate) fn run(
     file: File,
     connection: Connection,
-    head: &Head,
+    head: Head,
     recent: Arc<Mutex<Recent>>,
     mut queue: mpsc::Receiver<Job>,
 ) {
@@ -90,8 +90,8 @@ pub(crate) fn run(
         file,
         connection: Some(connection),
         held: head.epoch,
-        last: head.revision,
         others: head.revision,
+        last: head,
         recent,
     };
     let mut carried = None;
@@ -174,14 +174,18 @@ fn locked(recent: &Mutex<Recent>) -> MutexGuard<'_, Recent> {
 impl Writer {
     /// Stores a batch and answers everyone in it.
     fn store(&mut self, batch: Vec<Waiting>) {
-        // Whoever gave up before the transaction began gets nothing stored behind their back.
+        let begun = self.begin();
+        // Whoever gave up before the transaction began, which may take long, gets nothing stored behind their back.
         let waiting = batch.into_iter().filter(|waiting| !waiting.answer.is_closed());
         let (commits, answers): (Vec<_>, Vec<_>) =
             waiting.map(|waiting| (*waiting.prepared, waiting.answer)).unzip();
-        if commits.is_empty() {
-            return;
-        }
-        let (mut verdicts, ended) = self.transaction(commits);
+        let (mut verdicts, ended) = match begun {
+            Ok(head) => self.transaction(head, commits),
+            Err(cause) => {
+                self.abandon();
+                (Vec::new(), Err(Failure::NotStored(cause)))
+            }
+        };
         if let Err(failure) = ended {
             verdicts.resize_with(answers.len(), || Err(CommitError::unavailable(WriterEnded)));
             verdicts = verdicts.into_iter().map(|verdict| failure.answers(verdict.is_ok())).collect();
@@ -193,8 +197,8 @@ impl Writer {
     }
 
     /// Judges the commits and stores those that pass. The verdicts count only if it ends well.
-    fn transaction(&mut self, commits: Vec<Prepared>) -> (Verdicts, Result<(), Failure>) {
-        match self.judge(commits) {
+    fn transaction(&mut self, head: Head, commits: Vec<Prepared>) -> (Verdicts, Result<(), Failure>) {
+        match self.judge(head, commits) {
             Err(cause) => {
                 self.abandon();
                 (Vec::new(), Err(Failure::NotStored(cause)))
@@ -203,11 +207,11 @@ impl Writer {
                 let ended = self.commit();
                 if ended.is_ok() {
                     self.held = held;
-                    self.last = head.revision;
                     // Before anybody is answered: whoever acts on an answer reads what led to it.
                     if let Some(changes) = changes {
                         self.recent().wrote(&head, &changes);
                     }
+                    self.last = head;
                 } else {
                     self.recent().forget();
                 }
@@ -217,20 +221,17 @@ impl Writer {
     }
 
     /// Everything before `COMMIT`. Nothing of it is stored when it fails: without the frame of a commit no reader and no recovery takes what it wrote.
-    fn judge(&mut self, commits: Vec<Prepared>) -> Result<Judged, Cause> {
+    fn judge(&mut self, head: Head, commits: Vec<Prepared>) -> Result<Judged, Cause> {
         let touched = Touched::by(&commits);
         let mut held = self.held;
-        let recent = Arc::clone(&self.recent);
-        let (last, mut others) = (self.last, self.others);
-        let (connection, head) = self.begin()?;
+        let is_overtaken = !recent::is_same(&head, &self.last);
+        let others = if is_overtaken { head.revision } else { self.others };
         let (mut loaded, rest) = {
-            let mut recent = locked(&recent);
-            if head.revision != last {
-                others = head.revision;
-            }
-            recent.found(&head, head.revision != last);
+            let mut recent = self.recent();
+            recent.found(&head, is_overtaken);
             recent.load(&touched)
         };
+        let connection = self.connection.as_ref().ok_or_else(|| Cause::new(WriterEnded))?;
         write::load(connection, &rest, &mut loaded)?;
         let before = head.revision;
         let mut batch = Batch::new(head.clone(), loaded, others);
@@ -269,7 +270,8 @@ impl Writer {
     fn put_checkpoint(&mut self, size: u64, note: &str) -> Result<(), CheckpointError> {
         let unavailable = |cause| CheckpointError::Unavailable { cause };
         let held = self.held;
-        let (connection, head) = self.begin().map_err(unavailable)?;
+        let head = self.begin().map_err(unavailable)?;
+        let connection = self.connection.as_ref().ok_or_else(|| unavailable(Cause::new(WriterEnded)))?;
         let last = read::last_checkpoint(connection).map_err(|error| unavailable(Cause::new(error)))?;
         head.admits_checkpoint(held, last.map(|last| last.size), size)?;
         connection
@@ -280,7 +282,7 @@ impl Writer {
     }
 
     /// Takes the write lock, on a new connection after a failure, and reads the head.
-    fn begin(&mut self) -> Result<(&Connection, Head), Cause> {
+    fn begin(&mut self) -> Result<Head, Cause> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.file.connect(Side::Writer).map_err(Cause::new)?,
@@ -289,7 +291,7 @@ impl Writer {
         let front = self.line.front(self.file.options.busy_timeout);
         let head = write::begin(connection)?;
         drop(front);
-        Ok((connection, head))
+        Ok(head)
     }
 
     /// Makes the transaction durable.

@@ -246,7 +246,7 @@ async fn check_two_handles(steps: Vec<Step>) {
         if looks {
             let keys: BTreeSet<Key> = NAMES.into_iter().map(key).collect();
             let all = Wanted { entries: keys.clone(), counters: keys.clone(), members: keys };
-            let view = handles[this].recent(&all).await.unwrap();
+            let (view, _) = handles[this].recent(&all).await.unwrap();
             let revision = view.head.revision;
             assert!(revision >= own[this], "its own {} is missing at {revision}", own[this]);
             let then = &stood[usize::try_from(revision).unwrap()];

@@ -124,7 +124,9 @@ impl Batch {
         if self.loaded.ids.contains(&commit.record.id) {
             return Err(CommitError::AlreadyRecorded { id: commit.record.id });
         }
-        if let Some(rests_on) = commit.rests_on.filter(|rests_on| *rests_on < self.others) {
+        // Beyond the head there is nothing to rest on: somebody has put an older store in its place.
+        let moved = |rests_on: &u64| *rests_on < self.others || *rests_on > self.head.revision;
+        if let Some(rests_on) = commit.rests_on.filter(moved) {
             return Err(CommitError::Overtaken { rests_on, by: self.others });
         }
         commit.expect.iter().try_for_each(|(key, expected)| self.expect(key, *expected))?;

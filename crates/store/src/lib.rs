@@ -39,7 +39,7 @@ pub use commit::{
 pub use error::{Cause, CheckpointError, CommitError, Malformed, ReadError};
 pub use key::{Key, KeyError, MAX_KEY_BYTES};
 pub use memory::MemoryStore;
-pub use view::{Entry, Head, StoredCheckpoint, StoredRecord, View, Wanted};
+pub use view::{Entry, Head, Recency, StoredCheckpoint, StoredRecord, View, Wanted};
 
 /// Most rows one reading gives, whatever was asked for: a reader of a long log pages on.
 pub const MAX_PAGE: usize = 1024;
@@ -66,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// As [`Store::read`], of a head that may be an earlier one, though of no earlier one than this handle's last commit: what other handles have
     /// committed since may be missing. Cheaper where a driver remembers what it wrote. Who rests a commit on it says so ([`Commit::rests_on`]).
-    fn recent(&self, wanted: &Wanted) -> impl Future<Output = Result<View, ReadError>> + Send {
-        self.read(wanted)
+    fn recent(&self, wanted: &Wanted) -> impl Future<Output = Result<(View, Recency), ReadError>> + Send {
+        async { self.read(wanted).await.map(|view| (view, Recency::Latest)) }
     }
 
     /// The entries whose keys lie under `under` ([`Key::is_under`]) and after `after`, in the order of their keys.

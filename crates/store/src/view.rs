@@ -76,6 +76,15 @@ pub struct View {
     pub members: BTreeSet<Key>,
 }
 
+/// How late a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recency {
+    /// It was made just now.
+    Latest,
+    /// It is what this handle knew: what others have committed since may be missing.
+    AsKnown,
+}
+
 impl View {
     /// What a wanted counter stands at.
     #[must_use]

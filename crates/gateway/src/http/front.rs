@@ -15,6 +15,7 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Incoming,
     header::{HOST, HeaderValue, ORIGIN},
+    http::request::Parts,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use warrantor_engine::Engine;
@@ -181,7 +182,8 @@ impl<M> Now<M> {
             .map(|server| {
                 let same = before
                     .and_then(|before| before.endpoints.get(&server.path))
-                    .filter(|same| same.set.is_none() && same.configured == server.configured);
+                    .filter(|same| same.set.is_none() && same.configured == server.configured)
+                    .filter(|same| same.name == server.server);
                 same.and_then(|same| same.servers.first()).cloned().unwrap_or(server)
             })
             .collect();
@@ -266,6 +268,10 @@ impl<S, M> Known<'_, S, M> {
     }
 }
 
+fn no_such_path() -> Answer {
+    respond::refused(StatusCode::NOT_FOUND, "no server has this path")
+}
+
 impl<S: Store, M: Mandates> Front<S, M> {
     pub(super) fn new(
         parts: GatewayParts<S, M>,
@@ -339,9 +345,9 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     async fn route(self: &Arc<Self>, serving: &Now<M>, request: Request<Incoming>) -> Answer {
-        let Some(endpoint) = serving.endpoints.get(request.uri().path()) else {
-            return respond::refused(StatusCode::NOT_FOUND, "no server has this path");
-        };
+        if !serving.endpoints.contains_key(request.uri().path()) {
+            return no_such_path();
+        }
         match *request.method() {
             Method::POST | Method::GET | Method::DELETE => {}
             Method::OPTIONS => return preflight(),
@@ -350,32 +356,45 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 return respond::with(refused, "allow", HeaderValue::from_static("POST, GET, DELETE"));
             }
         }
-        let now = self.clock.now();
-        let Some(caller) = bearer(request.headers()).and_then(|token| serving.callers.of(token, now)) else {
-            let refused = respond::refused(
-                StatusCode::UNAUTHORIZED,
-                "a bearer token of this gateway is needed in `Authorization`, and this is none",
-            );
-            return respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer"));
+        let (head, body) = request.into_parts();
+        let known = match self.known(serving, &head) {
+            Ok(known) => known,
+            Err(refused) => return refused.into_answer(),
         };
-        if !caller.settings.servers.contains(&endpoint.name) {
-            // As if there were no such server: what a token does not reach it need not know.
-            return respond::refused(StatusCode::NOT_FOUND, "no server has this path");
-        }
-        let place = match caller.begin() {
+        let place = match known.caller.begin() {
             Ok(place) => place,
             Err(busy) => return too_busy(busy),
         };
-        let (head, body) = request.into_parts();
-        let known = Known { engine: &self.engine, now: serving, endpoint, caller, headers: &head.headers };
         match head.method {
             Method::POST => match self.receive(&known, body).await {
-                Ok(body) => self.post(&known, body, place).await,
+                // A body may take its time, and what was configured anew meanwhile counts for it.
+                Ok(body) => match self.known(&self.now(), &head) {
+                    Ok(known) => self.post(&known, body, place).await,
+                    Err(refused) => refused.into_answer(),
+                },
                 Err(refused) => refused.into_answer(),
             },
             Method::GET => self.listen(&known, place),
             _ => self.end(&known),
         }
+    }
+
+    /// Who asks for what, as it is configured now.
+    fn known<'a>(&'a self, serving: &'a Now<M>, head: &'a Parts) -> Result<Known<'a, S, M>, Refused> {
+        let endpoint = serving.endpoints.get(head.uri.path()).ok_or_else(|| Refused::from(no_such_path()))?;
+        let now = self.clock.now();
+        let Some(caller) = bearer(&head.headers).and_then(|token| serving.callers.of(token, now)) else {
+            let refused = respond::refused(
+                StatusCode::UNAUTHORIZED,
+                "a bearer token of this gateway is needed in `Authorization`, and this is none",
+            );
+            return Err(respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer")).into());
+        };
+        if !caller.settings.servers.contains(&endpoint.name) {
+            // As if there were no such server: what a token does not reach it need not know.
+            return Err(no_such_path().into());
+        }
+        Ok(Known { engine: &self.engine, now: serving, endpoint, caller, headers: &head.headers })
     }
 
     fn readiness(&self) -> Answer {

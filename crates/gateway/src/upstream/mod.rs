@@ -333,6 +333,13 @@ impl Upstream {
         self.end(&NoAnswer::Stopped(sentence));
     }
 
+    /// [`Upstream::stopped`] for whoever waits now: something is still to be said to the server.
+    pub(crate) fn let_go(&self, sentence: &'static str) {
+        for (_, Waiter { answer, .. }) in self.waiting.lock().waiting.drain() {
+            let _ = answer.send(Err(NoAnswer::Stopped(sentence)));
+        }
+    }
+
     fn end(&self, why: &NoAnswer) {
         let mut state = self.waiting.lock();
         state.ended = true;

@@ -59,7 +59,7 @@ pub async fn a_commit_on_a_recent_reading_is_refused_once_overtaken<H: Harness>(
     let (store, other) = (harness.open().await, harness.open().await);
     let all = wanted(&["a", "n"]);
     for nth in 1..=40_u64 {
-        let view = store.recent(&all).await.unwrap();
+        let (view, _) = store.recent(&all).await.unwrap();
         assert_eq!((view.head.revision, view.counter(&key("n"))), (nth - 1, Decimal::from(nth - 1)));
         let commit = Commit {
             puts: vec![(key("a"), nth.to_string().into_bytes())],
@@ -67,18 +67,18 @@ pub async fn a_commit_on_a_recent_reading_is_refused_once_overtaken<H: Harness>(
             ..adding(format!("own {nth}"), "n", "1", None)
         };
         store.commit(commit).await.unwrap();
-        let view = store.recent(&all).await.unwrap();
+        let (view, _) = store.recent(&all).await.unwrap();
         assert_eq!((view.head.revision, view.entries[&key("a")].version), (nth, nth));
         assert_eq!(view.entries[&key("a")].value, nth.to_string().into_bytes());
     }
-    let before = store.recent(&all).await.unwrap().head.revision;
+    let before = store.recent(&all).await.unwrap().0.head.revision;
     other.commit(adding("other", "n", "1", None)).await.unwrap();
     let resting = |id: &str, on: u64| Commit { rests_on: Some(on), ..adding(id, "n", "1", None) };
     let answer = store.commit(resting("overtaken", before)).await;
     assert!(matches!(&answer, Err(CommitError::Overtaken { rests_on: 40, by: 41 })), "{answer:?}");
     // Read again, decide again: now it is known.
     for nth in 42..=80_u64 {
-        let view = store.recent(&all).await.unwrap();
+        let (view, _) = store.recent(&all).await.unwrap();
         assert_eq!((view.head.revision, view.counter(&key("n"))), (nth - 1, Decimal::from(nth - 1)));
         store.commit(resting(&format!("again {nth}"), view.head.revision)).await.unwrap();
     }

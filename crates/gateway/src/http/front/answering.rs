@@ -127,12 +127,24 @@ impl<S: Store, M: Mandates> Front<S, M> {
             mandate: mandate.clone(),
         };
         let mut modern = lock(&self.modern);
-        if let Some((_, connection)) = modern.get(&whose).filter(|(_, connection)| !connection.is_lost()) {
+        let of_today =
+            |connection: &Connection<S>| !connection.is_lost() && connection.configured == server.configured;
+        if let Some((_, connection)) = modern.get(&whose).filter(|(_, connection)| of_today(connection)) {
             connection.touch();
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(self.open(known, server, mandate.clone(), &Arc::default())?);
-        modern.insert(whose, (Arc::clone(known.caller), Arc::clone(&connection)));
+        if let Some((_, before)) =
+            modern.insert(whose.clone(), (Arc::clone(known.caller), Arc::clone(&connection)))
+            && before.configured != server.configured
+        {
+            before.close();
+        }
+        // Whoever configures anew looks at what is open after that counts: what was opened on the old is seen by one of the two.
+        if !self.now().keeps(&server.server, server.configured, known.caller) {
+            modern.remove(&whose);
+            return Err(configured_anew());
+        }
         Ok(connection)
     }
 
@@ -180,6 +192,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let configured = known.endpoint.configured;
         let session = Session::new(Arc::clone(known.caller), mandate, behind, configured, room);
         lock(&self.sessions).insert(name.clone(), (known.endpoint.name.clone(), session));
+        if !self.now().keeps(&known.endpoint.name, configured, known.caller) {
+            self.end_session(&name);
+            return configured_anew().into_answer();
+        }
         let answer = respond::json(StatusCode::OK, reply.into_line().unwrap_or_default());
         match HeaderValue::from_str(&name) {
             Ok(name) => respond::with(answer, headers::SESSION, name),
@@ -215,7 +231,8 @@ impl<S: Store, M: Mandates> Front<S, M> {
         let mandate = known.header(MANDATE_HEADER);
         let session = session.filter(|(server, session)| {
             *server == known.endpoint.name
-                && session.caller.settings.token == known.caller.settings.token
+                && session.configured == known.endpoint.configured
+                && session.caller.settings == known.caller.settings
                 && (mandate.is_none()
                     || known.caller.mandate(mandate).is_some_and(|name| {
                         lock(&self.resolved)
@@ -334,6 +351,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
         });
         Begun::Running
     }
+}
+
+fn configured_anew() -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway was configured anew meanwhile: try again")
 }
 
 /// Whether something was begun.

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use futures_util::future::join_all;
 use warrantor_decide::Snapshot;
 use warrantor_model::MandateId;
 use warrantor_store::Store;
@@ -70,7 +71,11 @@ impl<S: Store, M: Mandates> Front<S, M> {
             connection.tidy();
             // What only we hold is in no request.
             let unused = Arc::strong_count(connection) == 1 && connection.is_idle(patience);
-            !connection.is_lost() && !unused && !caller.has_ended(now)
+            let has_ended = caller.has_ended(now);
+            if has_ended {
+                connection.close();
+            }
+            !connection.is_lost() && !unused && !has_ended
         });
     }
 
@@ -80,34 +85,36 @@ impl<S: Store, M: Mandates> Front<S, M> {
             lock(&self.sessions).values().map(|(_, session)| session.mandate.clone()).collect();
         mandates.extend(lock(&self.modern).keys().map(|whose| whose.mandate.clone()));
         mandates.extend(lock(&self.resolved).values().map(|resolved| resolved.mandate.clone()));
+        let mut ended = Vec::new();
         for mandate in mandates {
             let Err(why) = self.engine.stands(&mandate).await else { continue };
             tracing::info!(%mandate, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();
             lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
-            let ended: Vec<String> = lock(&self.sessions)
+            let sessions: Vec<String> = lock(&self.sessions)
                 .iter()
                 .filter(|(_, (_, session))| session.mandate == mandate)
                 .inspect(|(_, (_, session))| session.behind.stopped(sentence))
                 .map(|(name, _)| name.clone())
                 .collect();
-            ended.iter().for_each(|name| self.end_session(name));
-            let going: Vec<_> = lock(&self.modern)
-                .iter()
-                .filter(|(whose, _)| whose.mandate == mandate)
-                .map(|(_, (_, connection))| Arc::clone(connection))
-                .collect();
-            for connection in going {
-                connection.exchange.give_up_tasks().await;
-            }
+            sessions.iter().for_each(|name| self.end_session(name));
             lock(&self.modern).retain(|whose, (_, connection)| {
                 let stands = whose.mandate != mandate;
                 if !stands {
-                    connection.exchange.upstream.stopped(sentence);
-                    connection.close();
+                    connection.exchange.upstream.let_go(sentence);
+                    ended.push((Arc::clone(connection), sentence));
                 }
                 stands
             });
         }
+        if ended.is_empty() {
+            return;
+        }
+        // Servers are told to give tasks up, each at its own pace: nothing waits for that.
+        tokio::spawn(join_all(ended.into_iter().map(|(connection, sentence)| async move {
+            connection.exchange.give_up_tasks().await;
+            connection.exchange.upstream.stopped(sentence);
+            connection.close();
+        })));
     }
 }

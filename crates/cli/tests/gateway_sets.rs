@@ -225,13 +225,7 @@ fn progress_news_and_cancelling_reach_the_server_that_has_the_tool() {
 fn a_token_for_the_set_alone_reaches_its_servers_through_it_alone() {
     let world = world();
     let gateway = start(&world);
-    let tokens = fs::read_to_string(world.path("tokens.toml")).unwrap();
-    world.write("tokens.toml", &format!("{tokens}servers = [\"office\"]\n"));
-    gateway.hangup();
-    let begun = std::time::Instant::now();
-    while !gateway.stderr().contains("the configuration was read anew") {
-        assert!(begun.elapsed().as_secs() < 20, "{}", gateway.stderr());
-    }
+    change(&world, &gateway, "tokens.toml", |tokens| format!("{tokens}servers = [\"office\"]\n"));
     let mut client = office(&gateway);
     for path in ["/fake", "/twin", "/elsewhere"] {
         client.path = path.to_owned();
@@ -239,6 +233,79 @@ fn a_token_for_the_set_alone_reaches_its_servers_through_it_alone() {
     }
     client.path = "/office".to_owned();
     assert_eq!(text_of(&client.call_modern("do_here", r#"{"id":"a"}"#)).as_deref(), Some("did a"));
+}
+
+/// Changes the configuration and has it read.
+fn change(world: &World, gateway: &Gateway, file: &str, change: impl Fn(String) -> String) {
+    let before = gateway.stderr().matches("the configuration was read anew").count();
+    world.write(file, &change(fs::read_to_string(world.path(file)).unwrap()));
+    gateway.hangup();
+    let begun = std::time::Instant::now();
+    while gateway.stderr().matches("the configuration was read anew").count() == before {
+        assert!(begun.elapsed().as_secs() < 20, "{}", gateway.stderr());
+    }
+}
+
+#[test]
+fn what_is_changed_while_a_request_arrives_counts_for_it_and_for_sessions_that_are_open() {
+    let world = world();
+    let gateway = start(&world);
+    let mut open = office(&gateway);
+    open.initialize();
+    assert!(text_of(&open.call("do_here", r#"{"id":"a"}"#)).is_some());
+    // Headers now, the body after the change.
+    let mut begun = office(&gateway);
+    let body = support::http::modern("tools/call", r#""name":"do_here","arguments":{"id":"late"}"#);
+    let token = gateway.token("laptop");
+    begun.raw(
+        format!(
+            "POST /office HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: do_here\r\ncontent-length: {}\r\n\r\n{}",
+            gateway.address,
+            body.len(),
+            &body[..10]
+        )
+        .as_bytes(),
+    );
+    change(&world, &gateway, "gateway.toml", |text| text.replace("do_here = \"fake/perform\", ", ""));
+    begun.raw(&body.as_bytes()[10..]);
+    assert_eq!(reason_of(&begun.response().json()).as_deref(), Some("tool_not_available"));
+    open.request("tools/call", r#"{"name":"say","arguments":{}}"#);
+    assert_eq!(open.response().status, 404, "a session of the set as it was goes on");
+    assert_eq!(lines(world.path("upstream/effects")), ["a"]);
+    // A server under another's path is another, though all else is the same.
+    let mut fake = office(&gateway);
+    change(&world, &gateway, "gateway.toml", |text| {
+        let text = text.split("[sets.office]").next().unwrap().to_owned();
+        text.replace("[servers.fake]", "[servers.other]\npath = \"/one\"")
+            .replace("[servers.twin]", "[servers.fake]\npath = \"/two\"")
+            .replace("[servers.other]", "[servers.twin]")
+    });
+    fake.path = "/two".to_owned();
+    assert_eq!(
+        text_of(&fake.call_modern("perform", r#"{"id":"longer than five"}"#)).as_deref(),
+        Some("did longer than five")
+    );
+    change(&world, &gateway, "gateway.toml", |text| {
+        text.replace("/two", "/three").replace("/one", "/two").replace("/three", "/one")
+    });
+    // The bounds are those of `twin` there now.
+    let answer = fake.call_modern("perform", r#"{"id":"longer than five"}"#);
+    assert_eq!(reason_of(&answer).as_deref(), Some("argument_out_of_bounds"), "{answer}");
+}
+
+#[test]
+fn a_stream_ends_with_its_token() {
+    let world = world();
+    let gateway = start(&world);
+    let mut listener = office(&gateway);
+    listener.path = "/fake".to_owned();
+    let until = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+    change(&world, &gateway, "tokens.toml", |text| format!("{text}expires_at = \"{until}\"\n"));
+    listener.send_modern("tools/call", Some("hang"), r#""name":"hang","arguments":{}"#);
+    let ended = listener.response();
+    assert!(ended.body.contains("ended before it answered"), "{ended:?}");
+    listener.send_modern("tools/list", None, "");
+    assert_eq!(listener.response().status, 401);
 }
 
 #[test]

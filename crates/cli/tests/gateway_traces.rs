@@ -137,8 +137,10 @@ fn gateway(world: &World, port: u16, ratio: &str) -> Gateway {
 
 fn call_within(client: &mut support::http::Client, tool: &str, arguments: &str, parent: &str) -> Value {
     let params = format!(r#""name":"{tool}","arguments":{arguments}"#);
-    let body = modern("tools/call", &params)
-        .replace(r#""_meta":{"#, &format!(r#""_meta":{{"traceparent":"{parent}","tracestate":"v=1","#));
+    let body = modern("tools/call", &params).replace(
+        r#""_meta":{"#,
+        &format!(r#""_meta":{{"traceparent":"{parent}","tracestate":"v=quicksilver","#),
+    );
     let headers = [
         LEGACY.as_slice(),
         &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", tool)],
@@ -157,7 +159,7 @@ fn spans_join_the_client_s_trace_and_the_server_is_told_to_join_them() {
     let answer = call_within(&mut client, "echo", r#"{"text":"quicksilver"}"#, PARENT);
     let got: Value = serde_json::from_str(&text_of(&answer).unwrap()).unwrap();
     let told = got["params"]["_meta"]["traceparent"].as_str().unwrap().to_owned();
-    assert_eq!(got["params"]["_meta"]["tracestate"], "v=1");
+    assert_eq!(got["params"]["_meta"]["tracestate"], "v=quicksilver");
     let refused = call_within(&mut client, "pay", r#"{"amount":4711}"#, PARENT);
     assert_eq!(reason_of(&refused).as_deref(), Some("argument_out_of_bounds"));
     call_within(&mut client, "no_such_tool_at_all", "{}", PARENT);

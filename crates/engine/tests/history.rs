@@ -167,6 +167,22 @@ async fn an_event_that_was_removed_denies_rather_than_being_forgotten_quietly() 
 }
 
 #[tokio::test]
+async fn an_event_that_is_missing_makes_what_is_found_nowhere_unknown() {
+    let world = World::of(MemoryStore::new(), &files());
+    let handed = world.hand_over("pay").await;
+    let engine = world.engine(&files());
+    sees(&engine, &call(&handed.mandate, "list_payees", "{}"), &payees()).await.unwrap();
+    let stored = world.store.scan(&keys::task_events(&handed.task).unwrap(), None, MAX_PAGE).await.unwrap();
+    let record = records(&*world.store).await.remove(0);
+    let mut commit = Commit::new(warrantor_model::record::Record { id: "tampered".into(), ..record });
+    commit.deletes.push(stored[1].0.clone());
+    world.store.commit(commit).await.unwrap();
+    let (denied, record) = verdict(&world.engine(&files()), &pay(&handed.mandate)).await;
+    assert_eq!((denied, record.reasons[0].code), (Verdict::Deny, ReasonCode::SourceNotAllowed));
+    assert!(record.sources.iter().any(|source| source.names == ["unknown"]), "{:?}", record.sources);
+}
+
+#[tokio::test]
 async fn a_result_too_large_to_keep_brings_every_label_and_makes_what_is_found_nowhere_unknown() {
     let world = World::of(MemoryStore::new(), &files());
     let handed = world.hand_over("pay").await;

@@ -386,3 +386,22 @@ fn told_otherwise(
     });
     flight.told_through(outlet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_keeps_the_others_no_longer_than_is_said() {
+        let after = |seconds: u64, is_answer: bool| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            (seconds, is_answer)
+        };
+        let begun = tokio::time::Instant::now();
+        let given = together([after(1, true), after(9, true), after(600, true)].into_iter()).await;
+        assert_eq!((given, begun.elapsed()), (vec![Some(1), Some(9), None], Duration::from_secs(11)));
+        // What is no answer lets nobody be left out.
+        let given = together([after(1, false), after(60, true), after(65, true)].into_iter()).await;
+        assert_eq!(given, [Some(1), Some(60), Some(65)]);
+    }
+}

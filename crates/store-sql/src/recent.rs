@@ -179,3 +179,78 @@ impl Recent {
 pub(crate) fn is_same(one: &Head, other: &Head) -> bool {
     (one.revision, one.epoch, one.root) == (other.revision, other.epoch, other.root)
 }
+
+#[cfg(test)]
+mod tests {
+    use warrantor_ledger::Frontier;
+
+    use super::*;
+
+    fn head(revision: u64) -> Head {
+        let frontier = Frontier::empty();
+        Head { revision, size: revision, root: frontier.root(), frontier, last_at: None, epoch: 1 }
+    }
+
+    fn key() -> Key {
+        Key::new("n").unwrap()
+    }
+
+    fn at(revision: u64, amount: i64) -> (Wanted, View) {
+        let wanted = Wanted { counters: [key()].into(), ..Wanted::default() };
+        let view = View {
+            head: head(revision),
+            entries: BTreeMap::new(),
+            counters: [(key(), Decimal::from(amount))].into(),
+            members: BTreeSet::new(),
+        };
+        (wanted, view)
+    }
+
+    fn adding(amount: i64) -> Changes {
+        Changes { counters: [(key(), Decimal::from(amount))].into(), ..Changes::default() }
+    }
+
+    #[test]
+    fn what_is_known_stands_at_one_head_however_readings_and_commits_meet() {
+        let known = |recent: &Recent, wanted: &Wanted| {
+            recent.view(wanted).map(|view| (view.head.revision, view.counter(&key()).mantissa()))
+        };
+        // A reading from before a commit of ours that has been taken note of is passed over.
+        let (wanted, early) = at(4, 40);
+        let mut recent = Recent::default();
+        recent.wrote(&head(5), &adding(50));
+        recent.read(&wanted, &early);
+        assert_eq!(known(&recent, &wanted), None);
+        // One of the same head is taken in, and our next commit is laid over it.
+        recent.read(&wanted, &at(5, 50).1);
+        recent.wrote(&head(6), &adding(60));
+        assert_eq!(known(&recent, &wanted), Some((6, 60)));
+        // One from between our commit and the note of it holds what somebody else wrote after: neither of the two heads is what is known then.
+        let mut recent = Recent::default();
+        recent.read(&wanted, &at(8, 80).1);
+        recent.wrote(&head(7), &adding(70));
+        assert_eq!(known(&recent, &wanted), None);
+        // An older store in place of this one may come to the same revision.
+        let mut recent = Recent::default();
+        recent.read(&wanted, &at(8, 80).1);
+        recent.found(&Head { epoch: 2, ..head(8) }, true);
+        assert_eq!(known(&recent, &wanted), None);
+    }
+
+    #[test]
+    fn after_somebody_else_wrote_nothing_is_remembered_for_a_while() {
+        let (wanted, view) = at(1, 1);
+        let mut recent = Recent::default();
+        recent.found(&head(1), true);
+        for nth in 2..=u64::from(PAUSE) {
+            recent.read(&wanted, &at(nth - 1, 1).1);
+            assert!(recent.view(&wanted).is_none(), "{nth}");
+            recent.wrote(&head(nth), &Changes::default());
+        }
+        recent.wrote(&head(u64::from(PAUSE) + 1), &Changes::default());
+        recent.read(&wanted, &view);
+        assert!(recent.view(&wanted).is_none(), "it is of an earlier head");
+        recent.read(&wanted, &at(u64::from(PAUSE) + 1, 1).1);
+        assert!(recent.view(&wanted).is_some());
+    }
+}

@@ -256,18 +256,19 @@ fn what_is_changed_while_a_request_arrives_counts_for_it_and_for_sessions_that_a
     // Headers now, the body after the change.
     let mut begun = office(&gateway);
     let body = support::http::modern("tools/call", r#""name":"do_here","arguments":{"id":"late"}"#);
-    let token = gateway.token("laptop");
+    let (early, late) = body.as_bytes().split_at(10);
     begun.raw(
         format!(
-            "POST /office HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: do_here\r\ncontent-length: {}\r\n\r\n{}",
+            "POST /office HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: do_here\r\ncontent-length: {}\r\n\r\n",
             gateway.address,
-            body.len(),
-            &body[..10]
+            gateway.token("laptop"),
+            body.len()
         )
         .as_bytes(),
     );
+    begun.raw(early);
     change(&world, &gateway, "gateway.toml", |text| text.replace("do_here = \"fake/perform\", ", ""));
-    begun.raw(&body.as_bytes()[10..]);
+    begun.raw(late);
     assert_eq!(reason_of(&begun.response().json()).as_deref(), Some("tool_not_available"));
     open.request("tools/call", r#"{"name":"say","arguments":{}}"#);
     assert_eq!(open.response().status, 404, "a session of the set as it was goes on");

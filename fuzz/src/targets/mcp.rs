@@ -1,8 +1,10 @@
 //! Messages from both sides: what is refused can be answered, what is taken can be forwarded without a byte changed.
 
 use serde_json::value::RawValue;
+use warrantor_mcp::Fragment;
 use warrantor_mcp::capabilities::Capabilities;
 use warrantor_mcp::handshake::{DiscoverResult, InitializeResult, Instructions};
+use warrantor_mcp::joined;
 use warrantor_mcp::message::{FrameLimits, Message, Outcome};
 use warrantor_mcp::params::{CancelledParams, InitializeParams, ListParams, ProgressParams};
 use warrantor_mcp::result::{InputRequired, ResultKind, Shown, ToolResult};
@@ -125,6 +127,16 @@ pub(crate) fn params(bytes: &[u8]) -> Reading {
             Target::Tool(named) | Target::Prompt(named) => named.arguments,
             _ => None,
         };
+        if let Target::Tool(named) = &used.target {
+            // Under a set's name it is the same call, to the byte.
+            let renamed = joined::params_with(Some(raw), "name", &Fragment::text("other")).ok();
+            let again = renamed.as_deref().and_then(|renamed| UseParams::parse(method, Some(renamed)));
+            let again = again.and_then(Result::ok).and_then(|again| match again.target {
+                Target::Tool(again) => Some((again.name, again.arguments.map(RawValue::get))),
+                _ => None,
+            });
+            assert_eq!(again, Some(("other".into(), named.arguments.map(RawValue::get))));
+        }
         let sent = used.request(7, method, own, &Onward { progress: Some(7), ..Onward::default() });
         assert_one_message(&sent);
         let Ok(Message::Request { params: again, .. }) = Message::parse(&sent, &FrameLimits::default())

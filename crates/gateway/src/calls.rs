@@ -39,7 +39,7 @@ impl<S: Store> Exchange<S> {
         let used = UseParams::parse(asked.method, asked.params).and_then(Result::ok);
         let target = used.as_ref().and_then(|used| self.described(&used.target));
         let span = self.spans.request(&self.settings.server, asked.method, target, trace);
-        let reply = self.answer_it(asked).with_context(span.context()).await;
+        let reply = Box::pin(self.answer_it(asked)).with_context(span.context()).await;
         span.answered(&reply);
         reply
     }
@@ -55,42 +55,43 @@ impl<S: Store> Exchange<S> {
         self.describes(|described| *described == known).then_some((offer, name))
     }
 
+    /// What is large and soon over is boxed: a subscription waits here for hours, and would have room for all of it.
     async fn answer_it(&self, asked: &Asked<'_>) -> Reply {
         let Asked { id, method, params, .. } = *asked;
         let era = match declared(method, params) {
-            Ok(Declared::Handshake(params)) => return self.initialize(id, &params).await,
+            Ok(Declared::Handshake(params)) => return Box::pin(self.initialize(id, &params)).await,
             Ok(Declared::Modern(_)) => Era::Modern,
             Ok(Declared::Nothing) => Era::Legacy,
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
         if method == "server/discover" {
-            return self.discover(id, params).await;
+            return Box::pin(self.discover(id, params)).await;
         }
-        if let Err(error) = self.same_era(era, params).await {
+        if let Err(error) = Box::pin(self.same_era(era, params)).await {
             return Reply::fault(id, &error);
         }
         if let Some(list) = List::asked_by(method).filter(|list| self.has(*list)) {
-            return self.list(id, era, list, params).await;
+            return Box::pin(self.list(id, era, list, params)).await;
         }
         if let Some(params) =
             TaskParams::parse(method, params).filter(|_| era == Era::Modern && self.has_tasks())
         {
             return match params {
-                Ok(params) => self.task(asked, &params).await,
+                Ok(params) => Box::pin(self.task(asked, &params)).await,
                 Err(cause) => Reply::fault(id, &cause.to_rpc()),
             };
         }
         match method {
-            "ping" if era == Era::Legacy => self.ping(id, params).await,
+            "ping" if era == Era::Legacy => Box::pin(self.ping(id, params)).await,
             "subscriptions/listen" if era == Era::Modern => self.listen_for(asked).await,
             // What the newer era has given up is no method of it.
             "resources/subscribe" | "resources/unsubscribe" | "logging/setLevel" if era == Era::Modern => {
-                self.refuse_method(id, method).await
+                Box::pin(self.refuse_method(id, method)).await
             }
             method => match UseParams::parse(method, params).filter(|_| self.is_described(method)) {
-                Some(Ok(params)) => self.use_offer(asked, params, era).await,
+                Some(Ok(params)) => Box::pin(self.use_offer(asked, params, era)).await,
                 Some(Err(cause)) => Reply::fault(id, &cause.to_rpc()),
-                None => self.refuse_method(id, method).await,
+                None => Box::pin(self.refuse_method(id, method)).await,
             },
         }
     }

@@ -40,15 +40,15 @@ impl<S: Store> Exchange<S> {
             Ok(wanted) => wanted,
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
-        if let Err(why) = self.engine.stands(&self.settings.mandate).await {
+        if let Err(why) = Box::pin(self.engine.stands(&self.settings.mandate)).await {
             tracing::warn!(why = why.detail, "nothing is told under a mandate that does not stand");
-            return self.refuse_method(id, asked.method).await;
+            return Box::pin(self.refuse_method(id, asked.method)).await;
         }
         let mut owed = Vec::new();
         let mut uris = Vec::new();
         for uri in &wanted.uris {
             // One that is refused is not among those that are honoured, and its record says why.
-            if let Some(one) = self.subscribe(uri).await {
+            if let Some(one) = Box::pin(self.subscribe(uri)).await {
                 owed.push(one);
                 uris.push(uri.to_string());
             }
@@ -74,7 +74,7 @@ impl<S: Store> Exchange<S> {
             loop {
                 tokio::select! {
                     Some(part) = parts.recv() => {
-                        if let Some(line) = self.tell_listener(asked, &listening, &part).await {
+                        if let Some(line) = Box::pin(self.tell_listener(asked, &listening, &part)).await {
                             asked.flight.tell(line);
                         }
                     }

@@ -212,7 +212,8 @@ async fn converse<S: Store, M: Mandates>(
     let receive = front.now().limits.receive;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request).await) }
+        // Boxed, or a connection would have room for it as long as it lives, a stream that waits included.
+        async move { Ok::<_, Infallible>(Box::pin(front.answer(request)).await) }
     });
     let mut server = http1::Builder::new();
     server

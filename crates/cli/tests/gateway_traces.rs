@@ -234,9 +234,11 @@ fn a_collector_that_is_not_there_holds_nothing_up_and_is_told_once() {
         assert!(text_of(&client.call_modern("echo", r#"{"text":"quicksilver"}"#)).is_some());
         assert!(begun.elapsed().as_secs() < 60, "{}", gateway.stderr());
     }
-    client.call_modern("echo", "{}");
+    client.call_modern("environment", "{}");
     assert!(gateway.stop().success());
     let stderr = gateway.stderr();
+    // What a server says beside the protocol is a line of the log, under its name.
+    assert!(stderr.contains(r#""server":"fake","said":"the tokens are"#), "{stderr}");
     assert_eq!(stderr.matches("they are lost").count(), 1, "{stderr}");
     assert!(!stderr.contains("quicksilver") && !stderr.contains("k3y"), "{stderr}");
     for line in stderr.lines() {

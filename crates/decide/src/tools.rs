@@ -86,7 +86,7 @@ fn undeclared(facts: &ToolFacts, location: &[Step]) -> Option<Finding> {
     }
     let at = shown(location);
     let detail = format!("{at} is not named by the tool's input schema");
-    let sentence = format!("This tool has no argument {at}.");
+    let sentence = format!("There is no argument {at} here.");
     Some(Finding::new(ReasonCode::ArgumentsInvalid, detail).by(at).saying(sentence))
 }
 

@@ -364,8 +364,7 @@ impl<S: Store> Exchange<S> {
     pub(crate) async fn refuse_method(&self, id: &Id<'_>, method: &str) -> Reply {
         let presented = self.presented(method, Offer::Tool, "", b"{}".to_vec(), Definition::NotSeen);
         let refused = self.engine.refuse_method(&presented).await;
-        let reason = ReasonCode::MethodNotAvailable.as_str();
-        self.metrics.decision(&self.settings.server, Offer::Tool, "deny", reason);
+        self.metrics.refused_method(&self.settings.server);
         let message =
             format!("{} (decision {})", ReasonCode::MethodNotAvailable.sentence(), refused.decision);
         Reply::error(id, rpc::METHOD_NOT_FOUND, message)

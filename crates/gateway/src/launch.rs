@@ -47,6 +47,8 @@ pub struct Launch {
     pub secrets: Vec<String>,
     /// Where it runs.
     pub directory: Option<PathBuf>,
+    /// Its name in our log, where several are. What it says on its standard error goes into the log then, else it is passed on as it is.
+    pub name: Option<String>,
 }
 
 /// Its environment may hold secrets, so it is not shown.
@@ -87,7 +89,11 @@ impl Launch {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
-        let errors = tokio::spawn(blot(stderr, tokio::io::stderr(), self.secrets.clone()));
+        let out = match &self.name {
+            None => Out::AsItIs(tokio::io::stderr()),
+            Some(server) => Out::Log(server.clone()),
+        };
+        let errors = tokio::spawn(blot(stderr, out, self.secrets.clone()));
         Ok((Running { child, errors: Some(errors) }, stdin, stdout))
     }
 }
@@ -115,9 +121,36 @@ impl Running {
     }
 }
 
-/// Passes the server's standard error on, line by line, secrets blotted out. A line beyond the bound is dropped: what is held to find a secret in must
+/// Where goes what a server says on its standard error.
+enum Out<W> {
+    AsItIs(W),
+    /// Into our log, under this name of the server.
+    Log(String),
+}
+
+impl<W: AsyncWrite + Unpin> Out<W> {
+    /// Whether it was taken.
+    async fn say(&mut self, mut line: String) -> bool {
+        match self {
+            Self::AsItIs(out) => {
+                line.push('\n');
+                out.write_all(line.as_bytes()).await.is_ok()
+            }
+            Self::Log(server) => {
+                tracing::warn!(server, said = line, "from a tool server's standard error");
+                true
+            }
+        }
+    }
+}
+
+/// Passes the server's standard error on, line by line, secrets blotted out, as long as somebody takes it. A line beyond the bound is dropped: what is held to find a secret in must
 /// end somewhere, and half a line may end in half a secret.
-async fn blot(mut errors: impl AsyncRead + Unpin, mut out: impl AsyncWrite + Unpin, secrets: Vec<String>) {
+async fn blot<W: AsyncWrite + Unpin>(
+    mut errors: impl AsyncRead + Unpin,
+    mut out: Out<W>,
+    secrets: Vec<String>,
+) {
     // A key of several lines comes line by line.
     let secrets: Vec<&str> = secrets
         .iter()
@@ -146,8 +179,7 @@ async fn blot(mut errors: impl AsyncRead + Unpin, mut out: impl AsyncWrite + Unp
             for secret in &secrets {
                 text = text.replace(secret, "•••");
             }
-            text.push('\n');
-            if out.write_all(text.as_bytes()).await.is_err() {
+            if !out.say(text).await {
                 return;
             }
         }
@@ -168,11 +200,9 @@ mod tests {
         let endless = "x".repeat(MAX_ERROR_LINE * 3);
         let said = format!("token=hunter2-long!\n\nshort line-of-key\n{endless}\nend hunter2-long");
         let mut heard = Vec::new();
-        blot(said.as_bytes(), &mut heard, secrets).await;
+        blot(said.as_bytes(), Out::AsItIs(&mut heard), secrets).await;
         let heard = String::from_utf8(heard).unwrap();
-        let wanted = format!(
-            "token=•••!\nshort •••\n(a line of more than {MAX_ERROR_LINE} bytes was dropped)\nend •••\n"
-        );
-        assert_eq!(heard, wanted);
+        let dropped = format!("(a line of more than {MAX_ERROR_LINE} bytes was dropped)");
+        assert_eq!(heard, format!("token=•••!\nshort •••\n{dropped}\nend •••\n"));
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use warrantor_engine::Answer as Decided;
-use warrantor_model::{Offer, ServerName};
+use warrantor_model::{Offer, ReasonCode, ServerName};
 
 use crate::upstream::NoAnswer;
 
@@ -157,6 +157,15 @@ impl Metrics {
             Offer::Completion => "completion",
             Offer::Client => "client",
         };
+        self.count(server, offer, verdict, reason);
+    }
+
+    /// A method that uses nothing, and was refused.
+    pub(crate) fn refused_method(&self, server: &ServerName) {
+        self.count(server, "none", "deny", ReasonCode::MethodNotAvailable.as_str());
+    }
+
+    fn count(&self, server: &ServerName, offer: &'static str, verdict: &'static str, reason: &'static str) {
         self.decisions
             .get_or_create(&OfDecision { server: server.to_string(), offer, verdict, reason })
             .inc();

@@ -18,6 +18,7 @@ fn launch(script: &str) -> Launch {
         environment: vec![("PATH".into(), "/usr/bin:/bin".into()), ("GIVEN".into(), "yes".into())],
         secrets: Vec::new(),
         directory: None,
+        name: None,
     }
 }
 

@@ -95,11 +95,11 @@ reasons! {
     /// Everything is stopped.
     10 Lockdown "lockdown" Accountability None "All agents are stopped at present.";
     /// Unknown, ungranted or not offered: one and the same reason.
-    11 ToolNotAvailable "tool_not_available" Tool RequestMandate "This tool is not available for this task.";
+    11 ToolNotAvailable "tool_not_available" Tool RequestMandate "This is not available for this task.";
     /// The tool's definition differs from the reviewed one.
-    12 ToolChanged "tool_changed" Tool ContactOwner "This tool has changed since it was reviewed.";
+    12 ToolChanged "tool_changed" Tool ContactOwner "What is offered under this name has changed since it was reviewed.";
     /// The arguments do not fit the tool's schema, or read two ways.
-    13 ArgumentsInvalid "arguments_invalid" Tool NarrowCall "The arguments are not valid for this tool.";
+    13 ArgumentsInvalid "arguments_invalid" Tool NarrowCall "The arguments are not valid here.";
     /// An argument is outside what the mandate allows.
     14 ArgumentOutOfBounds "argument_out_of_bounds" Mandate NarrowCall "An argument is outside what this task allows.";
     /// A limit of the mandate is used up.

@@ -28,6 +28,7 @@ use warrantor_gateway::{
         CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
         SetSettings, UpstreamSettings, tls,
     },
+    launch::Launch,
 };
 use warrantor_mcp::message::FrameLimits;
 use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
@@ -265,7 +266,8 @@ fn endpoint(
             UpstreamSettings::Http(Arc::new(target))
         }
         Reached::Stdio { command } => {
-            let launch = launch(command, &settings, &config.bundle_dir)?;
+            let launch =
+                Launch { name: Some(server.to_string()), ..launch(command, &settings, &config.bundle_dir)? };
             told.push_str(&format!("{:?}", launch.environment));
             UpstreamSettings::Stdio(Arc::new(launch))
         }

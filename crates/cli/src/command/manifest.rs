@@ -90,6 +90,7 @@ pub(super) async fn ask_server(command: &[String]) -> anyhow::Result<(Vec<u8>, O
         environment,
         secrets: Vec::new(),
         directory: None,
+        name: None,
     };
     let (running, stdin, stdout) = launch.start().with_context(|| format!("{program} cannot be started"))?;
     let mut talk = Talk { stdin, stdout: BufReader::new(stdout), next: 0 };

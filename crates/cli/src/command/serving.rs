@@ -98,6 +98,7 @@ pub(super) fn launch(command: &[String], settings: &ServerSettings, bundle: &Pat
         environment,
         secrets,
         directory: settings.cwd.as_ref().map(|cwd| bundle.join(cwd)),
+        name: None,
     })
 }
 

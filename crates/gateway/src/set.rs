@@ -141,16 +141,20 @@ impl<S: Store> Set<S> {
         replies: &[Reply],
         join: impl FnOnce(&[&RawValue]) -> Result<Fragment<'static>, String>,
     ) -> Reply {
-        let mut results = Vec::new();
+        let (mut results, mut without) = (Vec::new(), Vec::new());
         let mut refused = None;
         for (member, reply) in self.members.iter().zip(replies) {
             match result_of(reply, &member.settings.upstream_limits) {
                 Some(result) => results.push(result),
                 None => {
-                    self.takes_no_part(member);
+                    without.push(member);
                     refused = refused.or(Some(reply));
                 }
             }
+        }
+        // That none answers is told to the client: it may only have tried the other era.
+        if !results.is_empty() {
+            without.iter().for_each(|member| self.takes_no_part(member));
         }
         match (results.is_empty(), refused) {
             (true, Some(refused)) => refused.clone(),
@@ -184,7 +188,7 @@ impl<S: Store> Set<S> {
             (shown, is_answer)
         });
         let listings = together(listing).await;
-        let mut tools = BTreeMap::new();
+        let (mut tools, mut without) = (BTreeMap::new(), Vec::new());
         let (mut lifetime, mut refused) = (None, None);
         for (member, listing) in self.members.iter().zip(listings) {
             match listing.unwrap_or_else(|| Err(too_slow(asked.id))) {
@@ -193,10 +197,13 @@ impl<S: Store> Set<S> {
                     lifetime = Some(lifetime.map_or(lives, |lifetime: u64| lifetime.min(lives)));
                 }
                 Err(reply) => {
-                    self.takes_no_part(member);
+                    without.push(member);
                     refused = refused.or(Some(reply));
                 }
             }
+        }
+        if lifetime.is_some() {
+            without.iter().for_each(|member| self.takes_no_part(member));
         }
         match (lifetime, refused) {
             (Some(lifetime), _) => {

@@ -17,7 +17,7 @@ use warrantor_model::{
     ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
-use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Store, Wanted};
+use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Recency, Store, Wanted};
 
 use crate::{
     bodies::SealKey,
@@ -25,7 +25,7 @@ use crate::{
     gap::{Gap, Pending, Sink},
     history::{Known, StoredEvent},
     keys,
-    load::{Loaded, Reading, load},
+    load::{Loaded, load},
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
@@ -248,7 +248,7 @@ impl<S: Store> Engine<S> {
                 .await;
         };
         // What this process knows is most often all there is; a refusal is given only on what stands.
-        if let Attempt::Done(answer) = self.attempt(&id, presented, &call, Reading::Recent).await {
+        if let Attempt::Done(answer) = self.attempt(&id, presented, &call, Recency::AsKnown).await {
             return *answer;
         }
         let mut turn = None;
@@ -256,7 +256,7 @@ impl<S: Store> Engine<S> {
             if attempt == IN_TURN_FROM {
                 turn = Some(self.0.turn.lock().await);
             }
-            match self.attempt(&id, presented, &call, Reading::Latest).await {
+            match self.attempt(&id, presented, &call, Recency::Latest).await {
                 Attempt::Done(answer) => return *answer,
                 Attempt::Moved => {}
             }
@@ -290,7 +290,7 @@ impl<S: Store> Engine<S> {
             .call(presented, arguments)
             .map_err(|cause| unavailable(ReasonCode::ToolNotAvailable, cause.to_string()))?;
         let now = self.0.parts.clock.now();
-        let loaded = self.load(&call.mandate, Some(&call), now, Reading::Latest).await;
+        let loaded = self.load(&call.mandate, Some(&call), now, Recency::Latest).await;
         let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
         match decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now) {
             Decision::Pass(_) => Ok(()),
@@ -304,10 +304,10 @@ impl<S: Store> Engine<S> {
         id: &DecisionId,
         presented: &Presented,
         call: &Call,
-        reading: Reading,
+        at_least: Recency,
     ) -> Attempt {
         let now = self.0.parts.clock.now();
-        let loaded = match self.load(&call.mandate, Some(call), now, reading).await {
+        let loaded = match self.load(&call.mandate, Some(call), now, at_least).await {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
@@ -333,11 +333,11 @@ impl<S: Store> Engine<S> {
         };
         match &decision {
             Decision::Pass(draft) => {
-                let rests_on = loaded.reading.rests_on(loaded.revision);
+                let rests_on = (loaded.recency == Recency::AsKnown).then_some(loaded.revision);
                 let decided = decided(Verdict::Pass, &[], &[]);
                 self.commit_pass(&decided, presented, call, &loaded, draft, rests_on).await
             }
-            Decision::Ask(..) | Decision::Deny(..) if loaded.reading == Reading::Recent => Attempt::Moved,
+            Decision::Ask(..) | Decision::Deny(..) if loaded.recency == Recency::AsKnown => Attempt::Moved,
             Decision::Ask(question, _) => {
                 self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
                     .await;
@@ -355,7 +355,7 @@ impl<S: Store> Engine<S> {
         mandate: &MandateId,
         call: Option<&Call>,
         now: Timestamp,
-        reading: Reading,
+        at_least: Recency,
     ) -> Result<Loaded, String> {
         let parts = &self.0.parts;
         let deadline = parts.settings.commit_deadline;
@@ -363,7 +363,7 @@ impl<S: Store> Engine<S> {
         let loaded = async {
             let chain = self.chain(&snapshot, mandate).await.map_err(|cause| cause.to_string())?;
             let mut loaded =
-                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now, reading)
+                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now, at_least)
                     .await
                     .map_err(|cause| cause.to_string())?;
             if call.is_some() {
@@ -617,7 +617,7 @@ impl<S: Store> Engine<S> {
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
-        match self.load(mandate, None, now, Reading::Latest).await {
+        match self.load(mandate, None, now, Recency::Latest).await {
             Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
@@ -645,7 +645,7 @@ impl<S: Store> Engine<S> {
         let now = self.0.parts.clock.now();
         let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
         let Loaded { snapshot, task, facts, .. } =
-            self.load(mandate, None, now, Reading::Latest).await.map_err(unknown)?;
+            self.load(mandate, None, now, Recency::Latest).await.map_err(unknown)?;
         match standing(&snapshot, &task, &facts, mandate, now).into_iter().next() {
             None => Ok(()),
             Some(finding) => Err(Box::new(finding)),

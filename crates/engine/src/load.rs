@@ -57,31 +57,12 @@ pub(crate) struct Loaded {
     pub(crate) task: TaskState,
     pub(crate) facts: Facts,
     pub(crate) revision: u64,
-    /// How late it was read.
-    pub(crate) reading: Reading,
+    /// How late it was read. On what was only known nothing but a pass may come of it, and its commit says so.
+    pub(crate) recency: Recency,
     /// How many events the task's history had had, and whether some are gone.
     pub(crate) events: (u64, bool),
     /// What each subject's standing must still be when the pass is committed.
     pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
-}
-
-/// How late the reading is that a decision is made on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// As of the latest head.
-    Latest,
-    /// As far as this process knows. What another process wrote may be missing, so only a pass may come of it, and its commit is refused then.
-    Recent,
-}
-
-impl Reading {
-    /// What a commit says that it rests on.
-    pub(crate) fn rests_on(self, revision: u64) -> Option<u64> {
-        match self {
-            Self::Latest => None,
-            Self::Recent => Some(revision),
-        }
-    }
 }
 
 pub(crate) async fn load<S: Store>(
@@ -91,7 +72,7 @@ pub(crate) async fn load<S: Store>(
     chain: Vec<Hop>,
     call: Option<&Call>,
     now: Timestamp,
-    reading: Reading,
+    at_least: Recency,
 ) -> Result<Loaded, LoadError> {
     let subjects = snapshot.subjects(&chain);
     let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
@@ -120,12 +101,9 @@ pub(crate) async fn load<S: Store>(
             effect_keys.push((effect, key));
         }
     }
-    let (view, reading) = match reading {
-        Reading::Latest => (store.read(&wanted).await?, Reading::Latest),
-        Reading::Recent => match store.recent(&wanted).await? {
-            (view, Recency::Latest) => (view, Reading::Latest),
-            (view, Recency::AsKnown) => (view, Reading::Recent),
-        },
+    let (view, recency) = match at_least {
+        Recency::Latest => (store.read(&wanted).await?, Recency::Latest),
+        Recency::AsKnown => store.recent(&wanted).await?,
     };
     let (standing, expect) = standing(&view, &standing_keys, &chain)?;
     // The stop file is read after the store: a stop is written there first.
@@ -170,7 +148,7 @@ pub(crate) async fn load<S: Store>(
         task: state,
         facts: Facts { standing, last_record_at },
         revision: view.head.revision,
-        reading,
+        recency,
         events,
         expect,
     })

@@ -151,8 +151,8 @@ async fn history_is_sealed_and_gone_with_its_key() {
     assert_eq!((denied, record.reasons[0].code), (Verdict::Deny, ReasonCode::DecisionUnavailable));
 }
 
-#[tokio::test]
-async fn an_event_that_was_removed_denies_rather_than_being_forgotten_quietly() {
+/// What a payment becomes once somebody has changed the second event of its task behind our back.
+async fn after_tampering(tamper: impl FnOnce(&mut Commit, Key)) -> (Verdict, DecisionRecord) {
     let world = World::of(MemoryStore::new(), &files());
     let handed = world.hand_over("pay").await;
     let engine = world.engine(&files());
@@ -160,24 +160,21 @@ async fn an_event_that_was_removed_denies_rather_than_being_forgotten_quietly() 
     let stored = world.store.scan(&keys::task_events(&handed.task).unwrap(), None, MAX_PAGE).await.unwrap();
     let record = records(&*world.store).await.remove(0);
     let mut commit = Commit::new(warrantor_model::record::Record { id: "tampered".into(), ..record });
-    commit.puts.push((stored[1].0.clone(), b"not what was sealed".to_vec()));
+    tamper(&mut commit, stored[1].0.clone());
     world.store.commit(commit).await.unwrap();
-    let (denied, record) = verdict(&world.engine(&files()), &pay(&handed.mandate)).await;
+    verdict(&world.engine(&files()), &pay(&handed.mandate)).await
+}
+
+#[tokio::test]
+async fn an_event_that_was_changed_denies_rather_than_being_forgotten_quietly() {
+    let changed = after_tampering(|commit, key| commit.puts.push((key, b"not what was sealed".to_vec())));
+    let (denied, record) = changed.await;
     assert_eq!((denied, record.reasons[0].code), (Verdict::Deny, ReasonCode::DecisionUnavailable));
 }
 
 #[tokio::test]
 async fn an_event_that_is_missing_makes_what_is_found_nowhere_unknown() {
-    let world = World::of(MemoryStore::new(), &files());
-    let handed = world.hand_over("pay").await;
-    let engine = world.engine(&files());
-    sees(&engine, &call(&handed.mandate, "list_payees", "{}"), &payees()).await.unwrap();
-    let stored = world.store.scan(&keys::task_events(&handed.task).unwrap(), None, MAX_PAGE).await.unwrap();
-    let record = records(&*world.store).await.remove(0);
-    let mut commit = Commit::new(warrantor_model::record::Record { id: "tampered".into(), ..record });
-    commit.deletes.push(stored[1].0.clone());
-    world.store.commit(commit).await.unwrap();
-    let (denied, record) = verdict(&world.engine(&files()), &pay(&handed.mandate)).await;
+    let (denied, record) = after_tampering(|commit, key| commit.deletes.push(key)).await;
     assert_eq!((denied, record.reasons[0].code), (Verdict::Deny, ReasonCode::SourceNotAllowed));
     assert!(record.sources.iter().any(|source| source.names == ["unknown"]), "{:?}", record.sources);
 }

@@ -116,7 +116,7 @@ impl<S: Store> Exchange<S> {
             return Reply::Nothing;
         };
         let ours = pending.id;
-        let span = self.spans.upstream(&self.settings.server, asked.method, self.described(&params.target));
+        let span = self.spans.upstream(&self.settings.server, asked.method, self.told_of(&params.target));
         let onward = Onward {
             progress: wants_progress.then_some(ours),
             capabilities: using.client,

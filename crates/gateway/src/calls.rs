@@ -37,22 +37,27 @@ impl<S: Store> Exchange<S> {
         let meta = warrantor_mcp::params::meta_of(asked.params).ok();
         let trace = meta.as_ref().and_then(Meta::trace).or(asked.flight.trace());
         let used = UseParams::parse(asked.method, asked.params).and_then(Result::ok);
-        let target = used.as_ref().and_then(|used| self.described(&used.target));
+        let target = used.as_ref().and_then(|used| self.told_of(&used.target));
         let span = self.spans.request(&self.settings.server, asked.method, target, trace);
         let reply = Box::pin(self.answer_it(asked)).with_context(span.context()).await;
         span.answered(&reply);
         reply
     }
 
-    /// What a span may tell of a target: its name, if the manifest has it. Others could say anything.
-    pub(crate) fn described<'a>(&self, target: &'a Target<'_>) -> Option<(Offer, &'a str)> {
+    /// What a span may tell of a target, if anybody wants spans: its name, if the manifest has it. Others could say anything.
+    pub(crate) fn told_of<'a>(&self, target: &'a Target<'_>) -> Option<(Offer, &'a str)> {
+        if !self.spans.are_wanted() {
+            return None;
+        }
         let (offer, name) = match target {
             Target::Tool(named) => (Offer::Tool, named.name.as_ref()),
             Target::Prompt(named) => (Offer::Prompt, named.name.as_ref()),
             Target::Resource { .. } | Target::Completion { .. } | Target::Log { .. } => return None,
         };
         let known = ToolName::of(offer, name).ok()?;
-        self.describes(|described| *described == known).then_some((offer, name))
+        let snapshot = self.engine.snapshot();
+        let is_described = snapshot.manifest(&self.settings.server)?.tools.contains_key(&known);
+        is_described.then_some((offer, name))
     }
 
     /// What is large and soon over is boxed: a subscription waits here for hours, and would have room for all of it.

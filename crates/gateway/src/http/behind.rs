@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use warrantor_mcp::{Era, message::FrameLimits};
+use serde_json::value::RawValue;
+use warrantor_mcp::{
+    Era,
+    message::FrameLimits,
+    uses::{Target, UseParams},
+};
 use warrantor_model::{Digest, Offer, ServerName, ToolName, ToolRef};
 use warrantor_store::Store;
 
@@ -80,9 +85,17 @@ impl Endpoint {
     }
 
     /// The servers that answer a request: of a set's calls the one that has the tool.
-    pub(super) fn asked(&self, method: &str, tool: Option<&str>) -> impl Iterator<Item = &EndpointSettings> {
-        let tool = tool.filter(|_| method == "tools/call" && self.set.is_some());
-        let tool = tool.and_then(|tool| self.tool(tool));
+    pub(super) fn asked(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> impl Iterator<Item = &EndpointSettings> {
+        // Of one server there is nothing to choose, and so nothing to read.
+        let used = self.set.as_ref().and_then(|_| UseParams::parse(method, params)?.ok());
+        let tool = used.and_then(|used| match used.target {
+            Target::Tool(named) => self.tool(&named.name),
+            _ => None,
+        });
         self.servers.iter().filter(move |one| tool.as_ref().is_none_or(|tool| tool.server == one.server))
     }
 }

@@ -6,12 +6,7 @@ use bytes::Bytes;
 use hyper::{StatusCode, header::HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
-use warrantor_mcp::{
-    Era, Id, Message, ProtocolVersion, RpcError, headers,
-    message::FrameLimits,
-    rpc,
-    uses::{Target, UseParams},
-};
+use warrantor_mcp::{Era, Id, Message, ProtocolVersion, RpcError, headers, message::FrameLimits, rpc};
 use warrantor_model::MandateId;
 use warrantor_store::Store;
 
@@ -86,11 +81,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         params: Option<&RawValue>,
     ) -> Result<Behind<S>, Refused> {
         let mandate = self.mandate(known).await?;
-        let tool = match UseParams::parse(method, params) {
-            Some(Ok(UseParams { target: Target::Tool(named), .. })) => Some(named.name),
-            _ => None,
-        };
-        let asked = known.endpoint.asked(method, tool.as_deref());
+        let asked = known.endpoint.asked(method, params);
         self.connect(known, asked, |server| self.modern_connection(known, server, &mandate))
     }
 

@@ -8,11 +8,13 @@ mod front;
 mod patient;
 mod respond;
 mod serve;
+mod served;
 mod sessions;
 mod stream;
 
 pub use behind::SetSettings;
 pub use callers::CallerSettings;
 pub use connection::{EndpointSettings, UpstreamSettings};
-pub use front::{GatewayLimits, GatewayParts, MANDATE_HEADER, Mandates, Serving};
+pub use front::{GatewayParts, MANDATE_HEADER, Mandates};
 pub use serve::{Gateway, Handle, TlsError, tls};
+pub use served::{GatewayLimits, Serving};

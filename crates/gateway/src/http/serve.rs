@@ -23,9 +23,10 @@ use warrantor_decide::Snapshot;
 use warrantor_store::Store;
 
 use super::{
-    front::{Front, GatewayParts, Mandates, Serving},
+    front::{Front, GatewayParts, Mandates},
     patient::Patient,
     respond,
+    served::Serving,
 };
 
 /// How long a client may take for the handshake of TLS.

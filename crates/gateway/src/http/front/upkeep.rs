@@ -10,8 +10,11 @@ use warrantor_decide::Snapshot;
 use warrantor_model::MandateId;
 use warrantor_store::Store;
 
-use super::{Front, Mandates, Now, Serving};
-use crate::exchange::lock;
+use super::{Front, Mandates};
+use crate::{
+    exchange::lock,
+    http::served::{Now, Serving},
+};
 
 impl<S: Store, M: Mandates> Front<S, M> {
     /// Serves something else from here on, decided on this bundle. Sessions, streams and calls of callers and servers that are what they were go on;

@@ -1,8 +1,11 @@
 //! The settings of a deployment, from `warrantor.toml`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use warrantor_model::{ServerName, time::parse_duration};
+use warrantor_model::{GroupName, ServerName, time::parse_duration};
 
 pub use crate::files::config::EnvEntry;
 use crate::{
@@ -23,6 +26,8 @@ pub struct Config {
     pub servers: BTreeMap<ServerName, ServerSettings>,
     /// The name under which the audit log signs its checkpoints.
     pub audit_origin: Option<String>,
+    /// Groups whose members the registry tells.
+    pub directory_groups: BTreeSet<GroupName>,
 }
 
 /// How a tool server runs.
@@ -72,7 +77,7 @@ pub(crate) fn config(doc: &Doc, file: ConfigFile, report: &mut Report) -> Config
         let settings = server(doc, &name, entry, report);
         (name, settings)
     });
-    Config { servers: servers.collect(), audit_origin: file.audit.origin }
+    Config { servers: servers.collect(), audit_origin: file.audit.origin, directory_groups: file.directory.groups }
 }
 
 fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report) -> ServerSettings {

@@ -44,7 +44,10 @@ pub(crate) fn compile(
     places: &Places,
     report: &mut Report,
 ) -> Option<CompiledTerms> {
+    let strangers = snapshot.actors(&terms);
+    places.tell_all(&strangers, report);
     match snapshot.compile(terms) {
+        Ok(_) if !strangers.is_empty() => None,
         Ok(compiled) => {
             places.tell_all(compiled.warnings(), report);
             Some(compiled)

@@ -161,6 +161,7 @@ impl Loader {
             manifests,
             policies,
             trackers,
+            directory_groups: config.directory_groups.clone(),
         };
         let snapshot = link::snapshot(parts, &self.places, &mut self.report)?;
         let templates = self.compile(&snapshot, drafts);

@@ -176,7 +176,7 @@ impl Accountability {
 
     fn person(&mut self, snapshot: &Snapshot, facts: &Facts, at: usize, hop: &Hop, person: &PersonId) {
         let live = is_live(snapshot, facts, person);
-        self.uses.insert(Subject::Person(person.clone()));
+        self.uses.extend(Subject::of_person(person));
         if live {
             return;
         }
@@ -204,7 +204,7 @@ impl Accountability {
             .flat_map(|who| snapshot.accountable(who))
             .find(|person| is_live(snapshot, facts, person));
         if let Some(person) = live {
-            self.uses.insert(Subject::Person(person.clone()));
+            self.uses.extend(Subject::of_person(person));
         }
         live.is_some()
     }
@@ -212,5 +212,5 @@ impl Accountability {
 
 fn is_live(snapshot: &Snapshot, facts: &Facts, person: &PersonId) -> bool {
     snapshot.person(person).is_some_and(|person| person.status == PersonStatus::Active)
-        && !facts.standing.is_stopped(&Subject::Person(person.clone()))
+        && !Subject::of_person(person).iter().any(|subject| facts.standing.is_stopped(subject))
 }

@@ -427,7 +427,7 @@ fn judge_agent(
     let mut context = context.to_vec();
     context.extend(own.map(|(name, value)| (name.to_owned(), value)));
     let policies = snapshot.policies();
-    let prepared = policies.prepare(circumstances, context)?;
+    let prepared = policies.prepare(snapshot, circumstances, context)?;
     let agent = policies.evaluate(&prepared, Principal::Agent(&hop.mandate.terms.agent))?;
     let person = match hop.mandate.terms.kind {
         MandateKind::Delegated => {
@@ -451,7 +451,7 @@ fn judge_sponsor(
     context.push(("effects".to_owned(), effect_set(circumstances.effects)));
     let agent = policy::agent_value(&hop.mandate.terms.agent).ok_or("the agent makes no Cedar entity")?;
     context.push(("agent".to_owned(), agent));
-    let prepared = snapshot.policies().prepare_delegate(circumstances, context)?;
+    let prepared = snapshot.policies().prepare_delegate(snapshot, circumstances, context)?;
     snapshot.policies().evaluate(&prepared, Principal::Person(&hop.mandate.terms.sponsor))
 }
 

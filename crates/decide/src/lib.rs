@@ -19,6 +19,7 @@ mod obligations;
 mod parts;
 mod places;
 mod policy;
+mod roster;
 mod shape;
 mod snapshot;
 mod tally;

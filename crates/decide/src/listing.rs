@@ -64,8 +64,8 @@ fn could_permit(snapshot: &Snapshot, last: &Hop, tool: &warrantor_model::ToolRef
     let action = tool.to_string();
     let terms = &last.mandate.terms;
     let second = match terms.kind {
-        MandateKind::Delegated => policies.could_permit(&action, Principal::Person(&terms.person)),
-        MandateKind::Standing => policies.could_permit(DELEGATE, Principal::Person(&terms.sponsor)),
+        MandateKind::Delegated => policies.could_permit(snapshot, &action, Principal::Person(&terms.person)),
+        MandateKind::Standing => policies.could_permit(snapshot, DELEGATE, Principal::Person(&terms.sponsor)),
     };
-    policies.could_permit(&action, Principal::Agent(&terms.agent)) && second
+    policies.could_permit(snapshot, &action, Principal::Agent(&terms.agent)) && second
 }

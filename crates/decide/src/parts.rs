@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use warrantor_model::{Agent, Digest, Manifest, Person, ServerName, TemplateId, tracker::Tracker};
+use warrantor_model::{Agent, Digest, GroupName, Manifest, Person, ServerName, TemplateId, tracker::Tracker};
 
 /// The parts of a bundle, each well-formed by itself.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Parts {
     pub observe: BTreeSet<ServerName>,
     /// Trackers, by name.
     pub trackers: Vec<Tracker>,
+    /// Groups whose members the directory tells rather than these people.
+    pub directory_groups: BTreeSet<GroupName>,
 }
 
 impl Parts {
@@ -38,6 +40,7 @@ impl Parts {
             policies: Vec::new(),
             observe: BTreeSet::new(),
             trackers: Vec::new(),
+            directory_groups: BTreeSet::new(),
         }
     }
 }

@@ -19,7 +19,8 @@ use warrantor_model::{AgentId, EffectSet, PersonId, ServerName, ToolRef, tracker
 use crate::{
     obligations::Obligation,
     parts::{Fault, Place, PolicySource},
-    snapshot::ToolFacts,
+    roster::Roster,
+    snapshot::{Snapshot, ToolFacts},
 };
 
 mod entities;
@@ -27,9 +28,8 @@ mod files;
 mod schema;
 mod words;
 
-pub(crate) use entities::{agent_value, person_value};
-
-use entities::{Names, action_parents, agent_entities, bare, person_entities};
+pub(crate) use entities::{Names, agent_entity, agent_value, person_entities, person_value};
+use entities::{action_parents, bare};
 pub(crate) use files::Known;
 use files::{Rule, read_policies};
 use schema::schema_text;
@@ -37,7 +37,7 @@ use schema::schema_text;
 /// The action that a sponsor of a standing mandate must be permitted.
 pub(crate) const DELEGATE: &str = "delegate";
 
-/// All policies, validated, and the entities of the bundle.
+/// All policies, validated.
 #[derive(Debug)]
 pub(crate) struct Policies {
     schema_text: String,
@@ -45,8 +45,6 @@ pub(crate) struct Policies {
     /// The policies that could apply to an action, by its id.
     slices: HashMap<String, Slice>,
     names: Names,
-    people: HashMap<PersonId, Vec<Entity>>,
-    agents: HashMap<AgentId, Entity>,
     servers: HashMap<ServerName, Entity>,
 }
 
@@ -118,7 +116,7 @@ impl Policies {
         trackers: &[Tracker],
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
-        let Known { people, agents, groups, manifests, .. } = *known;
+        let manifests = known.manifests;
         let schema_text = schema_text(manifests, tools, trackers);
         let names = Names::new()?;
         let schema = match Schema::from_cedarschema_str(&schema_text) {
@@ -133,8 +131,6 @@ impl Policies {
         let mut policies = Self {
             schema_text,
             slices: HashMap::new(),
-            people: person_entities(people, groups, &names),
-            agents: agent_entities(agents, groups, &names),
             servers: manifests.keys().map(|s| (s.clone(), bare(&names.server, s.as_str()))).collect(),
             rules,
             names,
@@ -142,9 +138,9 @@ impl Policies {
         let mut slices = HashMap::new();
         for (tool, facts) in tools {
             let parents = action_parents(tool, facts.tool.possible_effects());
-            slices.insert(tool.to_string(), policies.slice(&tool.to_string(), &parents));
+            slices.insert(tool.to_string(), policies.slice(known.roster, &tool.to_string(), &parents));
         }
-        slices.insert(DELEGATE.to_owned(), policies.slice(DELEGATE, &[]));
+        slices.insert(DELEGATE.to_owned(), policies.slice(known.roster, DELEGATE, &[]));
         policies.slices = slices;
         Some(policies)
     }
@@ -158,7 +154,7 @@ impl Policies {
     }
 
     /// The policies whose action scope could match.
-    fn slice(&self, action: &str, parents: &[String]) -> Slice {
+    fn slice(&self, roster: &Roster, action: &str, parents: &[String]) -> Slice {
         let matches = |uid: &EntityUid| {
             let id = uid.id().unescaped();
             id == action || parents.iter().any(|parent| parent == id)
@@ -178,7 +174,7 @@ impl Policies {
             }
             slice.attributes.extend(rule.attributes.iter().cloned());
             for uid in rule.policy.entity_literals() {
-                slice.named.extend(self.entities_of(&uid).iter().cloned());
+                slice.named.extend(self.entities_of(roster, &uid));
             }
             let set = match rule.policy.effect() {
                 CedarEffect::Permit => &mut slice.permits,
@@ -191,14 +187,14 @@ impl Policies {
     }
 
     /// A person with the groups, or an agent; nothing else has attributes or ancestors.
-    fn entities_of(&self, uid: &EntityUid) -> &[Entity] {
+    fn entities_of(&self, roster: &Roster, uid: &EntityUid) -> Vec<Entity> {
         let id = uid.id().unescaped();
         if *uid.type_name() == self.names.person {
-            PersonId::new(id).ok().and_then(|id| self.people.get(&id)).map_or(&[], Vec::as_slice)
+            PersonId::new(id).map(|id| roster.person_entities(&id).to_vec()).unwrap_or_default()
         } else if *uid.type_name() == self.names.agent {
-            AgentId::new(id).ok().and_then(|id| self.agents.get(&id)).map_or(&[], std::slice::from_ref)
+            AgentId::new(id).ok().and_then(|id| roster.agent_entity(&id)).into_iter().cloned().collect()
         } else {
-            &[]
+            Vec::new()
         }
     }
 
@@ -219,23 +215,26 @@ impl Policies {
     /// Builds what both principals share: entities, resource, context.
     pub(crate) fn prepare(
         &self,
+        snapshot: &Snapshot,
         circumstances: &Circumstances<'_>,
         context: Vec<(String, RestrictedExpression)>,
     ) -> Result<Prepared, String> {
-        self.prepare_action(&circumstances.tool.to_string(), circumstances, context)
+        self.prepare_action(snapshot, &circumstances.tool.to_string(), circumstances, context)
     }
 
     /// The same for the sponsor's `delegate`.
     pub(crate) fn prepare_delegate(
         &self,
+        snapshot: &Snapshot,
         circumstances: &Circumstances<'_>,
         context: Vec<(String, RestrictedExpression)>,
     ) -> Result<Prepared, String> {
-        self.prepare_action(DELEGATE, circumstances, context)
+        self.prepare_action(snapshot, DELEGATE, circumstances, context)
     }
 
     fn prepare_action(
         &self,
+        snapshot: &Snapshot,
         action: &str,
         circumstances: &Circumstances<'_>,
         context: Vec<(String, RestrictedExpression)>,
@@ -251,8 +250,8 @@ impl Policies {
             parents.iter().map(|parent| self.names.uid(&self.names.action, parent)).collect();
         let mut entities = vec![Entity::new_no_attrs(action_uid.clone(), groups)];
         entities.extend(parents.iter().map(|parent| bare(&self.names.action, parent)));
-        let agents = circumstances.agents.iter().filter_map(|agent| self.agents.get(*agent));
-        let people = circumstances.people.iter().filter_map(|person| self.people.get(*person)).flatten();
+        let agents = circumstances.agents.iter().filter_map(|agent| snapshot.agent_entity(agent));
+        let people = circumstances.people.iter().flat_map(|person| snapshot.person_entities(person));
         let named = self.slices.get(action).into_iter().flat_map(|slice| &slice.named);
         let mut seen = HashSet::new();
         for entity in agents.chain(people).chain(named) {
@@ -353,10 +352,20 @@ impl Policies {
 
     /// Whether some arguments could be permitted as far as scopes tell: a permit's scope fits, and no unconditional forbid does. Sound, not
     /// complete: what this hides is denied for all arguments.
-    pub(crate) fn could_permit(&self, action: &str, principal: Principal<'_>) -> bool {
+    pub(crate) fn could_permit(
+        &self,
+        snapshot: &Snapshot,
+        action: &str,
+        principal: Principal<'_>,
+    ) -> bool {
         let Some(slice) = self.slices.get(action) else { return false };
         let uid = self.principal_uid(principal);
-        let ancestors = self.ancestors(principal);
+        let ancestors: HashSet<EntityUid> = match principal {
+            Principal::Agent(_) => HashSet::new(),
+            Principal::Person(person) => {
+                snapshot.person_entities(person).iter().skip(1).map(Entity::uid).collect()
+            }
+        };
         let fits = |policy: &Policy| match policy.principal_constraint() {
             PrincipalConstraint::Any => true,
             PrincipalConstraint::Eq(wanted) => wanted == uid,
@@ -385,15 +394,6 @@ impl Policies {
                 let id = uid.id().unescaped();
                 id == action || server.as_deref() == Some(id)
             }),
-        }
-    }
-
-    fn ancestors(&self, principal: Principal<'_>) -> HashSet<EntityUid> {
-        match principal {
-            Principal::Agent(_) => HashSet::new(),
-            Principal::Person(person) => {
-                self.people.get(person).into_iter().flatten().skip(1).map(Entity::uid).collect()
-            }
         }
     }
 }

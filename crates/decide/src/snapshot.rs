@@ -3,8 +3,12 @@
 //! A snapshot that exists is consistent: every name in it leads somewhere, every schema compiles, every policy is valid against the
 //! schema generated from the pinned tools. What could not be made consistent was never built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use cedar_policy::Entity;
 use jsonschema::{PatternOptions, Validator};
 use warrantor_model::{
     Accountable, Agent, AgentId, ArgumentRule, Digest, EffectSet, GroupName, Json, Kind, Manifest, Path,
@@ -19,7 +23,8 @@ use crate::{
     obligations,
     parts::{Fault, Parts, Place, Severity, pointer},
     places::{deepest, deepest_keys},
-    policy::{Known, Policies},
+    policy::{Known, Names, Policies},
+    roster::Roster,
     shape::Shape,
     terms::{self, CompiledTerms},
     trace::UNTRUSTED,
@@ -55,10 +60,18 @@ const RESERVED_TYPES: &[&str] = &[
 /// A consistent bundle, ready to decide on.
 #[derive(Debug)]
 pub struct Snapshot {
+    bundle: Arc<Bundle>,
+    /// Whoever stands beside the bundle's own people and agents.
+    registered: Roster,
+}
+
+/// What the files say.
+#[derive(Debug)]
+struct Bundle {
     revision: Digest,
-    people: BTreeMap<PersonId, Person>,
-    agents: BTreeMap<AgentId, Agent>,
-    groups: BTreeMap<GroupName, BTreeSet<PersonId>>,
+    roster: Roster,
+    directory_groups: BTreeSet<GroupName>,
+    names: Names,
     manifests: BTreeMap<ServerName, Manifest>,
     tools: BTreeMap<ToolRef, ToolFacts>,
     uris: BTreeMap<ServerName, Uris>,
@@ -93,9 +106,12 @@ impl Snapshot {
     /// Every fault found, when one of them is an error; nothing is loaded then.
     pub fn build(parts: Parts) -> Result<Built, Vec<Fault>> {
         let mut faults = Vec::new();
+        let Some(names) = Names::new() else {
+            return Err(vec![Fault::error(Place::Bundle, "the types of Cedar's entities cannot be named")]);
+        };
         let people = index_people(&parts.people, &mut faults);
-        let groups = groups_of(&parts.people);
-        let agents = index_agents(&parts.agents, &people, &groups, &parts.manifests, &mut faults);
+        let agents = index_agents(&parts, &people, &mut faults);
+        let roster = Roster::new(people, agents, &names, |_| Vec::new());
         let manifests = index_manifests(parts.manifests, &mut faults);
         let tools = compile_tools(&manifests, &mut faults);
         let uris = manifests
@@ -113,20 +129,19 @@ impl Snapshot {
         tracking::check(&parts.trackers, &tools, &mut faults);
         check_results(&manifests, &tools, &mut faults);
         let known = Known {
-            people: &people,
-            agents: &agents,
-            groups: &groups,
+            roster: &roster,
+            directory_groups: &parts.directory_groups,
             manifests: &manifests,
             labels: &labels,
         };
         let policies = Policies::build(&parts.policies, &known, &tools, &parts.trackers, &mut faults);
         match policies {
             Some(policies) if !faults.iter().any(|fault| fault.severity == Severity::Error) => {
-                let snapshot = Self {
+                let bundle = Bundle {
                     revision: parts.revision,
-                    people,
-                    agents,
-                    groups,
+                    roster,
+                    directory_groups: parts.directory_groups,
+                    names,
                     manifests,
                     tools,
                     uris,
@@ -135,13 +150,21 @@ impl Snapshot {
                     trackers: parts.trackers,
                     labels,
                 };
+                let snapshot = Self { bundle: Arc::new(bundle), registered: Roster::default() };
                 Ok(Built { snapshot, warnings: faults })
             }
             _ => Err(faults),
         }
     }
 
-    /// Checks a mandate's terms against people, agents and tools and compiles their bounds.
+    /// What is wrong with the persons and the agent that terms name: somebody who is not known here.
+    #[must_use]
+    pub fn actors(&self, terms: &Terms) -> Vec<Fault> {
+        terms::actors(self, terms)
+    }
+
+    /// Checks a mandate's terms against the tools and compiles their bounds. Whether somebody stands behind its names is for each decision to see, and
+    /// for [`Snapshot::actors`].
     ///
     /// # Errors
     /// Every fault found, when one of them is an error.
@@ -152,48 +175,108 @@ impl Snapshot {
     /// The bundle's digest.
     #[must_use]
     pub fn revision(&self) -> Digest {
-        self.revision
+        self.bundle.revision
     }
 
     /// The Cedar schema that policies are validated against, generated from the pinned tools.
     #[must_use]
     pub fn cedar_schema(&self) -> &str {
-        self.policies.schema_text()
+        self.bundle.policies.schema_text()
     }
 
     /// How many policies there are.
     #[must_use]
     pub fn policy_count(&self) -> usize {
-        self.policies.count()
+        self.bundle.policies.count()
     }
 
-    /// A person by the bundle's name.
+    /// The same bundle with these people and agents beside its own, who are registered elsewhere. Where both know an id, the bundle's own counts.
+    #[must_use]
+    pub fn registering(&self, people: Vec<Person>, agents: Vec<Agent>) -> Self {
+        let own = &self.bundle.roster;
+        let people = people.into_iter().filter(|person| own.person(&person.id).is_none()).map(|mut person| {
+            // A group that the bundle does not leave to the directory is the bundle's own, whoever else has the name.
+            person.groups.retain(|group| self.is_of_directory(group));
+            person
+        });
+        let mut agents: BTreeMap<AgentId, Agent> = agents
+            .into_iter()
+            .filter(|agent| own.agent(&agent.id).is_none())
+            .map(|agent| (agent.id.clone(), agent))
+            .collect();
+        // Who is accountable for an agent of the bundle may be told by the directory; policies see them.
+        let through_directory = |agent: &&Agent| {
+            let mut accountable = std::iter::once(&agent.owner).chain(&agent.sponsors);
+            accountable.any(|who| matches!(who, Accountable::Group(group) if self.is_of_directory(group)))
+        };
+        let own_agents = own.agents().values().filter(through_directory);
+        agents.extend(own_agents.map(|agent| (agent.id.clone(), agent.clone())));
+        let registered = Roster::new(
+            people.map(|person| (person.id.clone(), person)).collect(),
+            agents,
+            &self.bundle.names,
+            |group| own.members(group).cloned().collect(),
+        );
+        Self { bundle: Arc::clone(&self.bundle), registered }
+    }
+
+    /// Whether the directory tells who is in a group.
+    #[must_use]
+    pub fn is_of_directory(&self, group: &GroupName) -> bool {
+        self.bundle.directory_groups.contains(group)
+    }
+
+    /// A person: of the bundle, or else of those that are registered beside it.
     #[must_use]
     pub fn person(&self, id: &PersonId) -> Option<&Person> {
-        self.people.get(id)
+        self.bundle.roster.person(id).or_else(|| self.registered.person(id))
     }
 
-    /// An agent by its id.
+    /// An agent: of the bundle, or else of those that are registered beside it.
     #[must_use]
     pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
-        self.agents.get(id)
+        self.bundle.roster.agent(id).or_else(|| self.registered.agent(id))
+    }
+
+    /// The bundle's own people, in order.
+    pub fn own_people(&self) -> impl Iterator<Item = &Person> {
+        self.bundle.roster.people().values()
+    }
+
+    /// The bundle's own agents, in order.
+    pub fn own_agents(&self) -> impl Iterator<Item = &Agent> {
+        self.bundle.roster.agents().values()
+    }
+
+    /// What policies see of a person: the person, then the groups.
+    pub(crate) fn person_entities(&self, id: &PersonId) -> &[Entity] {
+        match self.bundle.roster.person_entities(id) {
+            [] => self.registered.person_entities(id),
+            entities => entities,
+        }
+    }
+
+    /// What policies see of an agent.
+    pub(crate) fn agent_entity(&self, id: &AgentId) -> Option<&Entity> {
+        // One of the bundle's own that stands in both has persons here that the bundle does not know.
+        self.registered.agent_entity(id).or_else(|| self.bundle.roster.agent_entity(id))
     }
 
     /// A server's manifest.
     #[must_use]
     pub fn manifest(&self, server: &ServerName) -> Option<&Manifest> {
-        self.manifests.get(server)
+        self.bundle.manifests.get(server)
     }
 
     /// The servers, in order.
     pub fn servers(&self) -> impl Iterator<Item = &ServerName> {
-        self.manifests.keys()
+        self.bundle.manifests.keys()
     }
 
     /// A reviewed tool.
     #[must_use]
     pub fn tool(&self, tool: &ToolRef) -> Option<&Tool> {
-        self.tools.get(tool).map(|facts| &facts.tool)
+        self.bundle.tools.get(tool).map(|facts| &facts.tool)
     }
 
     /// Whether the structured content of a result is what the tool's pinned definition promises.
@@ -220,47 +303,50 @@ impl Snapshot {
     /// The resource of a server that a URI is one of. Of one that could be read as another there is none.
     #[must_use]
     pub fn resource(&self, server: &ServerName, uri: &str) -> Option<ToolRef> {
-        let name = self.uris.get(server)?.find(uri)?;
+        let name = self.bundle.uris.get(server)?.find(uri)?;
         Some(ToolRef::new(server.clone(), name.clone()))
     }
 
     pub(crate) fn facts(&self, tool: &ToolRef) -> Option<&ToolFacts> {
-        self.tools.get(tool)
+        self.bundle.tools.get(tool)
     }
 
     pub(crate) fn tools(&self) -> &BTreeMap<ToolRef, ToolFacts> {
-        &self.tools
+        &self.bundle.tools
     }
 
     /// Every label that results of this bundle's servers can bring.
     #[must_use]
     pub fn known_labels(&self) -> &BTreeSet<String> {
-        &self.labels
+        &self.bundle.labels
     }
 
     pub(crate) fn trackers(&self) -> &[Tracker] {
-        &self.trackers
+        &self.bundle.trackers
     }
 
     pub(crate) fn policies(&self) -> &Policies {
-        &self.policies
+        &self.bundle.policies
     }
 
-    pub(crate) fn group(&self, group: &GroupName) -> Option<&BTreeSet<PersonId>> {
-        self.groups.get(group)
+    /// Whether anybody can be in a group.
+    pub(crate) fn has_group(&self, group: &GroupName) -> bool {
+        self.is_of_directory(group) || self.bundle.roster.groups().contains_key(group)
     }
 
     /// The persons who are accountable: the one, or all of the group.
     pub(crate) fn accountable<'a>(&'a self, who: &'a Accountable) -> Vec<&'a PersonId> {
         match who {
             Accountable::Person(person) => vec![person],
-            Accountable::Group(group) => self.groups.get(group).into_iter().flatten().collect(),
+            Accountable::Group(group) => {
+                self.bundle.roster.members(group).chain(self.registered.members(group)).collect()
+            }
         }
     }
 
     /// Whether a server is in observe mode.
     pub(crate) fn observes(&self, server: &ServerName) -> bool {
-        self.observe.contains(server)
+        self.bundle.observe.contains(server)
     }
 
     /// The effects a call has, counting those that hang on an argument being present.
@@ -335,31 +421,22 @@ fn index_people(people: &[Person], faults: &mut Vec<Fault>) -> BTreeMap<PersonId
     index
 }
 
-fn groups_of(people: &[Person]) -> BTreeMap<GroupName, BTreeSet<PersonId>> {
-    let mut groups: BTreeMap<GroupName, BTreeSet<PersonId>> = BTreeMap::new();
-    for person in people {
-        for group in &person.groups {
-            groups.entry(group.clone()).or_default().insert(person.id.clone());
-        }
-    }
-    groups
-}
-
 fn index_agents(
-    agents: &[Agent],
+    parts: &Parts,
     people: &BTreeMap<PersonId, Person>,
-    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
-    manifests: &[Manifest],
     faults: &mut Vec<Fault>,
 ) -> BTreeMap<AgentId, Agent> {
     let mut index = BTreeMap::new();
-    for (at, agent) in agents.iter().enumerate() {
+    for (at, agent) in parts.agents.iter().enumerate() {
         let place = |fields: &[&str]| Place::Agents {
             pointer: pointer(&[&["agents", &at.to_string()], fields].concat()),
         };
         let known = |who: &Accountable| match who {
             Accountable::Person(person) => people.contains_key(person),
-            Accountable::Group(group) => groups.contains_key(group),
+            Accountable::Group(group) => {
+                parts.directory_groups.contains(group)
+                    || people.values().any(|person| person.groups.contains(group))
+            }
         };
         if !known(&agent.owner) {
             faults.push(Fault::error(
@@ -378,7 +455,7 @@ fn index_agents(
             faults.push(Fault::error(place, format!("the sponsor {sponsor} is not in people.yaml")));
         }
         for server in &agent.ceiling.servers {
-            if !manifests.iter().any(|manifest| manifest.server == *server) {
+            if !parts.manifests.iter().any(|manifest| manifest.server == *server) {
                 let place = place(&["ceiling", "servers"]);
                 faults.push(Fault::warning(place, format!("the server {server} has no manifest")));
             }

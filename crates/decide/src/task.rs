@@ -275,7 +275,7 @@ impl Snapshot {
                 people.extend(self.accountable(&agent.owner));
                 people.extend(agent.sponsors.iter().flat_map(|sponsor| self.accountable(sponsor)));
             }
-            subjects.extend(people.into_iter().cloned().map(Subject::Person));
+            subjects.extend(people.into_iter().flat_map(Subject::of_person));
         }
         subjects
     }

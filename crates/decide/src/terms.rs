@@ -56,9 +56,15 @@ pub(crate) struct Checker<'a> {
     faults: Vec<Fault>,
 }
 
+/// What is wrong with whom the terms name.
+pub(crate) fn actors(snapshot: &Snapshot, terms: &Terms) -> Vec<Fault> {
+    let mut checker = Checker { snapshot, terms, faults: Vec::new() };
+    checker.actors();
+    checker.faults
+}
+
 pub(crate) fn compile(snapshot: &Snapshot, terms: Terms) -> Result<CompiledTerms, Vec<Fault>> {
     let mut checker = Checker { snapshot, terms: &terms, faults: Vec::new() };
-    checker.actors();
     let grants: Vec<Option<CompiledGrant>> =
         terms.grants.iter().enumerate().map(|(at, grant)| checker.grant(at, grant)).collect();
     checker.mandate_limits();
@@ -121,7 +127,7 @@ impl Checker<'_> {
         self.ceiling(&at, grant);
         self.limits(&["grants", &at, "limits"], &grant.limits, &tools);
         if let Some(Asked::Group(group)) = &grant.ask
-            && self.snapshot.group(group).is_none()
+            && !self.snapshot.has_group(group)
         {
             self.warn(
                 &["grants", &at, "ask"],

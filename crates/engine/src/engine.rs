@@ -749,7 +749,7 @@ fn pass_commit(
     for subject in draft.uses() {
         let expected =
             loaded.expect.get(subject).ok_or_else(|| format!("the standing of {subject} was not read"))?;
-        commit.expect.push(expected.clone());
+        commit.expect.extend(expected.iter().cloned());
     }
     charges::charge(draft.charges(), &mut commit).map_err(|cause| cause.to_string())?;
     if let Some(root) = loaded.task.chain.first() {

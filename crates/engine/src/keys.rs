@@ -1,6 +1,6 @@
 //! The names under which the engine keeps state in the store.
 
-use warrantor_model::{Effect, MandateId, PersonId, Subject, TaskId, TemplateId};
+use warrantor_model::{AgentId, Effect, GroupName, MandateId, PersonId, Subject, TaskId, TemplateId};
 use warrantor_store::{Key, KeyError};
 
 /// The standing of a subject: present when it was ever stopped.
@@ -33,6 +33,38 @@ pub fn instance(template: &TemplateId, slots: &str) -> Result<Key, KeyError> {
 /// As [`standing`].
 pub fn mandates() -> Result<Key, KeyError> {
     Key::new("mandate")
+}
+
+/// A registered person.
+///
+/// # Errors
+/// As [`standing`].
+pub fn person(id: &PersonId) -> Result<Key, KeyError> {
+    Key::new(format!("person/{id}"))
+}
+
+/// A registered agent.
+///
+/// # Errors
+/// As [`standing`].
+pub fn agent(id: &AgentId) -> Result<Key, KeyError> {
+    Key::new(format!("agent/{id}"))
+}
+
+/// The members of a group, as far as the registry tells them.
+///
+/// # Errors
+/// As [`standing`].
+pub fn members(group: &GroupName) -> Result<Key, KeyError> {
+    Key::new(format!("member/{group}"))
+}
+
+/// That a person is a member of a group.
+///
+/// # Errors
+/// As [`standing`].
+pub fn member(group: &GroupName, person: &PersonId) -> Result<Key, KeyError> {
+    Key::new(format!("member/{group}/{person}"))
 }
 
 /// All standings.

@@ -16,6 +16,7 @@ mod load;
 pub mod mandates;
 mod permit;
 mod recording;
+pub mod registry;
 pub mod stop;
 
 pub use engine::{Answer, Engine, EngineParts, Presented, Refused, Settings, Withheld};

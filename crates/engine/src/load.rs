@@ -13,6 +13,7 @@ use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Recency, Store, V
 
 use crate::{
     history, keys,
+    registry::{Registered, RegistryError},
     stop::{StopError, StopFile},
 };
 
@@ -40,6 +41,9 @@ pub enum LoadError {
     /// A name is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Somebody who is registered cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The standing of a subject does not read.
     #[error("the standing of {subject} cannot be read from the store: {cause}")]
     Standing {
@@ -52,7 +56,7 @@ pub enum LoadError {
 
 /// Everything a decision reads.
 pub(crate) struct Loaded {
-    /// The bundle that it is decided on.
+    /// The bundle that it is decided on, and whoever is registered beside it and has to do with the call.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) task: TaskState,
     pub(crate) facts: Facts,
@@ -61,8 +65,8 @@ pub(crate) struct Loaded {
     pub(crate) recency: Recency,
     /// How many events the task's history had had, and whether some are gone.
     pub(crate) events: (u64, bool),
-    /// What each subject's standing must still be when the pass is committed.
-    pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
+    /// What each subject's standing, and its entry in the registry, must still be when the pass is committed.
+    pub(crate) expect: BTreeMap<Subject, Vec<(Key, Expect)>>,
 }
 
 pub(crate) async fn load<S: Store>(
@@ -74,6 +78,8 @@ pub(crate) async fn load<S: Store>(
     now: Timestamp,
     at_least: Recency,
 ) -> Result<Loaded, LoadError> {
+    let mut registered = Registered::of(store, &snapshot, &chain, at_least).await?;
+    let snapshot = if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
     let subjects = snapshot.subjects(&chain);
     let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();
@@ -105,7 +111,10 @@ pub(crate) async fn load<S: Store>(
         Recency::Latest => (store.read(&wanted).await?, Recency::Latest),
         Recency::AsKnown => store.recent(&wanted).await?,
     };
-    let (standing, expect) = standing(&view, &standing_keys, &chain)?;
+    let (standing, mut expect) = standing(&view, &standing_keys, &chain)?;
+    for (subject, entry) in registered.expect {
+        expect.entry(subject).or_default().push(entry);
+    }
     // The stop file is read after the store: a stop is written there first.
     let stops = stop.read()?.into_iter().filter(|stop| reaches(&chain, &stop.subject, stop.since));
     let standing = standing.and(stops.map(|stop| stop.subject));
@@ -154,7 +163,7 @@ pub(crate) async fn load<S: Store>(
     })
 }
 
-type Expected = BTreeMap<Subject, (Key, Expect)>;
+type Expected = BTreeMap<Subject, Vec<(Key, Expect)>>;
 
 /// Whether a stop reaches a chain. Revoking a mandate of the bundle ends what was handed over before; what a person hands over afterwards is
 /// another act.
@@ -185,7 +194,7 @@ fn standing(
                 Expect::Version(entry.version)
             }
         };
-        expect.insert(subject.clone(), (key.clone(), expected));
+        expect.insert(subject.clone(), vec![(key.clone(), expected)]);
     }
     Ok((Standing::new(stopped), expect))
 }

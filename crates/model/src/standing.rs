@@ -13,10 +13,21 @@ pub enum Subject {
     Agent(AgentId),
     /// One person, and with the person everything the person answers for.
     Person(PersonId),
+    /// One person as far as the directory goes: it says that the person is not active. Stops the same as [`Subject::Person`], but goes and comes with
+    /// what the directory says, so that neither lifts what the other stopped.
+    InDirectory(PersonId),
     /// One mandate that was handed over, and those below it.
     Mandate(MandateId),
     /// A mandate of the bundle, and with it every instance.
     Template(TemplateId),
+}
+
+impl Subject {
+    /// Everything whose stop stops a person.
+    #[must_use]
+    pub fn of_person(person: &PersonId) -> [Self; 2] {
+        [Self::Person(person.clone()), Self::InDirectory(person.clone())]
+    }
 }
 
 impl fmt::Display for Subject {
@@ -25,6 +36,7 @@ impl fmt::Display for Subject {
             Self::Deployment => f.write_str("deployment"),
             Self::Agent(id) => write!(f, "agent:{id}"),
             Self::Person(id) => write!(f, "person:{id}"),
+            Self::InDirectory(id) => write!(f, "directory:{id}"),
             Self::Mandate(id) => write!(f, "mandate:{id}"),
             Self::Template(id) => write!(f, "template:{id}"),
         }
@@ -37,6 +49,7 @@ impl FromStr for Subject {
         match text.split_once(':') {
             Some(("agent", id)) => AgentId::new(id).map(Self::Agent),
             Some(("person", id)) => PersonId::new(id).map(Self::Person),
+            Some(("directory", id)) => PersonId::new(id).map(Self::InDirectory),
             Some(("mandate", id)) => MandateId::new(id).map(Self::Mandate),
             Some(("template", id)) => TemplateId::new(id).map(Self::Template),
             _ if text == "deployment" => Ok(Self::Deployment),

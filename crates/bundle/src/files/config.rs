@@ -1,15 +1,18 @@
 //! `warrantor.toml`: how this deployment of the bundle runs.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
 };
-use warrantor_model::ServerName;
+use warrantor_model::{GroupName, ServerName};
 
-use super::text::{DurationText, NameText};
+use super::text::{DurationText, IdText, NameText};
 
 /// How this deployment of the bundle runs.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,6 +26,20 @@ pub struct ConfigFile {
     /// The audit log.
     #[serde(default)]
     pub audit: AuditEntry,
+    /// What is known of people elsewhere.
+    #[serde(default)]
+    pub directory: DirectoryEntry,
+}
+
+/// What is known of people elsewhere: in the registry of the control plane, as an identity provider or a directory tells it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Directory")]
+pub struct DirectoryEntry {
+    /// Groups whose members the registry tells. Policies, mandates and agents may name them beside the groups of people.yaml.
+    #[serde(default)]
+    #[schemars(with = "BTreeSet<IdText>")]
+    pub groups: BTreeSet<GroupName>,
 }
 
 /// How a tool server runs.

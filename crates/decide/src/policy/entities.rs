@@ -1,16 +1,16 @@
 //! People, agents, servers and actions as Cedar entities.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     str::FromStr,
 };
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use warrantor_model::{Accountable, Agent, AgentId, EffectSet, GroupName, Person, PersonId, ToolRef};
+use warrantor_model::{Accountable, Agent, AgentId, EffectSet, Person, PersonId, ToolRef};
 
 /// Entity types, parsed once.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub(super) agent: EntityTypeName,
     pub(super) person: EntityTypeName,
     pub(super) group: EntityTypeName,
@@ -19,7 +19,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let name = |text| EntityTypeName::from_str(text).ok();
         Some(Self {
             agent: name("Agent")?,
@@ -64,63 +64,40 @@ pub(super) fn action_parents(tool: &ToolRef, effects: EffectSet) -> Vec<String> 
 }
 
 /// The person first, then the groups.
-pub(super) fn person_entities(
-    people: &BTreeMap<PersonId, Person>,
-    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
-    names: &Names,
-) -> HashMap<PersonId, Vec<Entity>> {
-    let mut all = HashMap::new();
-    for (id, person) in people {
-        let member: Vec<&GroupName> =
-            groups.iter().filter(|(_, who)| who.contains(id)).map(|(name, _)| name).collect();
-        let parents = member.iter().map(|group| names.uid(&names.group, group.as_str())).collect();
-        let text = |s: &String| RestrictedExpression::new_string(s.clone());
-        let attributes = HashMap::from([
-            ("issuer".to_owned(), text(&person.issuer)),
-            ("subject".to_owned(), text(&person.subject)),
-            ("mail".to_owned(), RestrictedExpression::new_set(person.mail.iter().map(text))),
-        ]);
-        let uid = names.uid(&names.person, id.as_str());
-        // Attributes are literals: they cannot fail to evaluate.
-        let entity = Entity::new(uid.clone(), attributes, parents)
-            .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()));
-        let mut entities = vec![entity];
-        entities.extend(member.iter().map(|group| bare(&names.group, group.as_str())));
-        all.insert(id.clone(), entities);
-    }
-    all
+pub(crate) fn person_entities(person: &Person, names: &Names) -> Vec<Entity> {
+    let parents = person.groups.iter().map(|group| names.uid(&names.group, group.as_str())).collect();
+    let text = |s: &String| RestrictedExpression::new_string(s.clone());
+    let attributes = HashMap::from([
+        ("issuer".to_owned(), text(&person.issuer)),
+        ("subject".to_owned(), text(&person.subject)),
+        ("mail".to_owned(), RestrictedExpression::new_set(person.mail.iter().map(text))),
+    ]);
+    let uid = names.uid(&names.person, person.id.as_str());
+    // Attributes are literals: they cannot fail to evaluate.
+    let entity = Entity::new(uid.clone(), attributes, parents)
+        .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()));
+    std::iter::once(entity)
+        .chain(person.groups.iter().map(|group| bare(&names.group, group.as_str())))
+        .collect()
 }
 
-pub(super) fn agent_entities(
-    agents: &BTreeMap<AgentId, Agent>,
-    groups: &BTreeMap<GroupName, BTreeSet<PersonId>>,
+/// The agent; `persons` tells who is accountable.
+pub(crate) fn agent_entity(
+    agent: &Agent,
+    persons: impl Fn(&Accountable) -> Vec<PersonId>,
     names: &Names,
-) -> HashMap<AgentId, Entity> {
-    let mut all = HashMap::new();
-    for (id, agent) in agents {
-        let persons = |who: &[Accountable]| {
-            let mut persons: Vec<PersonId> = Vec::new();
-            for accountable in who {
-                match accountable {
-                    Accountable::Person(person) => persons.push(person.clone()),
-                    Accountable::Group(group) => {
-                        persons.extend(groups.get(group).into_iter().flatten().cloned())
-                    }
-                }
-            }
-            RestrictedExpression::new_set(persons.iter().map(|person| {
-                RestrictedExpression::new_entity_uid(names.uid(&names.person, person.as_str()))
-            }))
-        };
-        let attributes = HashMap::from([
-            ("owners".to_owned(), persons(std::slice::from_ref(&agent.owner))),
-            ("sponsors".to_owned(), persons(&agent.sponsors)),
-            ("purpose".to_owned(), RestrictedExpression::new_string(agent.purpose.clone())),
-        ]);
-        let uid = names.uid(&names.agent, id.as_str());
-        let entity = Entity::new(uid.clone(), attributes, HashSet::new())
-            .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()));
-        all.insert(id.clone(), entity);
-    }
-    all
+) -> Entity {
+    let persons = |who: &[Accountable]| {
+        RestrictedExpression::new_set(who.iter().flat_map(&persons).map(|person| {
+            RestrictedExpression::new_entity_uid(names.uid(&names.person, person.as_str()))
+        }))
+    };
+    let attributes = HashMap::from([
+        ("owners".to_owned(), persons(std::slice::from_ref(&agent.owner))),
+        ("sponsors".to_owned(), persons(&agent.sponsors)),
+        ("purpose".to_owned(), RestrictedExpression::new_string(agent.purpose.clone())),
+    ]);
+    let uid = names.uid(&names.agent, agent.id.as_str());
+    Entity::new(uid.clone(), attributes, HashSet::new())
+        .unwrap_or_else(|_| Entity::new_no_attrs(uid, HashSet::new()))
 }

@@ -9,12 +9,13 @@ use cedar_policy::{
     Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
-use warrantor_model::{Agent, AgentId, GroupName, Manifest, Person, PersonId, ServerName};
+use warrantor_model::{GroupName, Manifest, ServerName};
 
 use super::words::unknown_words;
 use crate::{
     obligations::{self, Obligation},
     parts::{Fault, Place, PolicySource},
+    roster::Roster,
 };
 
 /// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
@@ -35,20 +36,25 @@ pub(super) struct Rule {
 /// What policies may name.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    pub(crate) people: &'a BTreeMap<PersonId, Person>,
-    pub(crate) agents: &'a BTreeMap<AgentId, Agent>,
-    pub(crate) groups: &'a BTreeMap<GroupName, BTreeSet<PersonId>>,
+    pub(crate) roster: &'a Roster,
+    /// Groups whose members the directory tells.
+    pub(crate) directory_groups: &'a BTreeSet<GroupName>,
     pub(crate) manifests: &'a BTreeMap<ServerName, Manifest>,
     pub(crate) labels: &'a BTreeSet<String>,
 }
 
 impl Known<'_> {
+    fn has_group(&self, name: &str) -> bool {
+        let of_the_bundle = self.roster.groups().keys().any(|known| known.as_str() == name);
+        of_the_bundle || self.directory_groups.iter().any(|known| known.as_str() == name)
+    }
+
     pub(super) fn has(&self, uid: &EntityUid) -> bool {
         let id = uid.id().unescaped();
         match uid.type_name().to_string().as_str() {
-            "Person" => self.people.keys().any(|known| known.as_str() == id),
-            "Agent" => self.agents.keys().any(|known| known.as_str() == id),
-            "Group" => self.groups.keys().any(|known| known.as_str() == id),
+            "Person" => self.roster.people().keys().any(|known| known.as_str() == id),
+            "Agent" => self.roster.agents().keys().any(|known| known.as_str() == id),
+            "Group" => self.has_group(id),
             "Server" => self.manifests.keys().any(|known| known.as_str() == id),
             // Actions are the validator's business; resources live outside the bundle.
             _ => true,
@@ -137,7 +143,7 @@ pub(super) fn read_policy(
                 "@ask stands on a permit; it belongs on a forbid, which an answer lifts",
             ));
         }
-        if !known.groups.keys().any(|name| name.as_str() == group) {
+        if !known.has_group(group) {
             faults.push(Fault::error(place(), format!("@ask names the group {group:?}, which nobody is in")));
         }
     }

@@ -13,6 +13,7 @@ use super::{effects, json};
 
 pub fn parts() -> Parts {
     Parts {
+        directory_groups: std::collections::BTreeSet::new(),
         revision: Digest::of(b"revision"),
         people: vec![person("alice", &["finance"]), person("bob", &["finance", "ops"]), person("carol", &[])],
         agents: vec![

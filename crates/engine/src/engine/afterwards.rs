@@ -37,7 +37,7 @@ impl<S: Store> Engine<S> {
                 let code = match &subject {
                     Subject::Deployment => ReasonCode::Lockdown,
                     Subject::Agent(_) => ReasonCode::AgentInactive,
-                    Subject::Person(_) => ReasonCode::PersonInactive,
+                    Subject::Person(_) | Subject::InDirectory(_) => ReasonCode::PersonInactive,
                     Subject::Mandate(_) | Subject::Template(_) => ReasonCode::MandateRevoked,
                 };
                 let finding = Finding::new(code, format!("{subject} was stopped after the decision"))

@@ -13,6 +13,7 @@ use crate::{
     keys,
     load::Loaded,
     recording::Decided,
+    registry::{self, RegistryError},
 };
 
 /// A commit under way that adds to a task's history.
@@ -114,7 +115,19 @@ impl<S: Store> Engine<S> {
     ) -> Result<Written, HistoryError> {
         let key = self.task_key(task, person).await?;
         let snapshot = self.snapshot();
-        history::write(&snapshot, snapshot.person(person), task, event, &key, &*self.0.parts.randomness)
+        let registered = match snapshot.person(person) {
+            Some(_) => None,
+            None => {
+                let found = registry::known_person(&*self.0.parts.store, person).await;
+                let unreadable = |cause: RegistryError| HistoryError::Unreadable {
+                    task: task.clone(),
+                    cause: cause.to_string(),
+                };
+                found.map_err(unreadable)?.map(|stored| stored.person(person))
+            }
+        };
+        let person = snapshot.person(person).or(registered.as_ref());
+        history::write(&snapshot, person, task, event, &key, &*self.0.parts.randomness)
     }
 
     /// Adds an event to a commit; what has to go for it is told.

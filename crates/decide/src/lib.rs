@@ -8,6 +8,7 @@
 //! [`Draft`]: what makes it count is its durable record, which the engine commits.
 
 mod accountability;
+pub mod administration;
 mod bounds;
 mod decision;
 mod demands;

@@ -30,7 +30,7 @@ mod words;
 
 pub(crate) use entities::{Names, agent_entity, agent_value, person_entities, person_value};
 use entities::{action_parents, bare};
-pub(crate) use files::Known;
+pub(crate) use files::{Known, in_order, located};
 use files::{Rule, read_policies};
 use schema::schema_text;
 

@@ -104,7 +104,7 @@ pub(super) fn read_policies(
 }
 
 /// Policies in the order of the file: the parser numbers them.
-pub(super) fn in_order(set: &PolicySet) -> Vec<&Policy> {
+pub(crate) fn in_order(set: &PolicySet) -> Vec<&Policy> {
     let mut policies: Vec<&Policy> = set.policies().collect();
     policies.sort_by_key(|policy| {
         policy.id().to_string().trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
@@ -242,7 +242,7 @@ pub(super) fn place_of(source: &PolicySource, policy: &Policy) -> Place {
 }
 
 /// A fault of Cedar's, with its place and its help.
-pub(super) fn located(source: &PolicySource, error: &dyn Diagnostic) -> Fault {
+pub(crate) fn located(source: &PolicySource, error: &dyn Diagnostic) -> Fault {
     let label = error.labels().and_then(|mut labels| labels.next());
     let place = match label {
         Some(label) => {

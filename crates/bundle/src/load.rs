@@ -210,6 +210,7 @@ impl Loader {
             sponsors: entry.sponsors,
             purpose: entry.purpose,
             status: entry.status,
+            blueprint: None,
             ceiling: warrantor_model::Ceiling {
                 servers: entry.ceiling.servers,
                 effects: entry.ceiling.effects.into_iter().collect(),

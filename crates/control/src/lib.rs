@@ -3,11 +3,17 @@
 //! Handing over tasks, stopping and lifting, the ledger's keys and checkpoints, verifying it, explaining a decision. Each is one
 //! function over the storage seam that says in its errors whose fault it was. Nothing here prints or parses arguments.
 
+pub mod access;
+pub mod agents;
 pub mod audit;
+pub mod directory;
 pub mod explain;
 pub mod handover;
 pub mod keeper;
 pub mod keys;
+mod names;
+pub mod office;
+pub mod people;
 pub mod replay;
 pub mod sentences;
 pub mod standing;

@@ -149,6 +149,13 @@ impl Accountability {
             self.find(inactive(format!("agent {id} is not registered")));
             return;
         };
+        if let Some(blueprint) = &agent.blueprint {
+            let subject = Subject::Agent(blueprint.clone());
+            if facts.standing.is_stopped(&subject) {
+                self.find(inactive(format!("the fleet of {blueprint}, which agent {id} belongs to, was stopped")));
+            }
+            self.uses.insert(subject);
+        }
         if stopped {
             self.find(inactive(format!("agent {id} was stopped")));
         } else if agent.status != AgentStatus::Active {

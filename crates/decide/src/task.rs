@@ -272,6 +272,7 @@ impl Snapshot {
             subjects.insert(Subject::Agent(terms.agent.clone()));
             let mut people = vec![&terms.person, &terms.sponsor];
             if let Some(agent) = self.agent(&terms.agent) {
+                subjects.extend(agent.blueprint.clone().map(Subject::Agent));
                 people.extend(self.accountable(&agent.owner));
                 people.extend(agent.sponsors.iter().flat_map(|sponsor| self.accountable(sponsor)));
             }

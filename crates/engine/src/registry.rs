@@ -42,32 +42,11 @@ pub struct StoredPerson {
     /// Groups that the directory or an administrator put the person in.
     #[serde(default)]
     pub given_groups: BTreeSet<GroupName>,
-    /// What the person may do here, by the names of roles.
-    #[serde(default)]
-    pub roles: BTreeSet<String>,
     /// Set when the person has left for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Done>,
     /// When the person was registered, and by whose hand.
     pub registered: Done,
-    /// What the directory knows of the person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<DirectoryUser>,
-}
-
-/// A person as the directory provisions it (SCIM 2.0, RFC 7643).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DirectoryUser {
-    /// `userName`: unique without regard to case.
-    pub user_name: String,
-    /// `externalId`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_id: Option<String>,
-    /// `active`.
-    pub active: bool,
-    /// When it was last changed.
-    pub changed: Timestamp,
 }
 
 /// That something was done: when, and by whose hand.
@@ -121,9 +100,12 @@ pub struct StoredAgent {
     pub servers: BTreeSet<ServerName>,
     /// Effects it may have.
     pub effects: BTreeSet<Effect>,
+    /// Whether it is a blueprint: agents of its fleet are made by it, and what stops it stops them.
+    #[serde(default)]
+    pub is_blueprint: bool,
     /// The blueprint it was made by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blueprint: Option<String>,
+    pub blueprint: Option<AgentId>,
     /// Its public keys, by their names.
     #[serde(default)]
     pub keys: BTreeMap<String, AgentKey>,
@@ -162,7 +144,7 @@ pub struct AgentKey {
 
 /// Where a registered agent stands. That it is suspended stands elsewhere ([`Subject::Agent`]), because that must reach everywhere at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AgentState {
     /// Nobody has approved it yet.
     Proposed,
@@ -170,6 +152,11 @@ pub enum AgentState {
     Active {
         /// Who approved it, and when.
         approved: Done,
+    },
+    /// Made by an approved blueprint, and so approved with it.
+    OfBlueprint {
+        /// By whose hand, and when.
+        made: Done,
     },
     /// Gone for good.
     Retired {
@@ -187,9 +174,10 @@ impl StoredAgent {
             owner: self.owner.clone(),
             sponsors: self.sponsors.clone(),
             purpose: self.purpose.clone(),
+            blueprint: self.blueprint.clone(),
             status: match self.state {
                 AgentState::Proposed => AgentStatus::Proposed,
-                AgentState::Active { .. } => AgentStatus::Active,
+                AgentState::Active { .. } | AgentState::OfBlueprint { .. } => AgentStatus::Active,
                 AgentState::Retired { .. } => AgentStatus::Retired,
             },
             ceiling: Ceiling {

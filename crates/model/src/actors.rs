@@ -70,6 +70,8 @@ pub struct Agent {
     pub status: AgentStatus,
     /// What no mandate can lift it above.
     pub ceiling: Ceiling,
+    /// The agent it was made by, as one of a fleet: what stops that one stops this one.
+    pub blueprint: Option<AgentId>,
 }
 
 /// What an agent can be granted at most.

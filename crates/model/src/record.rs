@@ -62,6 +62,9 @@ pub enum Event {
     /// A bundle was first used to decide here.
     #[n(7)]
     Bundle(#[n(0)] BundleRecord),
+    /// Somebody administered something, or was refused to.
+    #[n(8)]
+    Act(#[n(0)] ActRecord),
 }
 
 /// How a call was decided.
@@ -504,6 +507,39 @@ pub struct BundleRecord {
     /// By whose hand it was used.
     #[n(3)]
     pub evidence: String,
+}
+
+/// An act of administration. It holds no personal values: who somebody is stands in the registry, under the id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct ActRecord {
+    /// The act, such as `agents:approve`.
+    #[n(0)]
+    pub act: String,
+    /// What it was done to, such as `agent:invoice-bot`.
+    #[n(1)]
+    pub on: String,
+    /// Who acted: `person:ID`, `client:NAME`, or a user of the host.
+    #[n(2)]
+    pub actor: String,
+    /// How the actor was known.
+    #[n(3)]
+    pub evidence: String,
+    /// The policies that permitted it, or those that forbade it.
+    #[n(4)]
+    pub policies: Vec<String>,
+    /// Whether it was refused.
+    #[n(5)]
+    pub refused: bool,
+    /// What changed, in words.
+    #[n(6)]
+    pub changes: Vec<String>,
+    /// Why, in the words of who acted.
+    #[n(7)]
+    pub reason: Option<String>,
+    /// The digest of the entry as it stands afterwards.
+    #[n(8)]
+    pub entry: Option<Digest>,
 }
 
 /// Why bytes are no record, or a record has no bytes.

@@ -7,6 +7,7 @@ use warrantor_model::{ServerName, TemplateId, Terms};
 
 use crate::{
     doc::{Doc, whole},
+    open::Open,
     report::{Report, Severity, Source},
     tree::Span,
 };
@@ -37,6 +38,28 @@ pub(crate) fn snapshot(parts: Parts, places: &Places, report: &mut Report) -> Op
     }
 }
 
+/// Whether the bundle knows whom a mandate names; whoever is left open is nobody yet. Who is not known is in the report.
+pub(crate) fn knows_actors(
+    snapshot: &Snapshot,
+    terms: &Terms,
+    open: &Open,
+    places: &Places,
+    report: &mut Report,
+) -> bool {
+    let mut strangers = snapshot.actors(terms);
+    strangers.retain(|fault| match &fault.place {
+        Place::Mandate { pointer, .. } => match pointer.first().map(String::as_str) {
+            Some("person") => !open.person,
+            Some("sponsor") => !open.person || terms.sponsor != terms.person,
+            Some("agent") => !open.agent,
+            _ => true,
+        },
+        _ => true,
+    });
+    places.tell_all(&strangers, report);
+    strangers.is_empty()
+}
+
 /// Compiles a mandate's terms. What is wrong, and what an author should know, is in the report.
 pub(crate) fn compile(
     snapshot: &Snapshot,
@@ -44,10 +67,7 @@ pub(crate) fn compile(
     places: &Places,
     report: &mut Report,
 ) -> Option<CompiledTerms> {
-    let strangers = snapshot.actors(&terms);
-    places.tell_all(&strangers, report);
     match snapshot.compile(terms) {
-        Ok(_) if !strangers.is_empty() => None,
         Ok(compiled) => {
             places.tell_all(compiled.warnings(), report);
             Some(compiled)

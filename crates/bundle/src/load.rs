@@ -20,6 +20,7 @@ use crate::{
     },
     link::{self, Places},
     manifest,
+    open::Open,
     report::{Diagnostic, Report, Severity, Source},
     terms, trackers,
     tree::short,
@@ -49,7 +50,9 @@ pub struct MandateTemplate {
     pub file: String,
     /// The document, exactly: [`terms_from_document`](crate::terms_from_document) makes the same terms of it.
     pub document: Json,
-    /// What it says.
+    /// What it leaves open for whoever hands it over.
+    pub open: Open,
+    /// What it says. What it leaves open stands for itself: nobody has these names and values.
     pub terms: Terms,
     /// The same, checked against the bundle's tools and compiled.
     pub compiled: CompiledTerms,
@@ -128,6 +131,7 @@ struct Draft {
     file: String,
     document: Json,
     terms: Terms,
+    open: Open,
 }
 
 impl Loader {
@@ -299,14 +303,14 @@ impl Loader {
                 let Some(format) = Format::of(path) else { continue };
                 let Some(mut doc) = Doc::parse(path, contents, format, report) else { continue };
                 let document = doc.tree.to_json();
-                let Some(terms) = terms::read_terms(&mut doc, report) else { continue };
+                let Some((terms, open)) = terms::read_terms(&mut doc, report) else { continue };
                 if self.places.mandates.contains_key(&terms.template) {
                     let message = format!("another file states the mandate {} already", terms.template);
                     doc.error(report, &["id"], message, "give one of the two another id");
                     continue;
                 }
                 self.places.mandates.insert(terms.template.clone(), doc);
-                drafts.push(Draft { file: path.to_owned(), document, terms });
+                drafts.push(Draft { file: path.to_owned(), document, terms, open });
             }
         });
         if sound {
@@ -350,11 +354,12 @@ impl Loader {
 
     fn compile(&mut self, snapshot: &Snapshot, drafts: Vec<Draft>) -> BTreeMap<TemplateId, MandateTemplate> {
         let mut templates = BTreeMap::new();
-        for Draft { file, document, terms } in drafts {
+        for Draft { file, document, terms, open } in drafts {
+            let known = link::knows_actors(snapshot, &terms, &open, &self.places, &mut self.report);
             let compiled = link::compile(snapshot, terms.clone(), &self.places, &mut self.report);
-            if let Some(compiled) = compiled {
+            if let Some(compiled) = compiled.filter(|_| known) {
                 let template = terms.template.clone();
-                templates.insert(template, MandateTemplate { file, document, terms, compiled });
+                templates.insert(template, MandateTemplate { file, document, open, terms, compiled });
             }
         }
         templates
@@ -410,7 +415,7 @@ impl Loaded {
         self.snapshot.manifest(server).is_some_and(|manifest| manifest.definitions == digest)
     }
 
-    /// A mandate that is written out beside the bundle, checked against it.
+    /// A mandate that is written out beside the bundle, checked against it. Whether there are the people and the agent that it names is for the handover.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -421,6 +426,7 @@ impl Loaded {
             Some(compiled) if report.is_passed() => Ok(MandateTemplate {
                 file: "a mandate written out".to_owned(),
                 document: document.clone(),
+                open: Open::default(),
                 terms,
                 compiled,
             }),
@@ -447,7 +453,7 @@ impl Loaded {
     fn read_beside(&self, file: &str, bytes: &[u8], report: &mut Report) -> Option<MandateTemplate> {
         let mut doc = Doc::parse(file, bytes, Format::of(file).unwrap_or(Format::Yaml), report)?;
         let document = doc.tree.to_json();
-        let terms = terms::read_terms(&mut doc, report)?;
+        let terms = terms::read_closed(&mut doc, report)?;
         let other = self.templates.get(&terms.template);
         if other.is_some_and(|other| other.document.canonical() != document.canonical()) {
             let message = format!("the bundle has another mandate {}", terms.template);
@@ -468,9 +474,11 @@ impl Loaded {
             return None;
         };
         places.mandates.insert(terms.template.clone(), doc);
-        let compiled = link::compile(&self.snapshot, terms.clone(), &places, report)?;
+        let open = Open::default();
+        let known = link::knows_actors(&self.snapshot, &terms, &open, &places, report);
+        let compiled = link::compile(&self.snapshot, terms.clone(), &places, report).filter(|_| known)?;
         places.tell_all(&wider_lines(&self.snapshot, &above.compiled, &compiled), report);
-        Some(MandateTemplate { file: file.to_owned(), document, terms, compiled })
+        Some(MandateTemplate { file: file.to_owned(), document, open, terms, compiled })
     }
 
     /// Every line in which a mandate of the bundle is wider than what it narrows. It could not pass more by them, but it reads as if.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Offer, Otherwise, Path, Provenance,
+    AgentId, Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Offer, Otherwise, Path, PersonId, Provenance,
     Source, Terms, ToolName, ToolRef,
     mandate::{Asked, Lifetime, TextTemplate},
     time::parse_duration,
@@ -13,6 +13,7 @@ use crate::{
     doc::{Doc, without_error},
     earlier,
     files::mandate::{BoundsEntry, GrantEntry, LimitsEntry, MandateFile},
+    open::{Open, SOME_AGENT, SOMEBODY, Taken},
     read::{self, nearest},
     report::{Report, Severity},
     tree::{Content, Entry, Node, Pointer, short},
@@ -49,15 +50,26 @@ pub(crate) const BOUND_FIELDS: [&str; 19] = [
 pub fn terms_from_document(document: &Json) -> Result<Terms, Report> {
     let mut report = Report::default();
     let mut doc = Doc::of_json("mandate", document);
-    let terms = read_terms(&mut doc, &mut report);
+    let terms = read_closed(&mut doc, &mut report);
     match terms {
         Some(terms) if report.is_passed() => Ok(terms),
         _ => Err(report),
     }
 }
 
-/// Reads the document of a mandate. What is wrong is in the report; then there are no terms.
-pub(crate) fn read_terms(doc: &mut Doc, report: &mut Report) -> Option<Terms> {
+/// Reads the document of a mandate that leaves nothing open.
+pub(crate) fn read_closed(doc: &mut Doc, report: &mut Report) -> Option<Terms> {
+    let (terms, open) = read_terms(doc, report)?;
+    if open.is_closed() {
+        return Some(terms);
+    }
+    let message = format!("the mandate leaves open: {}", open.words());
+    doc.error(report, &[] as &[&str], message, "say it");
+    None
+}
+
+/// Reads the document of a mandate, and what it leaves open. What is wrong is in the report; then there are no terms.
+pub(crate) fn read_terms(doc: &mut Doc, report: &mut Report) -> Option<(Terms, Open)> {
     let mut terms = None;
     let sound = without_error(report, |report| {
         terms = doc
@@ -84,7 +96,7 @@ impl Reader<'_> {
         self.doc.error(self.report, pointer, message, cure);
     }
 
-    fn terms(&mut self, file: MandateFile) -> Option<Terms> {
+    fn terms(&mut self, file: MandateFile) -> Option<(Terms, Open)> {
         if file.purpose.trim().is_empty() {
             self.error(
                 &below(&[], &["purpose"]),
@@ -113,15 +125,40 @@ impl Reader<'_> {
         let slots: BTreeMap<String, Json> =
             file.slots.into_iter().map(|(name, Value(value))| (name, value)).collect();
         self.slots = slots;
+        let mut open =
+            Open { person: file.person.is_none(), agent: file.agent.is_none(), takes: BTreeMap::new() };
+        for (name, entry) in file.takes {
+            match Taken::of(entry) {
+                Ok(_) if self.slots.contains_key(&name) => {
+                    let message = format!("the slot {name} has a value already");
+                    self.error(&below(&[], &["takes", &name]), message, "keep one of the two");
+                }
+                Ok(taken) => {
+                    self.slots.insert(name.clone(), taken.sample());
+                    open.takes.insert(name, taken);
+                }
+                Err((field, why)) => {
+                    self.error(&below(&[], &["takes", &name, field]), why, "correct it, or leave it out");
+                }
+            }
+        }
+        let person = match file.person {
+            Some(person) => person,
+            None => PersonId::new(SOMEBODY).ok()?,
+        };
+        let agent = match file.agent {
+            Some(agent) => agent,
+            None => AgentId::new(SOME_AGENT).ok()?,
+        };
         let grants: Vec<Option<Grant>> =
             file.grants.into_iter().enumerate().map(|(at, grant)| self.grant(at, grant)).collect();
-        Some(Terms {
+        let terms = Terms {
             template: file.id,
             parent: file.parent.0,
             kind: file.kind,
-            sponsor: file.sponsor.unwrap_or_else(|| file.person.clone()),
-            person: file.person,
-            agent: file.agent,
+            sponsor: file.sponsor.unwrap_or_else(|| person.clone()),
+            person,
+            agent,
             purpose: file.purpose,
             request: file.request,
             quoted: file.quoted,
@@ -130,7 +167,8 @@ impl Reader<'_> {
             depth: file.delegation.depth,
             limits,
             grants: grants.into_iter().collect::<Option<_>>()?,
-        })
+        };
+        Some((terms, open))
     }
 
     fn lifetime(&mut self, file: &MandateFile) -> Option<Lifetime> {

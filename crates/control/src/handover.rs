@@ -6,16 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_bundle::{Loaded, MandateTemplate};
 use warrantor_engine::{
     bodies::{SealError, SealKey},
     keys,
-    mandates::{self, ChainError, MAX_HOPS, StoredMandate},
+    mandates::{self, ChainError, Consent, MAX_HOPS, StoredMandate},
+    registry::{self, RegistryError},
     stop::{StopError, StopFile},
 };
 use warrantor_model::{
-    AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonStatus, Randomness, Subject, TaskId,
+    AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonId, PersonStatus, Randomness, Subject, TaskId,
     TemplateId, Timestamp,
     record::{BundleRecord, Event, HandoverRecord, Record},
     time::NoRandomness,
@@ -24,8 +26,10 @@ use warrantor_store::{
     Commit, CommitError, Expect, Key, KeyError, MAX_VALUE_BYTES, ReadError, Store, Wanted,
 };
 
-use crate::fresh_id;
+use crate::{fresh_id, names};
 
+/// How often a handover is tried again because somebody else handed over the same.
+const ATTEMPTS: usize = 5;
 /// How long a handover waits for its record.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -105,6 +109,18 @@ pub enum HandoverError {
     /// A stored mandate does not read.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// Somebody of the registry does not read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The key of an earlier request was used for another one.
+    #[error("this idempotency key was used for another request")]
+    Reused,
+    /// The bundle has a person whom the registry knows as somebody else.
+    #[error("{person} of people.yaml is known here as another person, of another issuer or subject: give the person in people.yaml another id")]
+    AnotherPerson {
+        /// Who.
+        person: PersonId,
+    },
     /// The stop file.
     #[error(transparent)]
     Stop(#[from] StopError),
@@ -140,6 +156,46 @@ pub struct Handed {
     pub expires_at: Timestamp,
     /// Whether the bundle's file says something else by now.
     pub file_differs: bool,
+}
+
+/// How somebody agreed to what is handed over.
+#[derive(Debug, Clone, Default)]
+pub struct Agreed {
+    /// Who agreed, to which sentences.
+    pub consent: Option<Consent>,
+    /// When the sponsor has to look at it again.
+    pub review_at: Option<Timestamp>,
+    /// What makes a second request like this one be answered with the mandate of the first.
+    pub once: Option<Once>,
+}
+
+/// A request that is done once, however often it arrives.
+#[derive(Debug, Clone)]
+pub struct Once {
+    key: Key,
+    request: Digest,
+}
+
+/// What was made of a request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    request: Digest,
+    mandate: MandateId,
+}
+
+impl Once {
+    /// The request of this digest under a key of its sender's.
+    ///
+    /// # Errors
+    /// [`KeyError`] for a sender whose name is too long.
+    pub fn new(sender: &str, key: &str, request: Digest) -> Result<Self, KeyError> {
+        Ok(Self { key: names::idempotency(sender, key)?, request })
+    }
+
+    fn remembered(&self, mandate: &MandateId) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Remembered { request: self.request, mandate: mandate.clone() })
+    }
 }
 
 /// An instance as the store knows it.
@@ -234,7 +290,7 @@ impl<S: Store> Desk<'_, S> {
                 return Err(refused(format!("{parent} was never handed over: a task begins with a person")));
             }
         };
-        let (mandate, stored) = self.hand_over_one(template, Some(&(above.id, above.mandate))).await?;
+        let (mandate, stored) = self.hand_over_one(template, Some(&(above.id, above.mandate)), None).await?;
         Ok(Handed {
             mandate,
             template: stored.template,
@@ -245,11 +301,81 @@ impl<S: Store> Desk<'_, S> {
         })
     }
 
+    /// Hands over a root mandate that was filled in or written out, as somebody agreed to it.
+    ///
+    /// # Errors
+    /// [`HandoverError`].
+    pub async fn hand_over_agreed(
+        &self,
+        template: &MandateTemplate,
+        agreed: &Agreed,
+    ) -> Result<Handed, HandoverError> {
+        if template.terms.parent.is_some() {
+            return Err(HandoverError::Refused {
+                template: template.terms.template.clone(),
+                why: "it narrows another mandate, and a task begins with one that narrows none".to_owned(),
+            });
+        }
+        let mut attempt = 0usize;
+        let (mandate, stored) = loop {
+            match self.hand_over_one(template, None, Some(agreed)).await {
+                // Somebody else filled in the same: each of them has a mandate of their own.
+                Err(HandoverError::Contended { .. }) if attempt < ATTEMPTS => {
+                    attempt = attempt.saturating_add(1);
+                    if let Some(handed) = self.handed_before(agreed).await? {
+                        return Ok(handed);
+                    }
+                }
+                other => break other?,
+            }
+        };
+        Ok(Handed {
+            mandate,
+            template: stored.template,
+            task: stored.task,
+            new: true,
+            expires_at: stored.expires_at,
+            file_differs: false,
+        })
+    }
+
+    /// What the same request was answered with before.
+    ///
+    /// # Errors
+    /// [`HandoverError::Reused`] when the key was used for another request.
+    pub async fn handed_before(&self, agreed: &Agreed) -> Result<Option<Handed>, HandoverError> {
+        let Some(once) = &agreed.once else { return Ok(None) };
+        let Some((_, value)) = self.entry(&once.key).await? else { return Ok(None) };
+        let before: Remembered = serde_json::from_slice(&value)?;
+        if before.request != once.request {
+            return Err(HandoverError::Reused);
+        }
+        let unreadable =
+            || ChainError::Unreadable { mandate: before.mandate.clone(), cause: "it is not in the store".into() };
+        let stored = mandates::load(&*self.store, &before.mandate).await?.ok_or_else(unreadable)?;
+        Ok(Some(Handed {
+            mandate: before.mandate,
+            template: stored.template,
+            task: stored.task,
+            new: false,
+            expires_at: stored.expires_at,
+            file_differs: false,
+        }))
+    }
+
     /// Notes the bundle as one that decides here, and keeps its files.
     ///
     /// # Errors
     /// [`HandoverError`].
     pub async fn note_bundle(&self) -> Result<(), HandoverError> {
+        // A mandate of one person must never become another's because two files give two people one name.
+        for own in self.bundle.snapshot.own_people() {
+            if let Some((_, known)) = registry::person(&*self.store, &own.id).await?
+                && (known.issuer != own.issuer || known.subject != own.subject)
+            {
+                return Err(HandoverError::AnotherPerson { person: own.id.clone() });
+            }
+        }
         let key = keys::bundle(&self.bundle.revision)?;
         if self.entry(&key).await?.is_some() {
             return Ok(());
@@ -314,7 +440,7 @@ impl<S: Store> Desk<'_, S> {
                 |instance: &Instance| instance.mandate.parent.as_ref() == parent.as_ref().map(|(id, _)| id);
             parent = Some(match live.filter(same_line) {
                 Some(instance) => (instance.id, instance.mandate),
-                None => self.hand_over_one(next, parent.as_ref()).await?,
+                None => self.hand_over_one(next, parent.as_ref(), None).await?,
             });
         }
         let (mandate, stored) =
@@ -333,7 +459,14 @@ impl<S: Store> Desk<'_, S> {
         &self,
         template: &MandateTemplate,
         parent: Option<&(MandateId, StoredMandate)>,
+        agreed: Option<&Agreed>,
     ) -> Result<(MandateId, StoredMandate), HandoverError> {
+        if !template.open.is_closed() {
+            return Err(HandoverError::Refused {
+                template: template.terms.template.clone(),
+                why: format!("it leaves open: {}; fill it in", template.open.words()),
+            });
+        }
         self.may_hand_over(template).await?;
         let terms = &template.terms;
         let now = self.clock.now();
@@ -351,9 +484,15 @@ impl<S: Store> Desk<'_, S> {
             expires_at: parent.map_or(own_end, |(_, parent)| own_end.min(parent.expires_at)),
             terms: Digest::of(document.as_bytes()),
             document,
+            consent: agreed.and_then(|agreed| agreed.consent.clone()),
+            review_at: agreed.and_then(|agreed| agreed.review_at),
         };
         let id = MandateId::new(fresh_id("m", now, self.randomness)?)?;
-        let commit = self.handover_commit(template, &id, &stored, now).await?;
+        let mut commit = self.handover_commit(template, &id, &stored, now).await?;
+        if let Some(once) = agreed.and_then(|agreed| agreed.once.as_ref()) {
+            commit.expect.push((once.key.clone(), Expect::Absent));
+            commit.puts.push((once.key.clone(), once.remembered(&id)?));
+        }
         match self.commit(commit).await {
             Ok(()) => Ok((id, stored)),
             Err(CommitError::Moved { .. }) => {
@@ -381,12 +520,18 @@ impl<S: Store> Desk<'_, S> {
             expires_at: stored.expires_at,
             evidence: self.evidence.clone(),
             bundle: self.bundle.revision,
+            shown: stored.consent.as_ref().map(|consent| consent.shown),
+            review_at: stored.review_at,
         });
         let mut commit = Commit::new(Record::new(fresh_id("h", now, self.randomness)?, now, event));
         let instance_key = instance_key(template)?;
         let before = self.entry(&instance_key).await?.map(|entry| entry.0);
         commit.expect.push((instance_key.clone(), before.map_or(Expect::Absent, Expect::Version)));
         commit.puts.push((instance_key, id.as_str().as_bytes().to_vec()));
+        let agent = &template.terms.agent;
+        for index in [names::mandate_of_person(&stored.person, id)?, names::mandate_of_agent(agent, id)?] {
+            commit.puts.push((index, b"{}".to_vec()));
+        }
         let mandate_key = keys::mandate(id)?;
         commit.expect.push((mandate_key.clone(), Expect::Absent));
         commit.puts.push((mandate_key, serde_json::to_vec(stored)?));
@@ -419,12 +564,14 @@ impl<S: Store> Desk<'_, S> {
         let refused = |why: String| HandoverError::Refused { template: terms.template.clone(), why };
         let snapshot = &self.bundle.snapshot;
         let mut stopped: Vec<Subject> = self.stop.read()?.into_iter().map(|stop| stop.subject).collect();
-        let subjects = [
-            Subject::Deployment,
-            Subject::Agent(terms.agent.clone()),
-            Subject::Person(terms.person.clone()),
-            Subject::Person(terms.sponsor.clone()),
-        ];
+        let registered = match snapshot.agent(&terms.agent) {
+            Some(_) => None,
+            None => registry::agent(&*self.store, &terms.agent).await?.map(|(_, stored)| stored.agent(&terms.agent)),
+        };
+        let agent = snapshot.agent(&terms.agent).or(registered.as_ref());
+        let mut subjects = vec![Subject::Deployment, Subject::Agent(terms.agent.clone())];
+        subjects.extend(agent.and_then(|agent| agent.blueprint.clone()).map(Subject::Agent));
+        subjects.extend([&terms.person, &terms.sponsor].into_iter().flat_map(Subject::of_person));
         for subject in &subjects {
             if self.is_stopped(subject).await? {
                 stopped.push(subject.clone());
@@ -433,11 +580,16 @@ impl<S: Store> Desk<'_, S> {
         if let Some(subject) = subjects.iter().find(|subject| stopped.contains(subject)) {
             return Err(refused(format!("{subject} is stopped")));
         }
-        if snapshot.agent(&terms.agent).is_none_or(|known| known.status != AgentStatus::Active) {
+        if agent.is_none_or(|known| known.status != AgentStatus::Active) {
             return Err(refused(format!("agent {} is not active", terms.agent)));
         }
         for person in [&terms.person, &terms.sponsor] {
-            if snapshot.person(person).is_none_or(|known| known.status != PersonStatus::Active) {
+            let registered = match snapshot.person(person) {
+                Some(_) => None,
+                None => registry::person(&*self.store, person).await?.map(|(_, stored)| stored.person(person)),
+            };
+            let known = snapshot.person(person).or(registered.as_ref());
+            if known.is_none_or(|known| known.status != PersonStatus::Active) {
                 return Err(refused(format!("{person} is not active")));
             }
         }

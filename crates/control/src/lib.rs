@@ -11,6 +11,7 @@ pub mod explain;
 pub mod handover;
 pub mod keeper;
 pub mod keys;
+pub mod mandates;
 mod names;
 pub mod office;
 pub mod people;

@@ -1,7 +1,7 @@
 //! The names under which the office keeps state in the store, beside those of the engine, and how it writes of things in records.
 
 use warrantor_decide::administration::Resource;
-use warrantor_model::{Accountable, AgentId, Digest, PersonId};
+use warrantor_model::{Accountable, AgentId, Digest, MandateId, PersonId};
 use warrantor_store::{Key, KeyError};
 
 /// How records name what an act is done to.
@@ -124,4 +124,34 @@ pub(crate) fn client_name(name: &str) -> Result<Key, KeyError> {
 /// Which agent has a key.
 pub(crate) fn key_holder(thumbprint: &str) -> Result<Key, KeyError> {
     Key::new(format!("keyholder/{thumbprint}"))
+}
+
+/// The mandates that a person handed over.
+pub(crate) fn mandates_of_person(person: &PersonId) -> Result<Key, KeyError> {
+    Key::new(format!("mandates/person/{person}"))
+}
+
+/// That a mandate was handed over by a person.
+pub(crate) fn mandate_of_person(person: &PersonId, mandate: &MandateId) -> Result<Key, KeyError> {
+    Key::new(format!("mandates/person/{person}/{mandate}"))
+}
+
+/// The mandates of an agent.
+pub(crate) fn mandates_of_agent(agent: &AgentId) -> Result<Key, KeyError> {
+    Key::new(format!("mandates/agent/{agent}"))
+}
+
+/// That a mandate is an agent's.
+pub(crate) fn mandate_of_agent(agent: &AgentId, mandate: &MandateId) -> Result<Key, KeyError> {
+    Key::new(format!("mandates/agent/{agent}/{mandate}"))
+}
+
+/// That mandates of earlier versions have been put in the indices.
+pub(crate) fn mandates_indexed() -> Result<Key, KeyError> {
+    Key::new("indexed/mandates")
+}
+
+/// What was made of a request under a key of its sender's.
+pub(crate) fn idempotency(sender: &str, key: &str) -> Result<Key, KeyError> {
+    Key::new(format!("once/{}", digest(&[sender, key])))
 }

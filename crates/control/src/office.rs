@@ -321,7 +321,7 @@ impl<S: Store> Office<S> {
         Ok(self.commit(commit).await?)
     }
 
-    async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
         match tokio::time::timeout(DEADLINE, self.store.commit(commit)).await {
             Ok(result) => result.map(|committed| committed.revision),
             Err(_) => Err(CommitError::unknown("the store did not answer in time")),

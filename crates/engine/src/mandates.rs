@@ -33,6 +33,22 @@ pub struct StoredMandate {
     pub terms: Digest,
     /// The terms in the format of mandates, as canonical JSON text: numbers stay as they were written.
     pub document: String,
+    /// How whoever handed it over agreed to it; none where `run` or a command on the host did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// When its sponsor has to look at it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_at: Option<Timestamp>,
+}
+
+/// How somebody agreed to a mandate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// Who agreed, and how that is known.
+    pub by: String,
+    /// The digest of the sentences that were shown.
+    pub shown: Digest,
 }
 
 /// Why a chain cannot be loaded. Each is a refusal for the caller of `authorize`.

@@ -363,6 +363,12 @@ pub struct HandoverRecord {
     /// The bundle.
     #[n(9)]
     pub bundle: Digest,
+    /// The digest of the sentences that whoever handed it over agreed to.
+    #[n(10)]
+    pub shown: Option<Digest>,
+    /// When its sponsor has to look at it again.
+    #[n(11)]
+    pub review_at: Option<Timestamp>,
 }
 
 /// Someone or something stopped, or let go on.

@@ -25,12 +25,12 @@ pub struct MandateFile {
     /// For whom the agent acts: `delegated` for the person and never above the person, `standing` on its own under a sponsor.
     #[serde(default)]
     pub kind: MandateKind,
-    /// Who hands over the task.
-    #[schemars(with = "IdText")]
-    pub person: PersonId,
-    /// Who acts.
-    #[schemars(with = "IdText")]
-    pub agent: AgentId,
+    /// Who hands over the task. In a bundle it may be left open: then it is whoever hands it over.
+    #[schemars(with = "Option<IdText>")]
+    pub person: Option<PersonId>,
+    /// Who acts. In a bundle it may be left open: then whoever hands it over says which agent.
+    #[schemars(with = "Option<IdText>")]
+    pub agent: Option<AgentId>,
     /// Who answers for what the agent does here; the person when nothing is said.
     #[schemars(with = "Option<IdText>")]
     pub sponsor: Option<PersonId>,
@@ -48,6 +48,9 @@ pub struct MandateFile {
     /// Values given at handover, by name.
     #[serde(default)]
     pub slots: BTreeMap<String, Value>,
+    /// Slots that whoever hands it over fills, by name, and what each may hold.
+    #[serde(default)]
+    pub takes: BTreeMap<String, TakenEntry>,
     /// How long after the handover it ends. Exactly one of `expires_in` and `expires_at` is given.
     #[schemars(with = "Option<DurationText>")]
     pub expires_in: Option<String>,
@@ -62,6 +65,42 @@ pub struct MandateFile {
     pub limits: LimitsEntry,
     /// What is granted: a call passes by one line that matches it whole.
     pub grants: Vec<GrantEntry>,
+}
+
+/// What a slot may hold that whoever hands over fills.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Taken")]
+pub struct TakenEntry {
+    /// What it is; a text when nothing is said.
+    #[serde(default, rename = "type")]
+    pub kind: TakenKind,
+    /// What to tell whoever fills it.
+    pub description: Option<String>,
+    /// It is one of these.
+    #[serde(rename = "in")]
+    pub one_of: Option<Vec<Value>>,
+    /// The most characters of a text; 200 when nothing is said.
+    #[schemars(range(min = 1))]
+    pub max_length: Option<u64>,
+    /// The least a number may be.
+    pub min: Option<Exact>,
+    /// The most a number may be.
+    pub max: Option<Exact>,
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "TakenType")]
+pub enum TakenKind {
+    /// A text.
+    #[default]
+    Text,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
 }
 
 /// Whether the agent may hand on parts of the task.

@@ -42,7 +42,7 @@ pub struct StoredSession {
 }
 
 /// A client of the interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoredClient {
     /// Its name.
@@ -53,14 +53,16 @@ pub struct StoredClient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectorySettings>,
     /// When it was made, and by whose hand.
+    #[schema(value_type = Object)]
     pub made: Done,
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub expires_at: Option<Timestamp>,
 }
 
 /// Whose people a directory provisions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DirectorySettings {
     /// The issuer that its people sign in with.
@@ -70,7 +72,7 @@ pub struct DirectorySettings {
 }
 
 /// Which attribute of a SCIM user is the subject in the issuer's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SubjectAttribute {
     /// `externalId`, as Okta sends its own id.

@@ -28,23 +28,29 @@ const MAX_SPONSORS: usize = 16;
 const MAX_AGENT_KEYS: usize = 16;
 
 /// What is said of an agent by whoever proposes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSpec {
     /// Who is accountable for it as an asset.
+    #[schema(value_type = String)]
     pub owner: Accountable,
     /// Who is accountable for what it does.
+    #[schema(value_type = Vec<String>)]
     pub sponsors: Vec<Accountable>,
     /// Who may take over.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub deputies: Vec<PersonId>,
     /// What it is for.
     pub purpose: String,
     /// How much harm it could do.
+    #[schema(value_type = String)]
     pub risk: Risk,
     /// Servers it may reach.
+    #[schema(value_type = Vec<String>)]
     pub servers: BTreeSet<ServerName>,
     /// Effects it may have.
+    #[schema(value_type = Vec<String>)]
     pub effects: BTreeSet<Effect>,
     /// Whether it is a blueprint for a fleet.
     #[serde(default)]
@@ -67,23 +73,30 @@ struct StoredProposal {
 }
 
 /// An agent as the office shows one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownAgent {
     /// The id.
+    #[schema(value_type = String)]
     pub id: AgentId,
     /// Who is accountable for it as an asset.
+    #[schema(value_type = String)]
     pub owner: Accountable,
     /// Who is accountable for what it does.
+    #[schema(value_type = Vec<String>)]
     pub sponsors: Vec<Accountable>,
     /// Who may take over.
+    #[schema(value_type = Vec<String>)]
     pub deputies: Vec<PersonId>,
     /// What it is for.
     pub purpose: String,
     /// How much harm it could do, where it was said.
+    #[schema(value_type = Option<String>)]
     pub risk: Option<Risk>,
     /// Servers it may reach.
+    #[schema(value_type = Vec<String>)]
     pub servers: BTreeSet<ServerName>,
     /// Effects it may have.
+    #[schema(value_type = Vec<String>)]
     pub effects: BTreeSet<Effect>,
     /// Where it stands.
     pub standing: AgentStanding,
@@ -92,6 +105,7 @@ pub struct KnownAgent {
     /// Whether it is a blueprint for a fleet.
     pub is_blueprint: bool,
     /// The blueprint it was made by.
+    #[schema(value_type = Option<String>)]
     pub blueprint: Option<AgentId>,
     /// Names and thumbprints of its keys.
     pub keys: BTreeMap<String, String>,
@@ -104,20 +118,22 @@ pub struct KnownAgent {
 }
 
 /// What waits for an approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Proposal {
     /// What it would be.
     pub spec: AgentSpec,
     /// What an approval has to name.
+    #[schema(value_type = String)]
     pub digest: Digest,
     /// Who proposed it.
     pub by: String,
     /// When.
+    #[schema(value_type = String)]
     pub at: Timestamp,
 }
 
 /// Where an agent stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentStanding {
     /// Nobody has approved it yet.

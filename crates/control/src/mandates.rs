@@ -26,33 +26,44 @@ use crate::{
 const INDEXED_AT_ONCE: usize = 400;
 
 /// A mandate that was handed over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownMandate {
     /// The instance.
+    #[schema(value_type = String)]
     pub id: MandateId,
     /// The template it is of.
+    #[schema(value_type = String)]
     pub template: TemplateId,
     /// Its task.
+    #[schema(value_type = String)]
     pub task: TaskId,
     /// The mandate it narrows.
+    #[schema(value_type = Option<String>)]
     pub parent: Option<MandateId>,
     /// Who handed it over.
+    #[schema(value_type = String)]
     pub person: PersonId,
     /// Who answers for it.
+    #[schema(value_type = String)]
     pub sponsor: PersonId,
     /// Who acts.
+    #[schema(value_type = String)]
     pub agent: AgentId,
     /// For whom the agent acts.
+    #[schema(value_type = String)]
     pub kind: MandateKind,
     /// Why, in a line.
     pub purpose: String,
     /// When it was handed over.
+    #[schema(value_type = String)]
     pub handed_over_at: Timestamp,
     /// When it ends.
+    #[schema(value_type = String)]
     pub expires_at: Timestamp,
     /// Where it stands.
     pub standing: MandateStanding,
     /// When its sponsor has to look at it again.
+    #[schema(value_type = Option<String>)]
     pub review_at: Option<Timestamp>,
     /// Whether that is past.
     pub review_due: bool,
@@ -61,7 +72,7 @@ pub struct KnownMandate {
 }
 
 /// Where a mandate stands by itself. Whether its people and its agent stand is another question, which each call asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum MandateStanding {
     /// Calls can be made under it.
@@ -71,6 +82,7 @@ pub enum MandateStanding {
     /// It was ended.
     Ended {
         /// When.
+        #[schema(value_type = String)]
         at: Timestamp,
         /// Why, in the words of who did it.
         reason: Option<String>,

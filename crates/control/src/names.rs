@@ -155,3 +155,8 @@ pub(crate) fn mandates_indexed() -> Result<Key, KeyError> {
 pub(crate) fn idempotency(sender: &str, key: &str) -> Result<Key, KeyError> {
     Key::new(format!("once/{}", digest(&[sender, key])))
 }
+
+/// That something that counts once was used.
+pub(crate) fn used(digest: &Digest) -> Result<Key, KeyError> {
+    Key::new(format!("used/{}", digest.hex()))
+}

@@ -87,6 +87,19 @@ impl Authority {
         Self { act, on: on.into(), hand, policies: Vec::new() }
     }
 
+    /// The authority of a sign-in: what a provider said of a person whom it has just authenticated.
+    #[must_use]
+    pub fn of_sign_in(act: Act, evidence: &str) -> Self {
+        let hand = Hand { actor: "sign-in".to_owned(), evidence: evidence.to_owned() };
+        Self { act, on: "deployment".to_owned(), hand, policies: Vec::new() }
+    }
+
+    /// The authority of a person over a session of their own.
+    #[must_use]
+    pub fn of_person(act: Act, person: &PersonId, hand: Hand) -> Self {
+        Self { act, on: format!("person:{person}"), hand, policies: Vec::new() }
+    }
+
     /// By whose hand.
     #[must_use]
     pub fn hand(&self) -> &Hand {
@@ -319,6 +332,31 @@ impl<S: Store> Office<S> {
         commit.puts = change.puts;
         commit.deletes = change.deletes;
         Ok(self.commit(commit).await?)
+    }
+
+    /// Uses something up that counts once, such as a token.
+    ///
+    /// # Errors
+    /// [`OfficeError::Contended`] when it was used before.
+    pub async fn use_once(&self, what: &str, digest: &Digest) -> Result<(), OfficeError> {
+        let now = self.clock.now();
+        let event = Event::Act(ActRecord {
+            act: "sessions:use-once".to_owned(),
+            on: "deployment".to_owned(),
+            actor: "sign-in".to_owned(),
+            evidence: format!("{what} {digest}"),
+            policies: Vec::new(),
+            refused: false,
+            changes: Vec::new(),
+            reason: None,
+            entry: None,
+        });
+        let key = names::used(digest)?;
+        let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
+        commit.expect.push((key.clone(), Expect::Absent));
+        commit.puts.push((key, serde_json::to_vec(&now)?));
+        self.commit(commit).await?;
+        Ok(())
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {

@@ -22,9 +22,10 @@ pub const MAX_TEXT: usize = 512;
 pub const MAX_LIST: usize = 200;
 
 /// A person as the office shows one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownPerson {
     /// The id.
+    #[schema(value_type = String)]
     pub id: PersonId,
     /// The identity provider.
     pub issuer: String,
@@ -35,6 +36,7 @@ pub struct KnownPerson {
     /// Mail addresses.
     pub mail: Vec<String>,
     /// Groups, of the bundle or of the registry.
+    #[schema(value_type = Vec<String>)]
     pub groups: BTreeSet<GroupName>,
     /// Roles in administration.
     pub roles: BTreeSet<String>,
@@ -47,7 +49,7 @@ pub struct KnownPerson {
 }
 
 /// Where a person stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PersonStanding {
     /// Everything the person answers for may go on.

@@ -10,7 +10,7 @@ use warrantor_model::{
 };
 
 /// A heading and what stands under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Section {
     /// What the lines are about; a sentence of its own.
     pub heading: String,

@@ -6,5 +6,6 @@
 mod jwt;
 mod keys;
 
+pub use jsonwebtoken::Algorithm;
 pub use jwt::{Claims, Expected, Purpose, Refusal, verify};
 pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEYS, MAX_KEY_SET_BYTES, PublicKey, PublicKeyError};

@@ -1,0 +1,184 @@
+//! The HTTP face of the control plane, floor 6.
+//!
+//! Every endpoint stands once in the table of [`routes`], which makes both the router and the OpenAPI document. An endpoint takes a [`request::Caller`], or
+//! it is open to everybody and says so there. What it does is asked of the policies of administration before it is done ([`Api::may`]); what they refuse is
+//! recorded and told as a problem of the catalogue.
+
+mod agents;
+mod clients;
+mod deployment;
+mod mandates;
+mod metrics;
+mod people;
+pub mod problem;
+pub mod provider;
+pub mod request;
+mod routes;
+mod scim;
+mod serve;
+mod sessions;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use warrantor_bundle::Loaded;
+use warrantor_control::{
+    handover::Desk,
+    office::{Authority, Office},
+};
+use warrantor_decide::administration::{Act, Resource};
+use warrantor_engine::{StopFile, bodies::SealKey};
+use warrantor_model::{Clock, PersonId, Randomness};
+use warrantor_store::Store;
+
+pub use routes::{OPEN, openapi, router};
+pub use serve::ApiServer;
+
+use crate::{
+    problem::{Kind, Problem},
+    provider::Provider,
+    request::Caller,
+};
+
+/// What the interface is made from.
+pub struct ApiParts<S> {
+    /// Where people, agents and credentials are administered.
+    pub office: Office<S>,
+    /// The store.
+    pub store: Arc<S>,
+    /// The stop file.
+    pub stop: Arc<StopFile>,
+    /// The bundle.
+    pub bundle: Arc<Loaded>,
+    /// The key that wraps the persons' keys.
+    pub seal: SealKey,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub randomness: Arc<dyn Randomness>,
+    /// Whom people sign in with.
+    pub provider: Option<Provider>,
+}
+
+/// The interface. Every handler has it.
+pub struct Api<S> {
+    pub(crate) office: Office<S>,
+    store: Arc<S>,
+    stop: Arc<StopFile>,
+    bundle: RwLock<Arc<Loaded>>,
+    seal: SealKey,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    pub(crate) provider: Option<Provider>,
+    pub(crate) metrics: metrics::Metrics,
+}
+
+impl<S: Store> Api<S> {
+    /// Puts the interface together.
+    #[must_use]
+    pub fn new(parts: ApiParts<S>) -> Self {
+        Self {
+            office: parts.office,
+            store: parts.store,
+            stop: parts.stop,
+            bundle: RwLock::new(parts.bundle),
+            seal: parts.seal,
+            clock: parts.clock,
+            randomness: parts.randomness,
+            provider: parts.provider,
+            metrics: metrics::Metrics::new(),
+        }
+    }
+
+    /// The office behind it.
+    #[must_use]
+    pub fn office(&self) -> &Office<S> {
+        &self.office
+    }
+
+    pub(crate) fn fresh_request_id(&self) -> String {
+        let mut random = [0; 12];
+        // Without random bytes nothing else can be done either; the id then only says so.
+        match self.randomness.fill(&mut random) {
+            Ok(()) => hex::encode(random),
+            Err(_) => "no-random-bytes".to_owned(),
+        }
+    }
+
+    /// What was counted, in OpenMetrics' text.
+    #[must_use]
+    pub fn counted(&self) -> String {
+        self.metrics.told()
+    }
+
+    pub(crate) fn bundle(&self) -> Arc<Loaded> {
+        Arc::clone(&self.bundle.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) fn seal(&self) -> &SealKey {
+        &self.seal
+    }
+
+    /// The authority to act, or the refusal: recorded, and told without a word of which policy stood in the way.
+    pub(crate) async fn may(
+        &self,
+        caller: &Caller,
+        act: Act,
+        resource: &Resource,
+    ) -> Result<Authority, Problem> {
+        let denied = match self.office.rule(caller.actor(), caller.hand(), act, resource) {
+            Ok(authority) => return Ok(authority),
+            Err(denied) => denied,
+        };
+        self.office.refused(&denied).await;
+        // What somebody may not even see is not there for them.
+        let seen = match resource {
+            Resource::Person(_) => Some((Act::ReadPerson, "person")),
+            Resource::Agent { .. } if act != Act::ProposeAgent => Some((Act::ReadAgent, "agent")),
+            Resource::Mandate { .. } if act != Act::HandOver => Some((Act::ReadMandate, "mandate")),
+            Resource::Agent { .. } | Resource::Mandate { .. } | Resource::Template(_) | Resource::Deployment => {
+                None
+            }
+        };
+        if let Some((read, what)) = seen
+            && (act == read || self.office.rule(caller.actor(), caller.hand(), read, resource).is_err())
+        {
+            let name = denied.on.split_once(':').map_or("", |(_, name)| name);
+            return Err(Problem::unknown(what, name));
+        }
+        Err(Problem::new(Kind::NotPermitted, format!("{} is not permitted to you here", act.as_str())))
+    }
+
+    /// Whether something may be seen, for lists: what may not is left out, which is no refusal.
+    pub(crate) fn sees(&self, caller: &Caller, act: Act, resource: &Resource) -> bool {
+        self.office.rule(caller.actor(), caller.hand(), act, resource).is_ok()
+    }
+
+    /// Runs something at the desk where mandates are handed over.
+    pub(crate) fn desk<'a>(&'a self, bundle: &'a Loaded, evidence: String) -> Desk<'a, S> {
+        Desk {
+            store: Arc::clone(&self.store),
+            stop: &self.stop,
+            bundle,
+            seal: &self.seal,
+            clock: &*self.clock,
+            randomness: &*self.randomness,
+            evidence,
+        }
+    }
+
+    /// An agent as policies see it, with an eye on who looks.
+    pub(crate) async fn agent_seen_by(
+        &self,
+        caller: &Caller,
+        id: &warrantor_model::AgentId,
+    ) -> Result<(warrantor_control::agents::KnownAgent, Resource), Problem> {
+        let looking: Option<&PersonId> = caller.person();
+        let agent = self.office.agent(id).await?;
+        let resource = self.office.agent_resource(&agent, looking).await?;
+        Ok((agent, resource))
+    }
+}

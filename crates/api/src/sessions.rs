@@ -1,0 +1,207 @@
+//! Signing in: a person proves to the identity provider who they are, and gets a session here for the ID token.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use warrantor_control::{
+    access::Presenter,
+    office::{Authority, Hand},
+    people::Told,
+};
+use warrantor_decide::administration::Act;
+use warrantor_model::{Digest, GroupName, Timestamp};
+use warrantor_store::Store;
+use warrantor_tokens::{Claims, Purpose};
+
+use crate::{
+    Api,
+    problem::{Kind, Problem, ProblemBody},
+    provider::{Provider, ProviderError},
+    request::{Body, Caller},
+};
+
+/// How long a session lasts.
+const SESSION: Duration = Duration::from_secs(8 * 60 * 60);
+
+/// What a client needs to sign a person in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignIn {
+    /// The identity provider.
+    pub(crate) issuer: String,
+    /// Our name there.
+    pub(crate) client_id: String,
+    /// Where the person is sent.
+    pub(crate) authorization_endpoint: String,
+    /// Where a code becomes tokens.
+    pub(crate) token_endpoint: String,
+    /// Where a device asks for a code, if the provider has that.
+    pub(crate) device_authorization_endpoint: Option<String>,
+    /// What to ask for.
+    pub(crate) scope: String,
+}
+
+/// Where and how people sign in.
+#[utoipa::path(get, path = "/v1/sign-in", tag = "sessions", operation_id = "howToSignIn", security(()),
+    responses((status = 200, body = SignIn), (status = "default", body = ProblemBody)))]
+pub(crate) async fn how<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Json<SignIn>, Problem> {
+    let provider = api.provider()?;
+    let metadata = provider.metadata(api.office.now()).await.map_err(unavailable)?;
+    Ok(Json(SignIn {
+        issuer: provider.settings().issuer.clone(),
+        client_id: provider.settings().client_id.clone(),
+        authorization_endpoint: metadata.authorization_endpoint.clone(),
+        token_endpoint: metadata.token_endpoint.clone(),
+        device_authorization_endpoint: metadata.device_authorization_endpoint.clone(),
+        scope: provider.settings().scope.clone(),
+    }))
+}
+
+/// What a sign-in gave.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedIn {
+    /// The ID token that the provider gave (OpenID Connect Core 1.0).
+    pub(crate) id_token: String,
+    /// The nonce that was sent with the person. It was made for this sign-in and is used once.
+    #[schema(min_length = 16, max_length = 128)]
+    pub(crate) nonce: String,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// The token. It is shown this once.
+    pub(crate) token: String,
+    /// Whose it is.
+    pub(crate) person: String,
+    /// When it ends.
+    #[schema(value_type = String)]
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Begins a session for an ID token.
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", operation_id = "beginSession", request_body = SignedIn, security(()),
+    responses((status = 201, body = Session), (status = "default", body = ProblemBody)))]
+pub(crate) async fn begin<S: Store>(
+    State(api): State<Arc<Api<S>>>,
+    Body(body): Body<SignedIn>,
+) -> Result<(StatusCode, Json<Session>), Problem> {
+    if body.nonce.len() < 16 || body.nonce.len() > 128 {
+        return Err(Problem::invalid("nonce", "16 to 128 characters that nobody can guess are needed"));
+    }
+    let provider = api.provider()?;
+    let now = api.office.now();
+    let claims = provider
+        .verify(&body.id_token, Purpose::Id, Some(&body.nonce), now)
+        .await
+        .map_err(refused)?;
+    let subject = provider.subject(&claims).ok_or_else(|| {
+        Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
+    })?;
+    // The token counts once: whoever finds it later finds nothing.
+    api.office.use_once("id token", &Digest::of(body.id_token.as_bytes())).await.map_err(|cause| match cause {
+        warrantor_control::office::OfficeError::Contended => {
+            Problem::new(Kind::Unauthenticated, "this token was used before: sign in again")
+        }
+        cause => cause.into(),
+    })?;
+    let evidence = format!("signed in with {}", claims.issuer());
+    let authority = Authority::of_sign_in(Act::RegisterPerson, &evidence);
+    let told = told(provider, &claims);
+    let person = api
+        .office
+        .signed_in(&authority, claims.issuer(), &subject, told, provider.settings().register)
+        .await
+        .map_err(|cause| match cause {
+            warrantor_control::office::OfficeError::Unknown { .. } => {
+                Problem::new(Kind::NotPermitted, "you are not registered here: ask an administrator")
+            }
+            cause => cause.into(),
+        })?;
+    let authenticated_at = claims.instant("auth_time").unwrap_or(now);
+    let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
+    let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
+    let live = api.office.person_presents(&person.id, hand.clone(), String::new(), authenticated_at).await?;
+    live.ok_or_else(gone)?;
+    let authority = Authority::of_person(Act::ReadPerson, &person.id, hand);
+    let made = api.office.begin_session(&authority, &person.id, SESSION, authenticated_at).await?;
+    let session =
+        Session { token: made.token, person: person.id.to_string(), expires_at: made.what.expires_at };
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// What a token tells of a person.
+fn told(provider: &Provider, claims: &Claims) -> Told {
+    let named = claims.text("name").or_else(|| claims.text("preferred_username"));
+    let line = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
+    let groups = provider.settings().groups_claim.as_deref().map(|claim| claims.texts(claim));
+    Told {
+        name: named.map(line),
+        // An address that nobody has verified is nobody's.
+        mail: claims.text("email").filter(|_| claims.is_true("email_verified")).map(line),
+        groups: groups
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|group| GroupName::new(group).ok())
+            .take(warrantor_control::people::MAX_LIST)
+            .collect(),
+        handle: claims.text("preferred_username").or_else(|| claims.text("email")).map(line),
+    }
+}
+
+/// Ends the session that the request is made with.
+#[utoipa::path(delete, path = "/v1/sessions/current", tag = "sessions", operation_id = "endSession",
+    responses((status = 204), (status = "default", body = ProblemBody)))]
+pub(crate) async fn end<S: Store>(
+    State(api): State<Arc<Api<S>>>,
+    caller: Caller,
+) -> Result<StatusCode, Problem> {
+    let Presenter::Person { id, hand, session, .. } = &caller.0 else {
+        return Err(Problem::new(Kind::Conflict, "a client has no session: remove the client"));
+    };
+    let authority = Authority::of_person(Act::EndSessions, id, hand.clone());
+    api.office.end_sessions(&authority, id, Some(session)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn unavailable(cause: ProviderError) -> Problem {
+    tracing::warn!(%cause, "the identity provider does not answer");
+    Problem::new(Kind::ProviderUnavailable, cause.to_string())
+}
+
+fn refused(cause: ProviderError) -> Problem {
+    match cause {
+        ProviderError::Refused(why) => Problem::new(Kind::Unauthenticated, format!("the token is refused: {why}")),
+        cause => unavailable(cause),
+    }
+}
+
+impl<S: Store> Api<S> {
+    pub(crate) fn provider(&self) -> Result<&Provider, Problem> {
+        let none = || {
+            Problem::new(
+                Kind::NoProvider,
+                "nobody can sign in here: configure one, or begin a session on the host with `warrantor login`",
+            )
+        };
+        self.provider.as_ref().ok_or_else(none)
+    }
+
+    /// A person by an access token of the provider (RFC 9068).
+    pub(crate) async fn presented_by_provider(&self, token: &str) -> Result<Option<Presenter>, Problem> {
+        let Ok(provider) = self.provider() else { return Ok(None) };
+        let now = self.office.now();
+        let claims = provider.verify(token, Purpose::Access, None, now).await.map_err(refused)?;
+        let Some(subject) = provider.subject(&claims) else { return Ok(None) };
+        let Some(id) = self.office.who(claims.issuer(), &subject).await? else { return Ok(None) };
+        let application = claims.text("client_id").unwrap_or_default();
+        let hand = Hand {
+            actor: format!("person:{id}"),
+            evidence: format!("access token of {} for the application {application:?}", claims.issuer()),
+        };
+        let at = claims.instant("auth_time").unwrap_or_else(|| claims.instant("iat").unwrap_or(now));
+        Ok(self.office.person_presents(&id, hand, String::new(), at).await?)
+    }
+}

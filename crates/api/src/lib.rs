@@ -25,13 +25,13 @@ use warrantor_control::{
     handover::Desk,
     office::{Authority, Office},
 };
-use warrantor_decide::administration::{Act, Resource};
+use warrantor_decide::administration::{Act, Administration, Resource};
 use warrantor_engine::{StopFile, bodies::SealKey};
 use warrantor_model::{Clock, PersonId, Randomness};
 use warrantor_store::Store;
 
 pub use routes::{OPEN, openapi, router};
-pub use serve::ApiServer;
+pub use serve::{ApiServer, serve_metrics};
 
 use crate::{
     problem::{Kind, Problem},
@@ -108,6 +108,12 @@ impl<S: Store> Api<S> {
     #[must_use]
     pub fn counted(&self) -> String {
         self.metrics.told()
+    }
+
+    /// Goes on with another bundle, and other policies of administration. What is under way ends on what it began with.
+    pub fn go_on_with(&self, bundle: Arc<Loaded>, administration: Arc<Administration>) {
+        self.office.go_on_with(Arc::clone(&bundle.snapshot), administration);
+        *self.bundle.write().unwrap_or_else(PoisonError::into_inner) = bundle;
     }
 
     pub(crate) fn bundle(&self) -> Arc<Loaded> {

@@ -106,3 +106,27 @@ async fn converse(
     let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     watcher.watch(connection).await.map_err(|cause| cause.to_string())
 }
+
+/// Tells what was counted to whoever asks on this listener, as long as it is polled.
+pub async fn serve_metrics<S: Store>(listener: TcpListener, api: Arc<Api<S>>) {
+    let told = move || {
+        let api = Arc::clone(&api);
+        async move {
+            let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(axum::http::header::CONTENT_TYPE, media)], api.counted())
+        }
+    };
+    let router = Router::new().route("/metrics", axum::routing::get(told));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+            let _ = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+        });
+    }
+}

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod mandate;
 pub mod manifest;
 pub mod people;
+pub mod serve;
 pub mod text;
 pub mod trace;
 pub mod trackers;

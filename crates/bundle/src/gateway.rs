@@ -194,7 +194,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(file: &Path, report: &mut Report) -> Option<(Doc, T)> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(file: &Path, report: &mut Report) -> Option<(Doc, T)> {
     let name = file.display().to_string();
     let fault = |message: String, cure: &str| whole(&name, Severity::Error, message, cure);
     match fs::read(file) {

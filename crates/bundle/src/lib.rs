@@ -24,6 +24,7 @@ mod open;
 mod read;
 pub mod report;
 mod schema;
+pub mod serve;
 mod starter;
 mod terms;
 mod text;

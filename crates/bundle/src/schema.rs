@@ -19,6 +19,7 @@ use crate::{
         mandate::MandateFile,
         manifest::ManifestFile,
         people::{AgentsFile, PeopleFile},
+        serve::ServeFile,
         trace::{TraceCall, TraceLine, TraceResult, TraceTask},
         trackers::TrackersFile,
     },
@@ -47,12 +48,14 @@ pub enum FileKind {
     Gateway,
     /// A gateway's file of tokens.
     Tokens,
+    /// `serve.toml`
+    Serve,
 }
 
 /// A word that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{found:?} is no format: there are people, agents, trackers, manifest, mandate, config, trace, gateway and tokens"
+    "{found:?} is no format: there are people, agents, trackers, manifest, mandate, config, trace, gateway, tokens and serve"
 )]
 pub struct UnknownKind {
     found: String,
@@ -60,7 +63,7 @@ pub struct UnknownKind {
 
 impl FileKind {
     /// Every format.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::People,
         Self::Agents,
         Self::Trackers,
@@ -70,6 +73,7 @@ impl FileKind {
         Self::Trace,
         Self::Gateway,
         Self::Tokens,
+        Self::Serve,
     ];
 
     /// The word for it on the command line.
@@ -85,6 +89,7 @@ impl FileKind {
             Self::Trace => "trace",
             Self::Gateway => "gateway",
             Self::Tokens => "tokens",
+            Self::Serve => "serve",
         }
     }
 }
@@ -119,6 +124,7 @@ pub fn schema(kind: FileKind) -> serde_json::Value {
         FileKind::Trace => generator().into_root_schema_for::<TraceLine>(),
         FileKind::Gateway => generator().into_root_schema_for::<GatewayFile>(),
         FileKind::Tokens => generator().into_root_schema_for::<TokensFile>(),
+        FileKind::Serve => generator().into_root_schema_for::<ServeFile>(),
     };
     schema.to_value()
 }
@@ -129,7 +135,7 @@ pub fn schema(kind: FileKind) -> serde_json::Value {
 pub fn parse_any(kind: FileKind, bytes: &[u8]) -> Report {
     let mut report = Report::default();
     let format = match kind {
-        FileKind::Config | FileKind::Gateway | FileKind::Tokens => Format::Toml,
+        FileKind::Config | FileKind::Gateway | FileKind::Tokens | FileKind::Serve => Format::Toml,
         FileKind::Trace => Format::Json,
         _ => Format::Yaml,
     };
@@ -148,6 +154,7 @@ pub fn parse_any(kind: FileKind, bytes: &[u8]) -> Report {
         FileKind::Trace => drop(read_trace_line(&mut doc, &mut report)),
         FileKind::Gateway => drop(doc.read::<GatewayFile>(&mut report)),
         FileKind::Tokens => drop(doc.read::<TokensFile>(&mut report)),
+        FileKind::Serve => drop(doc.read::<ServeFile>(&mut report)),
     }
     report.sort();
     report

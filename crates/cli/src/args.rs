@@ -42,6 +42,34 @@ pub(crate) enum Command {
         after_help = "Examples:\n  warrantor gateway --config ./gateway.toml\n  warrantor gateway --config ./gateway.toml -o json\n\nA client sends its token as `Authorization: Bearer …` to the URL of a server, which is printed when the gateway\nlistens. A token that is bound to several mandates needs the header `Warrantor-Mandate` besides.\nAn interrupt ends it when what is under way has ended."
     )]
     Gateway(GatewayArgs),
+    /// Serve the control plane: people, agents, mandates, and who may do what with them, over HTTP.
+    #[command(
+        after_help = "Examples:\n  warrantor serve --config ./serve.toml\n  warrantor serve --config ./serve.toml -o json\n\nOn a new data directory, make somebody an administrator on the host first:\n  warrantor person add --id alice --issuer https://login.example.com --subject 00u1 --role administrator\nA hangup reads the configuration anew; an interrupt ends it when what is under way has ended."
+    )]
+    Serve(ServeArgs),
+    /// Serve a control plane with an example world to try things on: on this machine only, and gone when it ends.
+    #[command(after_help = "Examples:\n  warrantor dev\n  warrantor dev --bundle ./bundle --port 0 -o json")]
+    Dev(DevArgs),
+    /// Sign in to a control plane, and keep the session for other commands.
+    #[command(
+        after_help = "Examples:\n  warrantor login --server https://warrantor.example.com\n  warrantor login --server https://warrantor.example.com --device\n  warrantor login --server http://127.0.0.1:8421 --as alice --data /var/lib/warrantor     (on the host)"
+    )]
+    Login(LoginArgs),
+    /// End the session that `login` began.
+    #[command(after_help = "Examples:\n  warrantor logout --server https://warrantor.example.com")]
+    Logout(ServerArgs),
+    /// Say who a session is, at the control plane.
+    #[command(after_help = "Examples:\n  warrantor whoami --server https://warrantor.example.com")]
+    Whoami(ServerArgs),
+    /// Register people and give roles, on the host of the data directory.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// See the agents of a data directory.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Make credentials for clients of the control plane, such as a directory, on the host of the data directory.
+    #[command(subcommand)]
+    Client(ClientCommand),
     /// Make tokens for callers of a gateway.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -476,4 +504,185 @@ pub(crate) struct EpochArgs {
 pub(crate) struct CompletionArgs {
     /// Which shell.
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The control plane's configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// A bundle of your own; the example world's by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 8421)]
+    pub(crate) port: u16,
+}
+
+/// A data directory, and the bundle whose people and agents stand beside the registered ones.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OfficePlace {
+    /// The bundle directory, to see its people and agents too.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PersonCommand {
+    /// Register a person. The key is issuer and subject, as the identity provider's tokens tell them.
+    #[command(
+        after_help = "Examples:\n  warrantor person add --id alice --issuer https://login.example.com --subject 00u1 --role administrator\n  warrantor person add --issuer https://login.example.com --subject 00u2 --name \"Bob B.\" -o json"
+    )]
+    Add(PersonAddArgs),
+    /// List the people.
+    #[command(after_help = "Examples:\n  warrantor person list\n  warrantor person list --bundle ./bundle -o json")]
+    List(OfficePlace),
+    /// Say which roles a person has; none given takes all away.
+    #[command(
+        after_help = "Examples:\n  warrantor person roles alice --role administrator\n  warrantor person roles alice --role auditor --role responder\n  warrantor person roles alice"
+    )]
+    Roles(PersonRolesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PersonAddArgs {
+    /// The id; made from the name when none is given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<PersonId>,
+    /// The identity provider, exactly as its tokens name it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: String,
+    /// The provider's name for the person.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) subject: String,
+    /// What the person is called.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// A mail address: an attribute, never a key. Can be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mail: Vec<String>,
+    /// A role: administrator, auditor, responder, publisher, or one that policies of your own speak of. Can be given several times.
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PersonRolesArgs {
+    /// The person's id.
+    pub(crate) id: PersonId,
+    /// A role. Can be given several times.
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// List the agents.
+    #[command(
+        after_help = "Examples:\n  warrantor agent list --bundle ./bundle\n  warrantor agent list --orphaned -o json"
+    )]
+    List(AgentListArgs),
+    /// Show an agent, and what of it waits for an approval.
+    #[command(after_help = "Examples:\n  warrantor agent show invoice-bot\n  warrantor agent show invoice-bot -o json")]
+    Show(AgentShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentListArgs {
+    /// Only those that nobody live is accountable for.
+    #[arg(long)]
+    pub(crate) orphaned: bool,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentShowArgs {
+    /// The agent's id.
+    pub(crate) id: AgentId,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+/// Which attribute of a SCIM user is the subject in the issuer's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SubjectAttr {
+    /// `externalId`, as Okta sends its own id.
+    ExternalId,
+    /// `userName`.
+    UserName,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Make a credential. It is shown once; the store has its digest.
+    #[command(
+        after_help = "Examples:\n  warrantor client add okta --role provisioner --issuer https://login.example.com\n  warrantor client add entra --role provisioner --issuer https://login.microsoftonline.com/TENANT/v2.0 --subject external-id\n  warrantor client add ci --role publisher -o json"
+    )]
+    Add(ClientAddArgs),
+    /// List the clients.
+    #[command(after_help = "Examples:\n  warrantor client list")]
+    List(OfficePlace),
+    /// End a client's credential.
+    #[command(after_help = "Examples:\n  warrantor client remove okta")]
+    Remove(ClientRemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientAddArgs {
+    /// The client's name.
+    pub(crate) name: String,
+    /// What it may do: `provisioner` for a directory, or another role that policies speak of. Can be given several times.
+    #[arg(long, value_name = "ROLE", required = true)]
+    pub(crate) role: Vec<String>,
+    /// For a directory: the issuer that its people sign in with.
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// For a directory: which attribute is the subject in that issuer's tokens.
+    #[arg(long, value_enum, default_value_t = SubjectAttr::ExternalId)]
+    pub(crate) subject: SubjectAttr,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientRemoveArgs {
+    /// The client's name.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+/// A control plane to ask.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// The control plane's address.
+    #[arg(long, value_name = "URL", env = "WARRANTOR_SERVER")]
+    pub(crate) server: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Sign in on another device: a code is shown here and typed there.
+    #[arg(long, conflicts_with = "as_person")]
+    pub(crate) device: bool,
+    /// On the host of the data directory: begin a session of this person, without any provider. The record says who did it.
+    #[arg(long = "as", value_name = "ID")]
+    pub(crate) as_person: Option<PersonId>,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
 }

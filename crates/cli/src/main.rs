@@ -10,6 +10,7 @@
 mod args;
 mod command;
 mod deployment;
+mod http;
 mod output;
 mod system;
 

@@ -13,11 +13,12 @@ use warrantor_bundle::{
     Loaded, Report,
     gateway::{GatewayConfig, Reached, load_gateway},
 };
-use warrantor_gateway::{HttpTarget, http::tls};
+use warrantor_gateway::HttpTarget;
 use warrantor_model::{Clock, ServerName, Subject};
 use warrantor_store::Store;
 
 use super::{
+    control::tls,
     block_on,
     manifest::ask_server,
     serving::{upstream_bytes, value_of},
@@ -218,7 +219,7 @@ fn listening(config: &GatewayConfig, found: &mut Findings) {
     if let Some((certificate, key)) = &config.tls {
         match tls(certificate, key) {
             Ok(_) => found.ok("tls", "certificate and key fit each other"),
-            Err(cause) => found.wrong("tls", cause.to_string(), "give the chain and its key as PEM"),
+            Err(cause) => found.wrong("tls", format!("{cause:#}"), "give the chain and its key as PEM"),
         }
     }
     let most = getrlimit(Resource::Nofile).maximum;

@@ -26,7 +26,7 @@ use warrantor_gateway::{
     HttpTarget,
     http::{
         CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
-        SetSettings, UpstreamSettings, tls,
+        SetSettings, UpstreamSettings,
     },
     launch::Launch,
 };
@@ -34,6 +34,7 @@ use warrantor_mcp::message::FrameLimits;
 use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
 
 use super::{
+    control::tls,
     serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of},
     traces::Traces,
 };

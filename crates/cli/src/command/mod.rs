@@ -2,12 +2,15 @@
 
 mod audit;
 mod bundle;
+mod control;
 mod demo;
 mod doctor;
 mod explain;
 mod gateway;
+mod login;
 mod mandate;
 mod manifest;
+mod people;
 mod replay;
 mod run;
 mod serving;
@@ -29,6 +32,14 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::demo(&args, *out),
         Command::Run(args) => run::run(args, *out),
         Command::Gateway(args) => gateway::run(&args, *out),
+        Command::Serve(args) => control::serve(&args, *out),
+        Command::Dev(args) => control::dev(&args, *out),
+        Command::Login(args) => login::login(&args, *out),
+        Command::Logout(args) => login::logout(&args, *out),
+        Command::Whoami(args) => login::whoami(&args, *out),
+        Command::Person(command) => people::person(command, *out),
+        Command::Agent(command) => people::agent(command, *out),
+        Command::Client(command) => people::client(command, *out),
         Command::Token(command) => gateway::token(command, *out),
         Command::Init(args) => bundle::init(&args, *out),
         Command::Doctor(args) => doctor::run(&args, *out),

@@ -16,5 +16,5 @@ pub use behind::SetSettings;
 pub use callers::CallerSettings;
 pub use connection::{EndpointSettings, UpstreamSettings};
 pub use front::{GatewayParts, MANDATE_HEADER, Mandates};
-pub use serve::{Gateway, Handle, TlsError, tls};
+pub use serve::{Gateway, Handle};
 pub use served::{GatewayLimits, Serving};

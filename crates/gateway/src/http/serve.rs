@@ -1,17 +1,12 @@
 //! Listening: connections, TLS, and the gateway's end.
 
-use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -43,44 +38,6 @@ const TIDY: Duration = Duration::from_secs(1);
 const MAX_HEADERS: usize = 100;
 /// Most bytes of a request's headers, and of what is read ahead.
 const MAX_HEADER_BYTES: usize = 64 << 10;
-
-/// Why there is no TLS.
-#[derive(Debug, Error)]
-pub enum TlsError {
-    /// A file does not hold what it should.
-    #[error("{file} cannot be read as PEM: {cause}")]
-    Pem {
-        /// Which.
-        file: String,
-        /// Why.
-        cause: rustls::pki_types::pem::Error,
-    },
-    /// Certificate and key do not fit each other, or neither fits TLS.
-    #[error("the certificate cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
-}
-
-/// TLS 1.2 and 1.3 with this certificate and key.
-///
-/// # Errors
-/// [`TlsError`]
-pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let pem = |file: &Path| {
-        let file = file.display().to_string();
-        move |cause| TlsError::Pem { file, cause }
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(pem(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(pem(key))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
 
 /// A gateway that has not begun.
 pub struct Gateway<S: Store, M> {

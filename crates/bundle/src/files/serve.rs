@@ -1,0 +1,58 @@
+//! `serve.toml`: where the control plane listens, whom people sign in with, and which bundle decides.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{gateway::TlsEntry, text::DurationText};
+
+/// Where the control plane listens, whom people sign in with, and which bundle decides.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Serve")]
+pub struct ServeFile {
+    /// The bundle's directory, from this file's directory.
+    pub bundle: String,
+    /// The data directory, from this file's directory; by default that of the command line.
+    pub data: Option<String>,
+    /// Where to listen: an address and a port. By default `127.0.0.1:8421`.
+    pub listen: Option<String>,
+    /// Where to answer `GET /metrics`, in the clear: an address and a port. It is not answered if nothing is said.
+    pub metrics: Option<String>,
+    /// TLS. Without it the control plane listens on loopback only.
+    pub tls: Option<TlsEntry>,
+    /// A file of Cedar policies, from this file's directory, that say who may administer what. By default those that ship with the product.
+    pub administration: Option<String>,
+    /// Whom people sign in with. Without it sessions begin on the host only.
+    pub provider: Option<ProviderEntry>,
+}
+
+/// An OpenID provider.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Provider")]
+pub struct ProviderEntry {
+    /// The issuer, exactly as its tokens name it. Its metadata is asked for at `/.well-known/openid-configuration` under it.
+    pub issuer: String,
+    /// The name that Warrantor is registered under there: a public client that uses PKCE.
+    pub client_id: String,
+    /// Audiences of access tokens (RFC 9068) that applications may present here in a person's name. By default they may not.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// The algorithms that its tokens may be signed with; RS256, PS256, ES256 and EdDSA when nothing is said.
+    #[serde(default)]
+    pub algorithms: Vec<String>,
+    /// The claim that names a person, `sub` when nothing is said. With a directory, one that the directory sends too, such as `oid`.
+    pub subject_claim: Option<String>,
+    /// The claim that lists a person's groups. None are told if nothing is said.
+    pub groups_claim: Option<String>,
+    /// What is asked for at sign-in; `openid profile email` when nothing is said.
+    pub scope: Option<String>,
+    /// Whether somebody who is not known yet is registered by signing in.
+    #[serde(default)]
+    pub register: bool,
+    /// How far clocks may differ; 30 seconds when nothing is said.
+    #[schemars(with = "Option<DurationText>")]
+    pub leeway: Option<String>,
+    /// A file of certificates, PEM, from this file's directory, that are trusted for the provider instead of the system's.
+    pub certificates: Option<String>,
+}

@@ -1,0 +1,171 @@
+//! The settings of the control plane, from `serve.toml`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use warrantor_model::time::parse_duration;
+
+use crate::{
+    Loaded,
+    doc::Doc,
+    files::serve::{ProviderEntry, ServeFile},
+    gateway::read,
+    load,
+    read::split_cure,
+    report::{Diagnostic, Report},
+    tree::short,
+};
+
+/// Where the control plane listens when nothing is said.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8421);
+/// How far clocks may differ when nothing is said.
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+/// How far clocks may differ at most: beyond that a token's own end means nothing.
+const MOST_LEEWAY: Duration = Duration::from_secs(300);
+
+/// Everything the control plane is configured with.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// The bundle.
+    pub bundle: Loaded,
+    /// The data directory, when the file names one.
+    pub data: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where metrics are told.
+    pub metrics: Option<SocketAddr>,
+    /// Files of certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The policies of administration, when they are not those that ship.
+    pub administration: Option<PathBuf>,
+    /// Whom people sign in with.
+    pub provider: Option<ProviderConfig>,
+    /// What its author should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// An OpenID provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderConfig {
+    /// The issuer.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// Audiences of access tokens that are taken.
+    pub audiences: Vec<String>,
+    /// Algorithms; empty for the default ones.
+    pub algorithms: Vec<String>,
+    /// The claim that names a person.
+    pub subject_claim: String,
+    /// The claim that lists groups.
+    pub groups_claim: Option<String>,
+    /// What is asked for at sign-in.
+    pub scope: String,
+    /// Whether signing in registers.
+    pub register: bool,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// Certificates to trust instead of the system's.
+    pub certificates: Option<PathBuf>,
+}
+
+/// Loads the control plane's settings and its bundle.
+///
+/// # Errors
+/// Everything that is wrong with any of them; nothing is loaded then.
+pub fn load_serve(file: &Path) -> Result<ServeConfig, Report> {
+    let mut report = Report::default();
+    let config = load_into(file, &mut report);
+    report.sort();
+    match config {
+        Some(mut config) if report.is_passed() => {
+            config.warnings = report.into_diagnostics();
+            Ok(config)
+        }
+        _ => Err(report),
+    }
+}
+
+fn load_into(file: &Path, report: &mut Report) -> Option<ServeConfig> {
+    let (doc, config): (_, ServeFile) = read(file, report)?;
+    let base = file.parent().unwrap_or(Path::new(""));
+    let bundle = match load(&base.join(&config.bundle)) {
+        Ok(bundle) => Some(bundle),
+        Err(faults) => {
+            faults.into_diagnostics().into_iter().for_each(|fault| report.push(fault));
+            None
+        }
+    };
+    let listen = match &config.listen {
+        None => DEFAULT_LISTEN,
+        Some(text) => address(&doc, "listen", text, report).unwrap_or(DEFAULT_LISTEN),
+    };
+    if config.tls.is_none() && !listen.ip().is_loopback() {
+        let message = format!("{listen} can be reached from elsewhere, and tokens would cross the network in the clear");
+        doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
+    }
+    let metrics = config.metrics.as_ref().and_then(|text| address(&doc, "metrics", text, report));
+    let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
+    Some(ServeConfig {
+        bundle: bundle?,
+        data: config.data.map(|data| base.join(data)),
+        listen,
+        metrics,
+        tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),
+        administration: config.administration.map(|file| base.join(file)),
+        provider,
+        warnings: Vec::new(),
+    })
+}
+
+fn address(doc: &Doc, field: &str, text: &str, report: &mut Report) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        let message = format!("{:?} is no address with a port", short(text));
+        doc.error(report, &[field], message, "write one such as 127.0.0.1:8421 or [::1]:8421");
+    }
+    address
+}
+
+fn provider(doc: &Doc, entry: ProviderEntry, base: &Path, report: &mut Report) -> ProviderConfig {
+    for (field, text) in [("issuer", &entry.issuer), ("client_id", &entry.client_id)] {
+        if text.trim().is_empty() {
+            doc.error(report, &["provider", field], format!("the {field} is empty"), "the provider tells it");
+        }
+    }
+    let leeway = match entry.leeway.as_deref().map(parse_duration) {
+        None => DEFAULT_LEEWAY,
+        Some(Ok(leeway)) if leeway <= MOST_LEEWAY => leeway,
+        Some(Ok(_)) => {
+            let message = "clocks that differ by more than five minutes cannot be reckoned with";
+            doc.error(report, &["provider", "leeway"], message, "set the clocks; 30s is plenty");
+            DEFAULT_LEEWAY
+        }
+        Some(Err(cause)) => {
+            let text = cause.to_string();
+            let (what, cure) = split_cure(&text);
+            doc.error(report, &["provider", "leeway"], what, cure.unwrap_or_default());
+            DEFAULT_LEEWAY
+        }
+    };
+    let scope = entry.scope.unwrap_or_else(|| "openid profile email".to_owned());
+    if !scope.split(' ').any(|one| one == "openid") {
+        let message = "the scope lacks `openid`, without which there is no ID token";
+        doc.error(report, &["provider", "scope"], message, "add it");
+    }
+    ProviderConfig {
+        issuer: entry.issuer,
+        client_id: entry.client_id,
+        audiences: entry.audiences,
+        algorithms: entry.algorithms,
+        subject_claim: entry.subject_claim.unwrap_or_else(|| "sub".to_owned()),
+        groups_claim: entry.groups_claim,
+        scope,
+        register: entry.register,
+        leeway,
+        certificates: entry.certificates.map(|file| base.join(file)),
+    }
+}

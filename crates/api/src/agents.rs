@@ -145,6 +145,7 @@ pub(crate) async fn make_of_fleet<S: Store>(
     Body(body): Body<OfFleet>,
 ) -> Result<(StatusCode, Json<KnownAgent>), Problem> {
     let (_, resource) = api.agent_seen_by(&caller, &blueprint).await?;
+    api.may(&caller, Act::ReadAgent, &resource).await?;
     let authority = api.may(&caller, Act::ProposeAgent, &resource).await?;
     Ok((StatusCode::CREATED, Json(api.office.make_of_fleet(&authority, &blueprint, &body.id).await?)))
 }

@@ -253,7 +253,7 @@ pub(crate) async fn preview<S: Store>(
     let person = caller.must_be_person()?;
     let bundle = api.bundle();
     let filled = api.filled(&bundle, person, &handover)?;
-    let resource = api.office.terms_resource("new", &filled.terms).await?;
+    let resource = api.office.terms_resource("new", &filled.terms, handover.template.is_some()).await?;
     api.may(&caller, Act::HandOver, &resource).await?;
     Ok(Json(api.preview(&bundle, &filled)?))
 }
@@ -278,7 +278,7 @@ pub(crate) async fn hand_over<S: Store>(
         return Ok((StatusCode::OK, Json(api.office.mandate(&before.mandate).await?)));
     }
     let filled = api.filled(&bundle, person, &handover)?;
-    let resource = api.office.terms_resource("new", &filled.terms).await?;
+    let resource = api.office.terms_resource("new", &filled.terms, handover.template.is_some()).await?;
     let authority = api.may(&caller, Act::HandOver, &resource).await?;
     let shown = api.preview(&bundle, &filled)?;
     let standing = filled.terms.kind == MandateKind::Standing;

@@ -191,14 +191,19 @@ impl<S: Store> Office<S> {
     /// [`OfficeError`].
     pub async fn mandate_resource(&self, id: &MandateId) -> Result<Resource, OfficeError> {
         let Opened { terms, .. } = self.opened(id).await?;
-        self.terms_resource(id.as_str(), &terms).await
+        self.terms_resource(id.as_str(), &terms, true).await
     }
 
-    /// Terms that are to be handed over, as policies of administration see them.
+    /// Terms that are to be handed over, as policies of administration see them. Those that are written out are of no template.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn terms_resource(&self, id: &str, terms: &Terms) -> Result<Resource, OfficeError> {
+    pub async fn terms_resource(
+        &self,
+        id: &str,
+        terms: &Terms,
+        of_template: bool,
+    ) -> Result<Resource, OfficeError> {
         let agent_sponsors = match self.agent(&terms.agent).await {
             Ok(agent) => match self.agent_resource(&agent, None).await? {
                 Resource::Agent { sponsors, .. } => sponsors,
@@ -211,7 +216,7 @@ impl<S: Store> Office<S> {
         let (effects, servers) = reach(&self.snapshot(), terms);
         Ok(Resource::Mandate {
             id: id.to_owned(),
-            template: Some(terms.template.clone()),
+            template: of_template.then(|| terms.template.clone()),
             person: terms.person.clone(),
             sponsor: terms.sponsor.clone(),
             agent: terms.agent.clone(),

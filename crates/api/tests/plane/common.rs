@@ -1,0 +1,257 @@
+//! A control plane in memory: people of every role, an agent of each sort, mandates, and requests to its router.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use warrantor_api::{Api, ApiParts, router};
+use warrantor_bundle::Loaded;
+use warrantor_control::{
+    access::{DirectorySettings, SubjectAttribute},
+    office::{Authority, Office, OfficeParts},
+    people::NewPerson,
+};
+use warrantor_decide::{
+    PolicySource,
+    administration::{Act, Administration, SHIPPED},
+};
+use warrantor_engine::{Answer, Engine, EngineParts, Settings, StopFile};
+use warrantor_model::{Clock, MandateId, ReasonCode};
+use warrantor_store::MemoryStore;
+use warrantor_testkit::{BundleFiles, HandClock, SeededBytes, World};
+
+pub(crate) const ISSUER: &str = "https://login.example.com";
+
+const SETTLE: &str = r#"id: settle
+purpose: settle a vendor's invoice
+takes:
+  vendor: { in: [ACME, Brightwell], description: whose invoice }
+  note: { max_length: 10 }
+expires_in: 30m
+limits: { calls: 10 }
+grants:
+  - tool: bank/list_payees
+"#;
+
+const WATCH: &str = r#"id: watch
+kind: standing
+agent: invoice-bot
+purpose: watch the payees
+expires_in: 720h
+grants:
+  - tool: bank/list_payees
+"#;
+
+pub(crate) fn files() -> BundleFiles {
+    BundleFiles::new()
+        .and("mandates/settle.yaml", SETTLE)
+        .and("mandates/watch.yaml", WATCH)
+        .and("warrantor.toml", "[directory]\ngroups = [\"accounting\", \"everybody\"]\n")
+}
+
+fn bundle() -> Arc<Loaded> {
+    static BUNDLE: OnceLock<Arc<Loaded>> = OnceLock::new();
+    Arc::clone(BUNDLE.get_or_init(|| Arc::new(files().load())))
+}
+
+fn administration() -> Arc<Administration> {
+    static SHIPPED_ONES: OnceLock<Arc<Administration>> = OnceLock::new();
+    let built = || {
+        let source = PolicySource { file: "shipped.cedar".to_owned(), text: SHIPPED.to_owned() };
+        Arc::new(Administration::build(&source).unwrap())
+    };
+    Arc::clone(SHIPPED_ONES.get_or_init(built))
+}
+
+pub(crate) struct Plane {
+    pub(crate) api: Arc<Api<MemoryStore>>,
+    pub(crate) router: Router,
+    pub(crate) store: Arc<MemoryStore>,
+    _stop: Arc<StopFile>,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) engine: Engine<MemoryStore>,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answered {
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body
+    }
+}
+
+impl Plane {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let stop = Arc::new(StopFile::open(&directory.path().join("stop")).unwrap());
+        let clock = Arc::new(HandClock::at("2030-01-01T12:00:00Z"));
+        let randomness = Arc::new(SeededBytes::new(7));
+        let bundle = bundle();
+        let office = Office::new(OfficeParts {
+            store: Arc::clone(&store),
+            stop: Arc::clone(&stop),
+            clock: Arc::clone(&clock) as _,
+            randomness: Arc::clone(&randomness) as _,
+            snapshot: Arc::clone(&bundle.snapshot),
+            administration: administration(),
+        });
+        let seal = World::<MemoryStore>::seal();
+        let engine = Engine::new(EngineParts {
+            store: Arc::clone(&store),
+            snapshot: Arc::clone(&bundle.snapshot),
+            stop: Arc::clone(&stop),
+            seal: seal.clone(),
+            clock: Arc::clone(&clock) as _,
+            randomness: Arc::clone(&randomness) as _,
+            settings: Settings::named("test"),
+        });
+        let api = Arc::new(Api::new(ApiParts {
+            office,
+            store: Arc::clone(&store),
+            stop: Arc::clone(&stop),
+            bundle,
+            seal,
+            clock: Arc::clone(&clock) as _,
+            randomness,
+            provider: None,
+        }));
+        Self { router: router(Arc::clone(&api)), api, store, _stop: stop, clock, engine, _directory: directory }
+    }
+
+    pub(crate) fn host(act: Act) -> Authority {
+        Authority::of_the_host(act, "test", "tester")
+    }
+
+    /// Registers a person under this id, with these roles, and begins a session.
+    pub(crate) async fn person(&self, id: &str, roles: &[&str]) -> String {
+        let new = NewPerson {
+            id: Some(id.parse().unwrap()),
+            issuer: ISSUER.to_owned(),
+            subject: format!("subject-of-{id}"),
+            name: Some(id.to_owned()),
+            mail: BTreeSet::from([format!("{id}@example.com")]),
+            groups: BTreeSet::new(),
+        };
+        let office = self.api.office();
+        office.register(&Self::host(Act::RegisterPerson), new).await.unwrap();
+        if !roles.is_empty() {
+            let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+            office.give_roles(&Self::host(Act::ChangePerson), &id.parse().unwrap(), roles).await.unwrap();
+        }
+        self.session(id).await
+    }
+
+    /// Begins a session of a person who is there.
+    pub(crate) async fn session(&self, id: &str) -> String {
+        let office = self.api.office();
+        let authority = Self::host(Act::ReadPerson);
+        let lasts = Duration::from_secs(8 * 3600);
+        let made = office.begin_session(&authority, &id.parse().unwrap(), lasts, self.clock.now()).await;
+        made.unwrap().token
+    }
+
+    pub(crate) async fn client(&self, name: &str, role: &str) -> String {
+        let directory = DirectorySettings { issuer: ISSUER.to_owned(), subject: SubjectAttribute::ExternalId };
+        let made = self
+            .api
+            .office()
+            .add_client(&Self::host(Act::AddClient), name, [role.to_owned()].into(), Some(directory), None)
+            .await;
+        made.unwrap().token
+    }
+
+    pub(crate) async fn ask(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answered {
+        self.send(token, method, path, body, &[]).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answered {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        if !token.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Some(body) => {
+                let text = body.to_string();
+                request = request
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .header(header::CONTENT_LENGTH, text.len());
+                Body::from(text)
+            }
+            None => Body::empty(),
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::String(text));
+        Answered { status, headers, body }
+    }
+
+    /// Proposes an agent of an owner and has it approved.
+    pub(crate) async fn agent(&self, id: &str, owner: &str, sponsor: &str, deputies: &[&str]) {
+        let office = self.api.office();
+        let spec = serde_json::from_value(spec(owner, sponsor, deputies)).unwrap();
+        let proposed = office.propose(&Self::host(Act::ProposeAgent), &id.parse().unwrap(), spec).await.unwrap();
+        let digest = proposed.proposal.unwrap().digest;
+        office.approve(&Self::host(Act::ApproveAgent), &id.parse().unwrap(), &digest).await.unwrap();
+    }
+
+    /// How a reading call under a mandate is answered: the reason, or none when it passes and is released.
+    pub(crate) async fn call(&self, mandate: &str) -> Option<ReasonCode> {
+        let mandate: MandateId = mandate.parse().unwrap();
+        match self.engine.authorize(&World::<MemoryStore>::call(&mandate, "list_payees", "{}")).await {
+            Answer::Permitted(permit) => {
+                self.engine.release(permit).err().map(|refused| refused.refusal.primary().0)
+            }
+            Answer::Refused(refused) => Some(refused.refusal.primary().0),
+            Answer::Asked(..) => Some(ReasonCode::ApprovalRequired),
+        }
+    }
+
+    /// Hands over `settle` in the name of whoever's token it is, and gives the mandate.
+    pub(crate) async fn settle(&self, token: &str, agent: &str) -> String {
+        let body = json!({ "template": "settle", "agent": agent, "slots": { "vendor": "ACME", "note": "x" } });
+        let handed = self.ask(token, "POST", "/v1/mandates", Some(body)).await.is(201);
+        handed["id"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn spec(owner: &str, sponsor: &str, deputies: &[&str]) -> Value {
+    json!({
+        "owner": owner,
+        "sponsors": [sponsor],
+        "deputies": deputies,
+        "purpose": "settles invoices",
+        "risk": "low",
+        "servers": ["bank"],
+        "effects": ["read", "pay"],
+    })
+}

@@ -1,0 +1,16 @@
+//! The control plane in memory, asked over its router.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod agents;
+mod common;
+mod mandates;
+mod matrix;
+mod people;
+mod scim;

@@ -156,7 +156,7 @@ fn parts() -> anyhow::Result<Parts> {
         status: PersonStatus::Active,
     };
     let agent = Agent {
-            blueprint: None,
+        blueprint: None,
         id: "invoice-bot".parse()?,
         owner: Accountable::Person("alice".parse()?),
         sponsors: vec![Accountable::Person("alice".parse()?)],

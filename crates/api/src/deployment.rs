@@ -75,14 +75,17 @@ pub(crate) async fn decision<S: Store>(
     let resource = match &explained.record.event {
         Event::Decision(decision) => match decision.chain.last() {
             Some(last) => {
-                let mandate = MandateId::new(last.mandate.as_str()).map_err(|cause| Problem::internal(&cause))?;
+                let mandate =
+                    MandateId::new(last.mandate.as_str()).map_err(|cause| Problem::internal(&cause))?;
                 api.office.mandate_resource(&mandate).await?
             }
             None => Resource::Deployment,
         },
         _ => Resource::Deployment,
     };
-    api.may(&caller, Act::ReadDecision, &resource).await.map_err(|_| Problem::unknown("decision", id.as_str()))?;
+    api.may(&caller, Act::ReadDecision, &resource)
+        .await
+        .map_err(|_| Problem::unknown("decision", id.as_str()))?;
     serde_json::to_value(&explained).map(Json).map_err(|cause| Problem::internal(&cause))
 }
 

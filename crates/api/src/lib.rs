@@ -145,9 +145,10 @@ impl<S: Store> Api<S> {
             Resource::Person(_) => Some((Act::ReadPerson, "person")),
             Resource::Agent { .. } if act != Act::ProposeAgent => Some((Act::ReadAgent, "agent")),
             Resource::Mandate { .. } if act != Act::HandOver => Some((Act::ReadMandate, "mandate")),
-            Resource::Agent { .. } | Resource::Mandate { .. } | Resource::Template(_) | Resource::Deployment => {
-                None
-            }
+            Resource::Agent { .. }
+            | Resource::Mandate { .. }
+            | Resource::Template(_)
+            | Resource::Deployment => None,
         };
         if let Some((read, what)) = seen
             && (act == read || self.office.rule(caller.actor(), caller.hand(), read, resource).is_err())

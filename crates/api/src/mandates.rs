@@ -214,17 +214,26 @@ impl<S: Store> Api<S> {
                     .as_object_mut()
                     .ok_or_else(|| Problem::invalid("mandate", "an object is needed"))?;
                 if members.contains_key("person") {
-                    return Err(Problem::invalid("mandate", "the person is whoever hands over: leave it out"));
+                    return Err(Problem::invalid(
+                        "mandate",
+                        "the person is whoever hands over: leave it out",
+                    ));
                 }
                 members.insert("person".to_owned(), person.to_string().into());
                 if until.is_some() || handover.agent.is_some() || !handover.slots.is_empty() {
-                    return Err(Problem::invalid("mandate", "a mandate that is written out says all of it itself"));
+                    return Err(Problem::invalid(
+                        "mandate",
+                        "a mandate that is written out says all of it itself",
+                    ));
                 }
                 let written = bundle.written_out(&Exact::from_value(&document));
                 let written = written.map_err(|report| Problem::invalid("mandate", report.to_string()))?;
                 // A name of the bundle's would pass for the bundle's mandate in every list and record.
                 if bundle.templates.contains_key(&written.terms.template) {
-                    return Err(Problem::invalid("mandate", "the bundle has a mandate of this id: give another"));
+                    return Err(Problem::invalid(
+                        "mandate",
+                        "the bundle has a mandate of this id: give another",
+                    ));
                 }
                 Ok(written)
             }
@@ -285,10 +294,16 @@ pub(crate) async fn hand_over<S: Store>(
     match handover.agreed.as_deref() {
         Some(agreed) if agreed == shown.agreed => {}
         Some(_) => {
-            return Err(Problem::new(Kind::NotAsShown, "the sentences have changed: show them, and ask again"));
+            return Err(Problem::new(
+                Kind::NotAsShown,
+                "the sentences have changed: show them, and ask again",
+            ));
         }
         None if standing => {
-            return Err(Problem::invalid("agreed", "a standing mandate needs the sponsor's agreement to its sentences"));
+            return Err(Problem::invalid(
+                "agreed",
+                "a standing mandate needs the sponsor's agreement to its sentences",
+            ));
         }
         None => {}
     }
@@ -309,7 +324,11 @@ fn once(headers: &HeaderMap, person: &PersonId, handover: &Handover) -> Result<O
     let Some(key) = keys.next() else { return Ok(None) };
     let invalid = || Problem::invalid("Idempotency-Key", "one key of 1 to 128 visible characters is needed");
     let text = key.to_str().map_err(|_| invalid())?;
-    if keys.next().is_some() || text.is_empty() || text.len() > 128 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+    if keys.next().is_some()
+        || text.is_empty()
+        || text.len() > 128
+        || !text.bytes().all(|b| b.is_ascii_graphic())
+    {
         return Err(invalid());
     }
     let request = serde_json::to_vec(handover).map_err(|cause| Problem::internal(&cause))?;

@@ -22,7 +22,9 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 use url::{Host, Url};
 use warrantor_model::Timestamp;
-use warrantor_tokens::{ALGORITHMS, Algorithm, Claims, Expected, KeySet, MAX_KEY_SET_BYTES, Purpose, Refusal, verify};
+use warrantor_tokens::{
+    ALGORITHMS, Algorithm, Claims, Expected, KeySet, MAX_KEY_SET_BYTES, Purpose, Refusal, verify,
+};
 
 /// Most bytes of a provider's metadata.
 const MAX_METADATA_BYTES: usize = 256 << 10;
@@ -198,7 +200,8 @@ impl Provider {
         let issuer = self.settings.issuer.trim_end_matches('/');
         let url = format!("{issuer}/.well-known/openid-configuration");
         let bytes = self.get(WHAT, &url, MAX_METADATA_BYTES).await?;
-        let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|cause| unavailable(cause.to_string()))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&bytes).map_err(|cause| unavailable(cause.to_string()))?;
         // OpenID Connect Discovery 1.0, section 4.3.
         if metadata.issuer != self.settings.issuer {
             return Err(unavailable(format!("it is the metadata of {:?}", metadata.issuer)));
@@ -332,8 +335,7 @@ fn is_loopback(url: &Url) -> bool {
 
 /// TLS that trusts these certificates and no others.
 fn trusting(file: &Path) -> Result<ClientConfig, SettingsError> {
-    let wrong =
-        |cause: String| SettingsError::Certificates { file: file.display().to_string(), cause };
+    let wrong = |cause: String| SettingsError::Certificates { file: file.display().to_string(), cause };
     let bytes = fs::read(file).map_err(|cause| wrong(cause.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {

@@ -54,7 +54,10 @@ impl Caller {
 /// The bearer token of a request; one alone (RFC 6750), and only in the header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = || {
-        Problem::new(Kind::Unauthenticated, "send `Authorization: Bearer …` with the token of a session or a client")
+        Problem::new(
+            Kind::Unauthenticated,
+            "send `Authorization: Bearer …` with the token of a session or a client",
+        )
     };
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(one), None) = (given.next(), given.next()) else { return Err(missing()) };
@@ -70,7 +73,12 @@ impl<S: Store> FromRequestParts<Arc<Api<S>>> for Caller {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<S>>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?;
-        let ended = || Problem::new(Kind::Unauthenticated, "the credential is unknown, has ended, or its holder may not act now");
+        let ended = || {
+            Problem::new(
+                Kind::Unauthenticated,
+                "the credential is unknown, has ended, or its holder may not act now",
+            )
+        };
         // A JWT has two dots, and none of our own tokens has any.
         let presenter = match token.contains('.') {
             true => api.presented_by_provider(token).await?,
@@ -115,7 +123,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(params)| Self(params)).map_err(|cause| Problem::new(Kind::Malformed, cause.body_text()))
+        query
+            .map(|Query(params)| Self(params))
+            .map_err(|cause| Problem::new(Kind::Malformed, cause.body_text()))
     }
 }
 

@@ -39,13 +39,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 
 /// The endpoints that everybody may ask, whoever they are: `METHOD path`.
-pub const OPEN: &[&str] = &[
-    "GET /healthz",
-    "GET /readyz",
-    "GET /openapi.json",
-    "GET /v1/sign-in",
-    "POST /v1/sessions",
-];
+pub const OPEN: &[&str] =
+    &["GET /healthz", "GET /readyz", "GET /openapi.json", "GET /v1/sign-in", "POST /v1/sessions"];
 
 macro_rules! table {
     ($($method:ident $path:literal $module:ident::$handler:ident $documented:ident;)*) => {
@@ -149,7 +144,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         SecurityScheme::Http(
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
-                .description(Some("The token of a session or of a client, or an access token of the identity provider"))
+                .description(Some(
+                    "The token of a session or of a client, or an access token of the identity provider",
+                ))
                 .build(),
         ),
     );
@@ -160,7 +157,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Problems are of their own media type, whatever the endpoint.
 fn problems(document: &mut utoipa::openapi::OpenApi) {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
+            .into_iter()
+            .flatten()
+        {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("default") {
                 "A problem (RFC 9457)".clone_into(&mut response.description);
                 let schema = utoipa::openapi::Ref::from_schema_name("ProblemBody");
@@ -180,7 +180,9 @@ pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
         .route("/healthz", routing::get(deployment::healthz))
         .route("/openapi.json", routing::get(|| async { Json(openapi()) }))
         .merge(scim::router::<S>())
-        .fallback(|| async { Problem::new(Kind::NotFound, "there is nothing at this path: see /openapi.json") })
+        .fallback(|| async {
+            Problem::new(Kind::NotFound, "there is nothing at this path: see /openapi.json")
+        })
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::MethodNotAllowed, "this path has other methods: see /openapi.json")
         })
@@ -209,9 +211,8 @@ async fn around<S: Store>(State(api): State<Arc<Api<S>>>, mut request: Request, 
     }
     let mut response = match tokio::time::timeout(PATIENCE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::new(Kind::Unavailable, "it took too long; whether it was done is not known").into_response()
-        }
+        Err(_) => Problem::new(Kind::Unavailable, "it took too long; whether it was done is not known")
+            .into_response(),
     };
     let status = response.status();
     if let Some(mut problem) = response.extensions_mut().remove::<ProblemBody>() {

@@ -93,20 +93,20 @@ pub(crate) async fn begin<S: Store>(
     }
     let provider = api.provider()?;
     let now = api.office.now();
-    let claims = provider
-        .verify(&body.id_token, Purpose::Id, Some(&body.nonce), now)
-        .await
-        .map_err(refused)?;
+    let claims =
+        provider.verify(&body.id_token, Purpose::Id, Some(&body.nonce), now).await.map_err(refused)?;
     let subject = provider.subject(&claims).ok_or_else(|| {
         Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
     })?;
     // The token counts once: whoever finds it later finds nothing.
-    api.office.use_once("id token", &Digest::of(body.id_token.as_bytes())).await.map_err(|cause| match cause {
-        warrantor_control::office::OfficeError::Contended => {
-            Problem::new(Kind::Unauthenticated, "this token was used before: sign in again")
-        }
-        cause => cause.into(),
-    })?;
+    api.office.use_once("id token", &Digest::of(body.id_token.as_bytes())).await.map_err(
+        |cause| match cause {
+            warrantor_control::office::OfficeError::Contended => {
+                Problem::new(Kind::Unauthenticated, "this token was used before: sign in again")
+            }
+            cause => cause.into(),
+        },
+    )?;
     let evidence = format!("signed in with {}", claims.issuer());
     let authority = Authority::of_sign_in(Act::RegisterPerson, &evidence);
     let told = told(provider, &claims);
@@ -173,7 +173,9 @@ fn unavailable(cause: ProviderError) -> Problem {
 
 fn refused(cause: ProviderError) -> Problem {
     match cause {
-        ProviderError::Refused(why) => Problem::new(Kind::Unauthenticated, format!("the token is refused: {why}")),
+        ProviderError::Refused(why) => {
+            Problem::new(Kind::Unauthenticated, format!("the token is refused: {why}"))
+        }
         cause => unavailable(cause),
     }
 }

@@ -77,7 +77,11 @@ pub(crate) fn config(doc: &Doc, file: ConfigFile, report: &mut Report) -> Config
         let settings = server(doc, &name, entry, report);
         (name, settings)
     });
-    Config { servers: servers.collect(), audit_origin: file.audit.origin, directory_groups: file.directory.groups }
+    Config {
+        servers: servers.collect(),
+        audit_origin: file.audit.origin,
+        directory_groups: file.directory.groups,
+    }
 }
 
 fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report) -> ServerSettings {

@@ -193,7 +193,8 @@ impl Loaded {
     /// [`FillError`].
     pub fn fill(&self, template: &TemplateId, filling: Filling) -> Result<MandateTemplate, FillError> {
         let blank = self.templates.get(template).ok_or_else(|| FillError::Unknown(template.clone()))?;
-        let field = |field: &str, why: &str| FillError::Field { field: field.to_owned(), why: why.to_owned() };
+        let field =
+            |field: &str, why: &str| FillError::Field { field: field.to_owned(), why: why.to_owned() };
         if !blank.open.person && blank.terms.person != filling.person {
             return Err(field("person", &format!("only {} can hand it over", blank.terms.person)));
         }
@@ -207,7 +208,8 @@ impl Loaded {
         };
         for (name, value) in &filling.slots {
             let taken = blank.open.takes.get(name);
-            let taken = taken.ok_or_else(|| field(&format!("slots/{name}"), "there is no such slot to fill"))?;
+            let taken =
+                taken.ok_or_else(|| field(&format!("slots/{name}"), "there is no such slot to fill"))?;
             taken.check(value).map_err(|why| field(&format!("slots/{name}"), &why))?;
         }
         if let Some(missing) = blank.open.takes.keys().find(|name| !filling.slots.contains_key(*name)) {
@@ -217,8 +219,11 @@ impl Loaded {
             return Err(field("request", "the template has its words already"));
         }
         let Json::Object(members) = &blank.document else { return Err(field("template", "it is no object")) };
-        let mut members: Vec<(String, Json)> =
-            members.iter().filter(|(name, _)| !["takes", "slots"].contains(&name.as_str())).cloned().collect();
+        let mut members: Vec<(String, Json)> = members
+            .iter()
+            .filter(|(name, _)| !["takes", "slots"].contains(&name.as_str()))
+            .cloned()
+            .collect();
         let mut set = |name: &str, value: Json| {
             members.retain(|(known, _)| known != name);
             members.push((name.to_owned(), value));

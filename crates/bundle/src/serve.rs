@@ -104,7 +104,9 @@ fn load_into(file: &Path, report: &mut Report) -> Option<ServeConfig> {
         Some(text) => address(&doc, "listen", text, report).unwrap_or(DEFAULT_LISTEN),
     };
     if config.tls.is_none() && !listen.ip().is_loopback() {
-        let message = format!("{listen} can be reached from elsewhere, and tokens would cross the network in the clear");
+        let message = format!(
+            "{listen} can be reached from elsewhere, and tokens would cross the network in the clear"
+        );
         doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
     }
     let metrics = config.metrics.as_ref().and_then(|text| address(&doc, "metrics", text, report));

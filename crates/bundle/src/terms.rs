@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    AgentId, Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Offer, Otherwise, Path, PersonId, Provenance,
-    Source, Terms, ToolName, ToolRef,
+    AgentId, Answer, Bounds, EffectSet, Grant, GroupName, Json, Limits, Match, Offer, Otherwise, Path,
+    PersonId, Provenance, Source, Terms, ToolName, ToolRef,
     mandate::{Asked, Lifetime, TextTemplate},
     time::parse_duration,
 };

@@ -94,9 +94,20 @@ fn a_mandate_from_the_store_says_the_same_as_its_file() {
         let document = Json::parse(stored.as_bytes()).unwrap();
         assert_eq!(terms_from_document(&document).unwrap(), template.terms);
     }
-    let report = terms_from_document(&Json::parse(br#"{"id":"x"}"#).unwrap()).unwrap_err();
-    let summary = "1 error and 0 warnings; the first is mandate: the field \"person\" is missing";
-    assert_eq!(report.to_string(), summary);
+    for (document, first) in [
+        (r#"{"id":"x"}"#, "the field \"purpose\" is missing"),
+        (
+            r#"{"id":"x","agent":"a","purpose":"p","expires_in":"1h","grants":[]}"#,
+            "the mandate leaves open: the person",
+        ),
+        (
+            r#"{"id":"x","person":"p","purpose":"p","expires_in":"1h","takes":{"s":{}},"grants":[]}"#,
+            "the mandate leaves open: the agent, the slot s",
+        ),
+    ] {
+        let report = terms_from_document(&Json::parse(document.as_bytes()).unwrap()).unwrap_err();
+        assert!(report.to_string().contains(first), "{document}: {report}");
+    }
 }
 
 #[test]
@@ -773,5 +784,45 @@ proptest! {
             bytes.extend_from_slice(&text.as_bytes()[end..]);
             let _ = parse_any(kind, &bytes);
         }
+    }
+}
+
+/// A template that leaves everything open, with something in the place of a line.
+fn open_template(takes: &str) -> Vec<(String, String)> {
+    let text = format!(
+        "id: open\npurpose: anything\nexpires_in: 1h\ntakes:\n{takes}\ngrants:\n  - effects: [read]\n    servers: [bank]\n"
+    );
+    and(base(), "mandates/open.yaml", &text)
+}
+
+#[test]
+fn a_template_that_leaves_something_open_loads_and_what_is_left_open_is_told() {
+    let loaded =
+        load_texts(open_template("  vendor: { in: [ACME, Brightwell] }\n  most: { type: number, max: 5 }"))
+            .unwrap();
+    let open = &loaded.templates[&"open".parse().unwrap()].open;
+    assert_eq!(open.words(), "the person, the agent, the slot most, the slot vendor");
+    assert!(
+        loaded
+            .templates
+            .values()
+            .filter(|other| other.terms.template.as_str() != "open")
+            .all(|other| other.open.is_closed())
+    );
+}
+
+#[test]
+fn a_slot_that_nothing_could_be_put_in_is_refused_with_its_place() {
+    for (takes, part) in [
+        ("  a: { in: [] }", "nothing could be chosen"),
+        ("  a: { in: [1] }", "a text is needed"),
+        ("  a: { type: number, in: [x] }", "an exact number is needed"),
+        ("  a: { type: number, max_length: 3 }", "only a text has a length"),
+        ("  a: { min: 3 }", "only a number has a least"),
+        ("  a: { type: list }", "list"),
+        ("  a: { kind: text }", "kind"),
+    ] {
+        let report = load_texts(open_template(takes)).unwrap_err();
+        assert!(Listed(&report).to_string().contains(part), "{takes}: {}", Listed(&report));
     }
 }

@@ -543,7 +543,9 @@ pub(crate) enum PersonCommand {
     )]
     Add(PersonAddArgs),
     /// List the people.
-    #[command(after_help = "Examples:\n  warrantor person list\n  warrantor person list --bundle ./bundle -o json")]
+    #[command(
+        after_help = "Examples:\n  warrantor person list\n  warrantor person list --bundle ./bundle -o json"
+    )]
     List(OfficePlace),
     /// Say which roles a person has; none given takes all away.
     #[command(
@@ -595,7 +597,9 @@ pub(crate) enum AgentCommand {
     )]
     List(AgentListArgs),
     /// Show an agent, and what of it waits for an approval.
-    #[command(after_help = "Examples:\n  warrantor agent show invoice-bot\n  warrantor agent show invoice-bot -o json")]
+    #[command(
+        after_help = "Examples:\n  warrantor agent show invoice-bot\n  warrantor agent show invoice-bot -o json"
+    )]
     Show(AgentShowArgs),
 }
 

@@ -44,7 +44,8 @@ pub(crate) async fn ask(
         request = request.header(header::CONTENT_TYPE, media);
     }
     if let Some(token) = token {
-        let mut value: header::HeaderValue = format!("Bearer {token}").parse().context("the token cannot be sent")?;
+        let mut value: header::HeaderValue =
+            format!("Bearer {token}").parse().context("the token cannot be sent")?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
     }
@@ -60,11 +61,13 @@ pub(crate) async fn ask(
         let response = client.request(request).await.with_context(|| format!("{url} does not answer"))?;
         let status = response.status();
         let bytes = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let bytes = bytes.map_err(|cause| anyhow::anyhow!("the answer of {url} cannot be read: {cause}"))?.to_bytes();
+        let bytes =
+            bytes.map_err(|cause| anyhow::anyhow!("the answer of {url} cannot be read: {cause}"))?.to_bytes();
         if bytes.is_empty() {
             return Ok((status, Value::Null));
         }
-        let value = serde_json::from_slice(&bytes).with_context(|| format!("{url} does not answer with JSON"))?;
+        let value =
+            serde_json::from_slice(&bytes).with_context(|| format!("{url} does not answer with JSON"))?;
         anyhow::Ok((status, value))
     };
     match tokio::time::timeout(PATIENCE, asked).await {

@@ -220,7 +220,8 @@ impl<S: Store> Office<S> {
                 actor: format!("person:{}", session.person),
                 evidence: format!("session {name}, {}", session.evidence),
             };
-            let presenter = self.person_presents(&session.person, hand, name, session.authenticated_at).await?;
+            let presenter =
+                self.person_presents(&session.person, hand, name, session.authenticated_at).await?;
             return Ok(presenter);
         }
         if !token.starts_with(CLIENT) {
@@ -233,10 +234,8 @@ impl<S: Store> Office<S> {
             return Ok(None);
         }
         let actor = Actor::Client { name: client.name.clone(), roles: client.roles.clone() };
-        let hand = Hand {
-            actor: format!("client:{}", client.name),
-            evidence: format!("token {}", short(&digest)),
-        };
+        let hand =
+            Hand { actor: format!("client:{}", client.name), evidence: format!("token {}", short(&digest)) };
         Ok(Some(Presenter::Client { actor, hand, client }))
     }
 
@@ -300,9 +299,7 @@ impl<S: Store> Office<S> {
     /// [`OfficeError`].
     pub async fn clients(&self) -> Result<Vec<StoredClient>, OfficeError> {
         let page = self.store.scan(&names::clients()?, None, MAX_PAGE).await?;
-        page.iter()
-            .map(|(key, entry)| Ok(warrantor_engine::registry::decode(key, entry)?))
-            .collect()
+        page.iter().map(|(key, entry)| Ok(warrantor_engine::registry::decode(key, entry)?)).collect()
     }
 
     /// Ends a client's credential.

@@ -329,11 +329,7 @@ impl<S: Store> Office<S> {
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn proposed_resource(
-        &self,
-        id: &AgentId,
-        spec: &AgentSpec,
-    ) -> Result<Resource, OfficeError> {
+    pub async fn proposed_resource(&self, id: &AgentId, spec: &AgentSpec) -> Result<Resource, OfficeError> {
         Ok(Resource::Agent {
             id: id.clone(),
             owners: self.persons(std::slice::from_ref(&spec.owner)).await?,
@@ -388,11 +384,7 @@ impl<S: Store> Office<S> {
         self.each_agent(ids, limit).await
     }
 
-    async fn each_agent(
-        &self,
-        ids: BTreeSet<AgentId>,
-        limit: usize,
-    ) -> Result<Vec<KnownAgent>, OfficeError> {
+    async fn each_agent(&self, ids: BTreeSet<AgentId>, limit: usize) -> Result<Vec<KnownAgent>, OfficeError> {
         let mut agents = Vec::new();
         for id in ids.into_iter().take(limit) {
             agents.push(self.agent(&id).await?);
@@ -551,7 +543,8 @@ impl<S: Store> Office<S> {
             state: AgentState::OfBlueprint { made },
             ..plan
         };
-        let mut change = Change { said: vec![format!("made by the blueprint {blueprint}")], ..Change::default() };
+        let mut change =
+            Change { said: vec![format!("made by the blueprint {blueprint}")], ..Change::default() };
         change.put(keys::agent(id)?, None, &stored)?;
         change.expect.push((keys::agent(blueprint)?, warrantor_store::Expect::Version(version)));
         index(&mut change, id, &BTreeSet::new(), &answering_stored(&stored))?;
@@ -679,7 +672,9 @@ impl<S: Store> Office<S> {
         }
         let held = names::key_holder(key.thumbprint())?;
         if stored.keys.contains_key(name) || self.entry::<AgentId>(&held).await?.is_some() {
-            return Err(OfficeError::Conflict("there is a key of this name, or this key is in use".to_owned()));
+            return Err(OfficeError::Conflict(
+                "there is a key of this name, or this key is in use".to_owned(),
+            ));
         }
         let registered = authority.done(self.now());
         let thumbprint = key.thumbprint().to_owned();

@@ -96,7 +96,8 @@ impl DirectorySettings {
             SubjectAttribute::UserName => Some(draft.user_name.clone()),
             SubjectAttribute::ExternalId => draft.external_id.clone(),
         };
-        subject.ok_or_else(|| invalid("externalId", "it is the person's key here: the directory must send it"))
+        subject
+            .ok_or_else(|| invalid("externalId", "it is the person's key here: the directory must send it"))
     }
 }
 
@@ -112,7 +113,8 @@ impl<S: Store> Office<S> {
     ) -> Result<Provisioned<PersonId, StoredUser>, OfficeError> {
         let unknown = || OfficeError::Unknown { what: "user", name: id.to_string() };
         let entry: Option<(u64, StoredUser)> = self.entry(&names::directory_user(id)?).await?;
-        let (version, what) = entry.filter(|(_, user)| user.issuer == directory.issuer).ok_or_else(unknown)?;
+        let (version, what) =
+            entry.filter(|(_, user)| user.issuer == directory.issuer).ok_or_else(unknown)?;
         Ok(Provisioned { id: id.clone(), version, what })
     }
 
@@ -196,7 +198,8 @@ impl<S: Store> Office<S> {
         };
         // Before anything else can be done in the name of somebody who is not active.
         if !draft.active {
-            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("not active in the directory")).await?;
+            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("not active in the directory"))
+                .await?;
         }
         let mut change = Change { said: vec![format!("{id} provisioned")], ..Change::default() };
         let user = StoredUser { issuer: directory.issuer.clone(), told: draft, created: now, changed: now };
@@ -257,7 +260,8 @@ impl<S: Store> Office<S> {
             ));
         }
         if !draft.active {
-            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("deactivated in the directory")).await?;
+            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("deactivated in the directory"))
+                .await?;
         }
         if before.what.told != draft {
             let said = vec![match (before.what.told.active, draft.active) {
@@ -349,7 +353,8 @@ impl<S: Store> Office<S> {
             return Err(unknown());
         }
         let entry: Option<(u64, StoredGroup)> = self.entry(&names::directory_group(id)?).await?;
-        let (version, what) = entry.filter(|(_, group)| group.issuer == directory.issuer).ok_or_else(unknown)?;
+        let (version, what) =
+            entry.filter(|(_, group)| group.issuer == directory.issuer).ok_or_else(unknown)?;
         Ok(Provisioned { id: id.to_owned(), version, what })
     }
 
@@ -473,7 +478,8 @@ impl<S: Store> Office<S> {
             }
             self.change_members(authority, directory, &group.what.name, &BTreeSet::new(), &members).await?;
         }
-        let mut change = Change { said: vec![format!("group {} deleted", group.what.name)], ..Change::default() };
+        let mut change =
+            Change { said: vec![format!("group {} deleted", group.what.name)], ..Change::default() };
         let key = names::directory_group(id)?;
         change.expect.push((key.clone(), Expect::Version(group.version)));
         change.deletes = vec![key, names::group_name(group.what.name.as_str())?];

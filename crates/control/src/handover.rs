@@ -17,8 +17,8 @@ use warrantor_engine::{
     stop::{StopError, StopFile},
 };
 use warrantor_model::{
-    AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonId, PersonStatus, Randomness, Subject, TaskId,
-    TemplateId, Timestamp,
+    AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonId, PersonStatus, Randomness,
+    Subject, TaskId, TemplateId, Timestamp,
     record::{BundleRecord, Event, HandoverRecord, Record},
     time::NoRandomness,
 };
@@ -116,7 +116,9 @@ pub enum HandoverError {
     #[error("this idempotency key was used for another request")]
     Reused,
     /// The bundle has a person whom the registry knows as somebody else.
-    #[error("{person} of people.yaml is known here as another person, of another issuer or subject: give the person in people.yaml another id")]
+    #[error(
+        "{person} of people.yaml is known here as another person, of another issuer or subject: give the person in people.yaml another id"
+    )]
     AnotherPerson {
         /// Who.
         person: PersonId,
@@ -350,8 +352,10 @@ impl<S: Store> Desk<'_, S> {
         if before.request != once.request {
             return Err(HandoverError::Reused);
         }
-        let unreadable =
-            || ChainError::Unreadable { mandate: before.mandate.clone(), cause: "it is not in the store".into() };
+        let unreadable = || ChainError::Unreadable {
+            mandate: before.mandate.clone(),
+            cause: "it is not in the store".into(),
+        };
         let stored = mandates::load(&*self.store, &before.mandate).await?.ok_or_else(unreadable)?;
         Ok(Some(Handed {
             mandate: before.mandate,
@@ -566,7 +570,9 @@ impl<S: Store> Desk<'_, S> {
         let mut stopped: Vec<Subject> = self.stop.read()?.into_iter().map(|stop| stop.subject).collect();
         let registered = match snapshot.agent(&terms.agent) {
             Some(_) => None,
-            None => registry::agent(&*self.store, &terms.agent).await?.map(|(_, stored)| stored.agent(&terms.agent)),
+            None => registry::agent(&*self.store, &terms.agent)
+                .await?
+                .map(|(_, stored)| stored.agent(&terms.agent)),
         };
         let agent = snapshot.agent(&terms.agent).or(registered.as_ref());
         let mut subjects = vec![Subject::Deployment, Subject::Agent(terms.agent.clone())];
@@ -586,7 +592,9 @@ impl<S: Store> Desk<'_, S> {
         for person in [&terms.person, &terms.sponsor] {
             let registered = match snapshot.person(person) {
                 Some(_) => None,
-                None => registry::person(&*self.store, person).await?.map(|(_, stored)| stored.person(person)),
+                None => {
+                    registry::person(&*self.store, person).await?.map(|(_, stored)| stored.person(person))
+                }
             };
             let known = snapshot.person(person).or(registered.as_ref());
             if known.is_none_or(|known| known.status != PersonStatus::Active) {

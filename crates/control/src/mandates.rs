@@ -141,8 +141,7 @@ impl<S: Store> Office<S> {
     ) -> Result<Option<(Timestamp, Option<String>)>, OfficeError> {
         let stops = self.stop.read()?;
         for subject in [Subject::Mandate(id.clone()), Subject::Template(stored.template.clone())] {
-            let reaches =
-                |since| !matches!(subject, Subject::Template(_)) || stored.handed_over_at <= since;
+            let reaches = |since| !matches!(subject, Subject::Template(_)) || stored.handed_over_at <= since;
             let known = standing::stored(&*self.store, &subject).await?.filter(|standing| standing.stopped);
             if let Some(known) = known.filter(|known| reaches(known.since)) {
                 return Ok(Some((known.since, known.reason)));
@@ -284,14 +283,16 @@ impl<S: Store> Office<S> {
         }
         let (mut after, mut count) = (None, 0usize);
         loop {
-            let page = self.store.scan(&keys::mandates()?, after.as_ref(), MAX_PAGE.min(INDEXED_AT_ONCE)).await?;
+            let page =
+                self.store.scan(&keys::mandates()?, after.as_ref(), MAX_PAGE.min(INDEXED_AT_ONCE)).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let mut puts = Vec::new();
             for (key, entry) in &page {
                 let id = key.as_str().rsplit_once('/').and_then(|(_, id)| MandateId::new(id).ok());
                 // One that does not read is found by nobody and refused at each call.
-                let Some((id, stored)) = id.and_then(|id| Some((id.clone(), mandates::decode(&id, &entry.value).ok()?)))
+                let Some((id, stored)) =
+                    id.and_then(|id| Some((id.clone(), mandates::decode(&id, &entry.value).ok()?)))
                 else {
                     continue;
                 };
@@ -301,10 +302,14 @@ impl<S: Store> Office<S> {
                 }
                 count = count.saturating_add(1);
             }
-            self.note(evidence, format!("{} mandates put in the indices", page.len()), Vec::new(), puts).await?;
+            self.note(evidence, format!("{} mandates put in the indices", page.len()), Vec::new(), puts)
+                .await?;
         }
         let done = vec![(marker.clone(), serde_json::to_vec(&count)?)];
-        match self.note(evidence, "the mandates are indexed".to_owned(), vec![(marker, Expect::Absent)], done).await {
+        match self
+            .note(evidence, "the mandates are indexed".to_owned(), vec![(marker, Expect::Absent)], done)
+            .await
+        {
             // Another process was first.
             Ok(()) | Err(OfficeError::Contended) => Ok(count),
             Err(cause) => Err(cause),

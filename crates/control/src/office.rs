@@ -111,12 +111,9 @@ impl Authority {
     pub fn evidence(&self) -> String {
         match self.policies.as_slice() {
             [] => format!("{} ({})", self.hand.actor, self.hand.evidence),
-            policies => format!(
-                "{} ({}), permitted by {}",
-                self.hand.actor,
-                self.hand.evidence,
-                policies.join(", ")
-            ),
+            policies => {
+                format!("{} ({}), permitted by {}", self.hand.actor, self.hand.evidence, policies.join(", "))
+            }
         }
     }
 
@@ -292,8 +289,7 @@ impl<S: Store> Office<S> {
         act: Act,
         resource: &Resource,
     ) -> Result<Authority, Box<Denied>> {
-        let administration =
-            Arc::clone(&self.administration.read().unwrap_or_else(PoisonError::into_inner));
+        let administration = Arc::clone(&self.administration.read().unwrap_or_else(PoisonError::into_inner));
         let on = names::of_resource(resource);
         match administration.rule(actor, act, resource) {
             Ruling::Permitted(policies) => Ok(Authority { act, on, hand: hand.clone(), policies }),

@@ -172,10 +172,8 @@ impl<S: Store> Office<S> {
         let mut after = after.map(|after| Key::new(format!("{under}/{after}"))).transpose()?;
         let mut ids = Vec::new();
         while ids.len() < limit {
-            let page = self
-                .store
-                .scan(under, after.as_ref(), MAX_PAGE.min(limit.saturating_sub(ids.len())))
-                .await?;
+            let page =
+                self.store.scan(under, after.as_ref(), MAX_PAGE.min(limit.saturating_sub(ids.len()))).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let name = |key: &Key| key.as_str().rsplit_once('/').and_then(|(_, id)| id.parse().ok());
@@ -198,10 +196,7 @@ impl<S: Store> Office<S> {
     }
 
     /// A person's roles, and the version of the entry.
-    pub(crate) async fn roles(
-        &self,
-        id: &PersonId,
-    ) -> Result<(Option<u64>, BTreeSet<String>), OfficeError> {
+    pub(crate) async fn roles(&self, id: &PersonId) -> Result<(Option<u64>, BTreeSet<String>), OfficeError> {
         let entry: Option<Versioned<BTreeSet<String>>> = self.entry(&names::roles(id)?).await?;
         Ok(entry.map_or((None, BTreeSet::new()), |(version, roles)| (Some(version), roles)))
     }
@@ -224,11 +219,7 @@ impl<S: Store> Office<S> {
     ///
     /// # Errors
     /// [`OfficeError`]; [`OfficeError::Conflict`] when somebody has the id, or the issuer and subject, already.
-    pub async fn register(
-        &self,
-        authority: &Authority,
-        new: NewPerson,
-    ) -> Result<KnownPerson, OfficeError> {
+    pub async fn register(&self, authority: &Authority, new: NewPerson) -> Result<KnownPerson, OfficeError> {
         check(&new)?;
         if let Some(known) = self.who(&new.issuer, &new.subject).await? {
             return Err(OfficeError::Conflict(format!("{known} has this issuer and subject already")));
@@ -251,8 +242,7 @@ impl<S: Store> Office<S> {
             left: None,
             registered: authority.done(self.now()),
         };
-        let mut change =
-            Change { said: vec![format!("registered as {id}")], ..Change::default() };
+        let mut change = Change { said: vec![format!("registered as {id}")], ..Change::default() };
         change.put(warrantor_engine::keys::person(&id)?, None, &stored)?;
         change.put(names::who(&stored.issuer, &stored.subject)?, None, &id)?;
         for group in stored.groups() {
@@ -511,4 +501,3 @@ pub(crate) fn index_groups(
     }
     Ok(())
 }
-

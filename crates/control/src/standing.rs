@@ -160,7 +160,9 @@ pub async fn is_named<S: Store>(store: &S, subject: &Subject) -> Result<bool, Re
             let named = match subject {
                 Subject::Deployment => true,
                 Subject::Agent(agent) => says("agent", agent.as_str()),
-                Subject::Person(person) | Subject::InDirectory(person) => mandate.person == *person || says("sponsor", person.as_str()),
+                Subject::Person(person) | Subject::InDirectory(person) => {
+                    mandate.person == *person || says("sponsor", person.as_str())
+                }
                 Subject::Mandate(id) => key.as_str() == format!("mandate/{id}"),
                 Subject::Template(template) => mandate.template == *template,
             };

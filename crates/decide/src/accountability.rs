@@ -152,7 +152,9 @@ impl Accountability {
         if let Some(blueprint) = &agent.blueprint {
             let subject = Subject::Agent(blueprint.clone());
             if facts.standing.is_stopped(&subject) {
-                self.find(inactive(format!("the fleet of {blueprint}, which agent {id} belongs to, was stopped")));
+                self.find(inactive(format!(
+                    "the fleet of {blueprint}, which agent {id} belongs to, was stopped"
+                )));
             }
             self.uses.insert(subject);
         }

@@ -248,8 +248,7 @@ impl Administration {
             names.insert(id, name);
         }
         if !policies.policies().any(|policy| policy.effect() == CedarEffect::Permit) {
-            faults
-                .extend(broken(format!("{}: no policy permits anything: nobody could act", source.file)));
+            faults.extend(broken(format!("{}: no policy permits anything: nobody could act", source.file)));
         }
         if faults.is_empty() { Ok(Self { policies, schema, names }) } else { Err(faults) }
     }
@@ -265,11 +264,8 @@ impl Administration {
         let (request, entities) = asked;
         let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
         let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        let mut deciding: Vec<String> = response
-            .diagnostics()
-            .reason()
-            .filter_map(|policy| self.names.get(policy).cloned())
-            .collect();
+        let mut deciding: Vec<String> =
+            response.diagnostics().reason().filter_map(|policy| self.names.get(policy).cloned()).collect();
         deciding.sort();
         match response.decision() {
             cedar_policy::Decision::Allow if errors.is_empty() && !deciding.is_empty() => {
@@ -330,8 +326,7 @@ fn actor_entities(actor: &Actor, all: &mut Vec<Entity>) -> Result<EntityUid, Str
 }
 
 fn people(who: &BTreeSet<PersonId>) -> Result<RestrictedExpression, String> {
-    let one =
-        |person: &PersonId| Ok(RestrictedExpression::new_entity_uid(uid("Person", person.as_str())?));
+    let one = |person: &PersonId| Ok(RestrictedExpression::new_entity_uid(uid("Person", person.as_str())?));
     Ok(RestrictedExpression::new_set(who.iter().map(one).collect::<Result<Vec<_>, String>>()?))
 }
 
@@ -393,8 +388,7 @@ fn resource_entity(resource: &Resource, all: &mut Vec<Entity>) -> Result<EntityU
     };
     let attributes: HashMap<String, RestrictedExpression> =
         attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let entity =
-        Entity::new(uid.clone(), attributes, HashSet::new()).map_err(|cause| cause.to_string())?;
+    let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(|cause| cause.to_string())?;
     all.push(entity);
     Ok(uid)
 }
@@ -501,7 +495,12 @@ mod tests {
         check(&person("alice", &[]), Act::HandOver, &mandate("alice", "alice", delegated), true);
         check(&person("mallory", &[]), Act::HandOver, &mandate("alice", "alice", delegated), false);
         check(&person("alice", &[]), Act::HandOver, &mandate("alice", "sam", delegated), false);
-        check(&person("anna", &["administrator"]), Act::HandOver, &mandate("alice", "alice", delegated), false);
+        check(
+            &person("anna", &["administrator"]),
+            Act::HandOver,
+            &mandate("alice", "alice", delegated),
+            false,
+        );
         let standing = MandateKind::Standing;
         check(&person("sam", &[]), Act::HandOver, &mandate("sam", "sam", standing), true);
         check(&person("alice", &[]), Act::HandOver, &mandate("alice", "alice", standing), false);
@@ -514,7 +513,12 @@ mod tests {
         check(&client("auditor"), Act::Provision, &Resource::Deployment, false);
         check(&client("provisioner"), Act::ListPeople, &Resource::Deployment, false);
         // A person is never a directory, whatever the role: the schema has no such request.
-        check(&person("anna", &["administrator", "provisioner"]), Act::Provision, &Resource::Deployment, false);
+        check(
+            &person("anna", &["administrator", "provisioner"]),
+            Act::Provision,
+            &Resource::Deployment,
+            false,
+        );
     }
 
     #[test]
@@ -542,7 +546,10 @@ mod tests {
             (r#"permit (principal, action == Action::"people:fly", resource);"#, ""),
             (r#"permit (principal == User::"x", action, resource);"#, ""),
             (r#"@ask("x") permit (principal, action, resource);"#, "means nothing here"),
-            (r#"@id("a") permit (principal, action, resource); @id("a") permit (principal, action, resource);"#, "the id"),
+            (
+                r#"@id("a") permit (principal, action, resource); @id("a") permit (principal, action, resource);"#,
+                "the id",
+            ),
             ("permit (principal == ?principal, action, resource);", ""),
         ] {
             let faults = built(text).expect_err(text);

@@ -352,12 +352,7 @@ impl Policies {
 
     /// Whether some arguments could be permitted as far as scopes tell: a permit's scope fits, and no unconditional forbid does. Sound, not
     /// complete: what this hides is denied for all arguments.
-    pub(crate) fn could_permit(
-        &self,
-        snapshot: &Snapshot,
-        action: &str,
-        principal: Principal<'_>,
-    ) -> bool {
+    pub(crate) fn could_permit(&self, snapshot: &Snapshot, action: &str, principal: Principal<'_>) -> bool {
         let Some(slice) = self.slices.get(action) else { return false };
         let uid = self.principal_uid(principal);
         let ancestors: HashSet<EntityUid> = match principal {

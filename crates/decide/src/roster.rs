@@ -40,10 +40,8 @@ impl Roster {
                 }
             }
         };
-        let person_entities = people
-            .iter()
-            .map(|(id, person)| (id.clone(), policy::person_entities(person, names)))
-            .collect();
+        let person_entities =
+            people.iter().map(|(id, person)| (id.clone(), policy::person_entities(person, names))).collect();
         let agent_entities = agents
             .iter()
             .map(|(id, agent)| (id.clone(), policy::agent_entity(agent, persons, names)))

@@ -194,11 +194,12 @@ impl Snapshot {
     #[must_use]
     pub fn registering(&self, people: Vec<Person>, agents: Vec<Agent>) -> Self {
         let own = &self.bundle.roster;
-        let people = people.into_iter().filter(|person| own.person(&person.id).is_none()).map(|mut person| {
-            // A group that the bundle does not leave to the directory is the bundle's own, whoever else has the name.
-            person.groups.retain(|group| self.is_of_directory(group));
-            person
-        });
+        let people =
+            people.into_iter().filter(|person| own.person(&person.id).is_none()).map(|mut person| {
+                // A group that the bundle does not leave to the directory is the bundle's own, whoever else has the name.
+                person.groups.retain(|group| self.is_of_directory(group));
+                person
+            });
         let mut agents: BTreeMap<AgentId, Agent> = agents
             .into_iter()
             .filter(|agent| own.agent(&agent.id).is_none())

@@ -450,14 +450,6 @@ fn mandates_that_name_what_is_not_there_or_cannot_hold() {
     let bounded = |bounds: &str| format!(r#"{{"grants":[{{"tool":"files/write","arguments":{bounds}}}]}}"#);
     let limited = |limits: &str| format!(r#"{{"grants":[{{"tool":"files/write","limits":{limits}}}]}}"#);
     let cases: Vec<(&str, String, &str, &str)> = vec![
-        (
-            "person",
-            r#"{"person":"zoe","sponsor":"alice","grants":[]}"#.into(),
-            "person",
-            "not a known person",
-        ),
-        ("sponsor", r#"{"sponsor":"zoe","grants":[]}"#.into(), "sponsor", "not a known person"),
-        ("agent", r#"{"agent":"zoe","grants":[]}"#.into(), "agent", "not a known agent"),
         ("tool", r#"{"grants":[{"tool":"files/chmod"}]}"#.into(), "grants 0 tool", "not a known tool"),
         (
             "server of a tool",
@@ -606,6 +598,20 @@ fn mandates_that_name_what_is_not_there_or_cannot_hold() {
             .unwrap_or_else(|| panic!("{name}: {text} compiled"));
         expect(name, &faults, Severity::Error, &mandate(at), words);
     }
+}
+
+#[test]
+fn a_bundles_mandate_names_people_and_an_agent_that_are_there() {
+    let snapshot = World::new("[]").snapshot();
+    for (text, at, words) in [
+        (r#"{"person":"zoe","sponsor":"alice","grants":[]}"#, "person", "not a known person"),
+        (r#"{"sponsor":"zoe","grants":[]}"#, "sponsor", "not a known person"),
+        (r#"{"agent":"zoe","grants":[]}"#, "agent", "not a known agent"),
+    ] {
+        let faults = snapshot.actors(&common::terms(&json(text)));
+        expect(at, &faults, Severity::Error, &mandate(at), words);
+    }
+    assert_eq!(snapshot.actors(&common::terms(&json(r#"{"grants":[]}"#))), []);
 }
 
 #[test]

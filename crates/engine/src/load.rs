@@ -79,7 +79,8 @@ pub(crate) async fn load<S: Store>(
     at_least: Recency,
 ) -> Result<Loaded, LoadError> {
     let mut registered = Registered::of(store, &snapshot, &chain, at_least).await?;
-    let snapshot = if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
+    let snapshot =
+        if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
     let subjects = snapshot.subjects(&chain);
     let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();

@@ -133,7 +133,12 @@ impl Claims {
 ///
 /// # Errors
 /// [`Refusal`]. On [`Refusal::UnknownKey`] it may be worth asking the issuer for its keys again.
-pub fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp) -> Result<Claims, Refusal> {
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    expected: &Expected<'_>,
+    now: Timestamp,
+) -> Result<Claims, Refusal> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refusal::Format("it is too long"));
     }
@@ -327,7 +332,10 @@ mod tests {
             r#"{"alg":"ES256","typ":"JWT"}"#,
             r#"{"alg":"ES256","kid":"k1","jku":"https://evil.example"}"#,
         ] {
-            assert!(judged(&sealed(&key, header, &payload("{}")), &set(&jwk), Purpose::Id).is_ok(), "{header}");
+            assert!(
+                judged(&sealed(&key, header, &payload("{}")), &set(&jwk), Purpose::Id).is_ok(),
+                "{header}"
+            );
         }
     }
 
@@ -359,8 +367,15 @@ mod tests {
             let judged = judged(&sealed(&key, HEADER, &payload(change)), &set(&jwk), Purpose::Id);
             assert_eq!(judged, Err(why), "{change}");
         }
-        for change in [r#"{"aud":["warrantor"]}"#, r#"{"aud":["a","warrantor"],"azp":"warrantor"}"#, r#"{"exp":1893499191}"#] {
-            assert!(judged(&sealed(&key, HEADER, &payload(change)), &set(&jwk), Purpose::Id).is_ok(), "{change}");
+        for change in [
+            r#"{"aud":["warrantor"]}"#,
+            r#"{"aud":["a","warrantor"],"azp":"warrantor"}"#,
+            r#"{"exp":1893499191}"#,
+        ] {
+            assert!(
+                judged(&sealed(&key, HEADER, &payload(change)), &set(&jwk), Purpose::Id).is_ok(),
+                "{change}"
+            );
         }
     }
 
@@ -378,7 +393,10 @@ mod tests {
             (r#"{"alg":"ES256","typ":"at+jwt"}"#, Refusal::Type),
             (r#"{"alg":"ES256","typ":"dpop+jwt"}"#, Refusal::Type),
             (r#"{"alg":"ES256","crit":["x"]}"#, Refusal::Format("it demands extensions that are not known")),
-            (r#"{"alg":"ES256","alg":"ES256"}"#, Refusal::Format("a part of it is no JSON, or names a member twice")),
+            (
+                r#"{"alg":"ES256","alg":"ES256"}"#,
+                Refusal::Format("a part of it is no JSON, or names a member twice"),
+            ),
         ] {
             let judged = judged(&sealed(&key, header, &payload("{}")), &set(&jwk), Purpose::Id);
             assert_eq!(judged, Err(why), "{header}");
@@ -389,7 +407,10 @@ mod tests {
         assert_eq!(judged_embedded, Err(Refusal::Signature));
         let access = sealed(&key, r#"{"alg":"ES256","typ":"at+jwt"}"#, &payload("{}"));
         assert!(judged(&access, &set(&jwk), Purpose::Access).is_ok());
-        assert_eq!(judged(&sealed(&key, HEADER, &payload("{}")), &set(&jwk), Purpose::Access), Err(Refusal::Type));
+        assert_eq!(
+            judged(&sealed(&key, HEADER, &payload("{}")), &set(&jwk), Purpose::Access),
+            Err(Refusal::Type)
+        );
     }
 
     #[test]
@@ -421,7 +442,8 @@ mod tests {
             (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, false),
         ] {
             let mut jwk = jwk.clone();
-            for (name, new) in serde_json::from_str::<serde_json::Value>(change).unwrap().as_object().unwrap() {
+            for (name, new) in serde_json::from_str::<serde_json::Value>(change).unwrap().as_object().unwrap()
+            {
                 jwk[name] = new.clone();
             }
             assert_eq!(crate::PublicKey::parse(jwk.to_string().as_bytes()).is_ok(), fits, "{change}");

@@ -38,7 +38,9 @@ pub enum PublicKeyError {
     #[error("it has the member {0:?} of a private key: whoever made it should make another one")]
     Private(&'static str),
     /// No allowed algorithm fits it.
-    #[error("no algorithm that is allowed fits it: use RSA of at least {LEAST_RSA_BITS} bits, P-256, P-384 or Ed25519")]
+    #[error(
+        "no algorithm that is allowed fits it: use RSA of at least {LEAST_RSA_BITS} bits, P-256, P-384 or Ed25519"
+    )]
     Unfit,
 }
 
@@ -97,7 +99,8 @@ impl PublicKey {
             _ => return Err(PublicKeyError::Unfit),
         };
         // Base64 has six bits a character; a leading zero octet would only make the key look longer by eight.
-        if text("kty") == "RSA" && text("n").trim_start_matches('A').len().saturating_mul(6) < LEAST_RSA_BITS {
+        if text("kty") == "RSA" && text("n").trim_start_matches('A').len().saturating_mul(6) < LEAST_RSA_BITS
+        {
             return Err(PublicKeyError::Unfit);
         }
         let fits: Vec<Algorithm> = match json.get("alg") {

@@ -8,4 +8,4 @@ mod keys;
 
 pub use jsonwebtoken::Algorithm;
 pub use jwt::{Claims, Expected, Purpose, Refusal, verify};
-pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEYS, MAX_KEY_SET_BYTES, PublicKey, PublicKeyError};
+pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey, PublicKeyError};

@@ -17,7 +17,10 @@ pub(super) struct Equals {
 /// Reads a filter.
 pub(super) fn parse(text: &str) -> Result<Vec<Equals>, ScimError> {
     let refused = |why: &str| {
-        ScimError::bad("invalidFilter", format!("{why}: filters here are `attribute eq \"value\"`, joined by `and`"))
+        ScimError::bad(
+            "invalidFilter",
+            format!("{why}: filters here are `attribute eq \"value\"`, joined by `and`"),
+        )
     };
     if text.len() > MAX_FILTER {
         return Err(refused("the filter is too long"));

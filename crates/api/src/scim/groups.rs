@@ -263,14 +263,23 @@ mod tests {
     #[test]
     fn members_come_and_go_as_okta_and_entra_send_them() {
         for (operations, left) in [
-            (r#"{"Operations":[{"op":"add","path":"members","value":[{"value":"d","display":"D"}]}]}"#, "a b c d"),
-            (r#"{"Operations":[{"op":"Add","path":"members","value":[{"$ref":null,"value":"d"}]}]}"#, "a b c d"),
+            (
+                r#"{"Operations":[{"op":"add","path":"members","value":[{"value":"d","display":"D"}]}]}"#,
+                "a b c d",
+            ),
+            (
+                r#"{"Operations":[{"op":"Add","path":"members","value":[{"$ref":null,"value":"d"}]}]}"#,
+                "a b c d",
+            ),
             (r#"{"Operations":[{"op":"remove","path":"members[value eq \"b\"]"}]}"#, "a c"),
             (r#"{"Operations":[{"op":"Remove","path":"members","value":[{"value":"b"}]}]}"#, "a c"),
             (r#"{"Operations":[{"op":"remove","path":"members"}]}"#, ""),
             (r#"{"Operations":[{"op":"replace","path":"members","value":[{"value":"x"}]}]}"#, "x"),
             (r#"{"Operations":[{"op":"replace","value":{"id":"g-1","displayName":"Finance"}}]}"#, "a b c"),
-            (r#"{"Operations":[{"op":"remove","path":"members[value eq \"b\"]"},{"op":"add","path":"members","value":[{"value":"b"}]}]}"#, "a b c"),
+            (
+                r#"{"Operations":[{"op":"remove","path":"members[value eq \"b\"]"},{"op":"add","path":"members","value":[{"value":"b"}]}]}"#,
+                "a b c",
+            ),
         ] {
             assert_eq!(patched(operations).join(" "), left, "{operations}");
         }

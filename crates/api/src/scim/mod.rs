@@ -42,7 +42,10 @@ pub(crate) fn router<S: Store>() -> Router<Arc<Api<S>>> {
         .route("/scim/v2/Users", get(users::list::<S>).post(users::create::<S>))
         .route(
             "/scim/v2/Users/{id}",
-            get(users::read::<S>).put(users::replace::<S>).patch(users::patch::<S>).delete(users::delete::<S>),
+            get(users::read::<S>)
+                .put(users::replace::<S>)
+                .patch(users::patch::<S>)
+                .delete(users::delete::<S>),
         )
         .route("/scim/v2/Groups", get(groups::list::<S>).post(groups::create::<S>))
         .route(
@@ -165,7 +168,9 @@ impl<S: Store> FromRequestParts<Arc<Api<S>>> for Directory {
                     "the client is no directory: make one with `directory` settings",
                 )),
             },
-            Presenter::Person { .. } => Err(ScimError::new(StatusCode::FORBIDDEN, None, "a person is no directory")),
+            Presenter::Person { .. } => {
+                Err(ScimError::new(StatusCode::FORBIDDEN, None, "a person is no directory"))
+            }
         }
     }
 }
@@ -196,7 +201,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ScimError> {
         let mut query = Self::default();
         let number = |name: &str, text: &str| {
-            text.parse::<i64>().map_err(|_| ScimError::bad("invalidValue", format!("{name} has to be a number")))
+            text.parse::<i64>()
+                .map_err(|_| ScimError::bad("invalidValue", format!("{name} has to be a number")))
         };
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             match name.to_ascii_lowercase().as_str() {

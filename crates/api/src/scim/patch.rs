@@ -32,7 +32,10 @@ pub(super) fn operations(sent: &Value) -> Result<Vec<Operation<'_>>, ScimError> 
         .and_then(Value::as_array)
         .ok_or_else(|| ScimError::bad("invalidSyntax", "the list `Operations` is missing"))?;
     if list.len() > MAX_OPERATIONS {
-        return Err(ScimError::bad("tooMany", format!("at most {MAX_OPERATIONS} operations are done at once")));
+        return Err(ScimError::bad(
+            "tooMany",
+            format!("at most {MAX_OPERATIONS} operations are done at once"),
+        ));
     }
     list.iter().map(operation).collect()
 }

@@ -53,8 +53,7 @@ fn shown(user: &Provisioned<PersonId, StoredUser>) -> Value {
 /// What a whole user says.
 fn draft(sent: &Value) -> Result<UserDraft, ScimError> {
     let some = |name: &str| member(sent, name).map_or(Ok(None), |value| text(name, value));
-    let user_name =
-        some("userName")?.ok_or_else(|| ScimError::bad("invalidValue", "userName is missing"))?;
+    let user_name = some("userName")?.ok_or_else(|| ScimError::bad("invalidValue", "userName is missing"))?;
     let display_name = match some("displayName")? {
         Some(name) => Some(name),
         None => member(sent, "name").map_or(Ok(None), called)?,
@@ -162,9 +161,7 @@ pub(super) async fn list<S: Store>(
     Ok(listed(usize::from(found.is_some()), query.window, resources))
 }
 
-fn known<T>(
-    found: Result<T, warrantor_control::office::OfficeError>,
-) -> Result<Option<T>, ScimError> {
+fn known<T>(found: Result<T, warrantor_control::office::OfficeError>) -> Result<Option<T>, ScimError> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(warrantor_control::office::OfficeError::Unknown { .. }) => Ok(None),
@@ -222,7 +219,8 @@ pub(super) async fn patch<S: Store>(
 fn change(told: &mut UserDraft, operation: &Operation<'_>) -> Result<(), ScimError> {
     let Some(path) = operation.path else {
         // The members of the value say what is changed, each as if it were the path.
-        let value = operation.value.ok_or_else(|| ScimError::bad("invalidValue", "the operation has no value"))?;
+        let value =
+            operation.value.ok_or_else(|| ScimError::bad("invalidValue", "the operation has no value"))?;
         let members = value
             .as_object()
             .ok_or_else(|| ScimError::bad("invalidValue", "without a path, the value has to be an object"))?;
@@ -339,7 +337,12 @@ mod tests {
         let read = draft(&okta).unwrap();
         assert_eq!(read.display_name.as_deref(), Some("A B"));
         assert_eq!(read.mail, ["a@x.org", "second@x.org"]);
-        for bad in [r#"{}"#, r#"{"userName":7}"#, r#"{"userName":"a","active":"maybe"}"#, r#"{"userName":"a","emails":[{"value":1}]}"#] {
+        for bad in [
+            r#"{}"#,
+            r#"{"userName":7}"#,
+            r#"{"userName":"a","active":"maybe"}"#,
+            r#"{"userName":"a","emails":[{"value":1}]}"#,
+        ] {
             assert!(draft(&serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
         }
     }

@@ -88,7 +88,11 @@ async fn a_proposed_change_waits_while_what_was_approved_goes_on() {
     let digest = proposed(&plane, &owner, "bot", narrower).await;
     assert_eq!(plane.call(&mandate).await, None);
     approve(&plane, &anna, "bot", &digest).await.is(200);
-    assert_eq!(plane.call(&mandate).await, Some(ReasonCode::ToolNotAvailable), "the ceiling has no read any more");
+    assert_eq!(
+        plane.call(&mandate).await,
+        Some(ReasonCode::ToolNotAvailable),
+        "the ceiling has no read any more"
+    );
 }
 
 #[tokio::test]
@@ -132,7 +136,8 @@ async fn what_stops_a_blueprint_stops_its_fleet() {
     plane.ask(&owner, "POST", "/v1/agents/plan/fleet", Some(json!({ "id": "one" }))).await.is(409);
     approve(&plane, &anna, "plan", &digest).await.is(200);
     for id in ["one", "two"] {
-        let made = plane.ask(&owner, "POST", "/v1/agents/plan/fleet", Some(json!({ "id": id }))).await.is(201);
+        let made =
+            plane.ask(&owner, "POST", "/v1/agents/plan/fleet", Some(json!({ "id": id }))).await.is(201);
         assert_eq!((made["standing"].as_str(), made["blueprint"].as_str()), (Some("active"), Some("plan")));
     }
     let (one, two) = (plane.settle(&owner, "one").await, plane.settle(&owner, "two").await);
@@ -159,13 +164,19 @@ async fn an_orphan_is_refused_listed_and_works_again_under_its_deputy() {
     plane.ask(&anna, "POST", "/v1/people/owner/suspend", None).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::NoLiveOwner));
     let orphans = plane.ask(&anna, "GET", "/v1/agents?orphaned=true", None).await.is(200);
-    let ids: Vec<&str> = orphans["items"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        orphans["items"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["bot"]);
     // Nobody but a named deputy can.
     plane.ask(&anna, "POST", "/v1/agents/bot/take-over", Some(json!({ "take": "owner" }))).await.is(409);
     plane.ask(&dora, "POST", "/v1/agents/bot/take-over", Some(json!({ "take": "owner" }))).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::NoLiveSponsor));
-    let both = plane.ask(&dora, "POST", "/v1/agents/bot/take-over", Some(json!({ "take": "sponsor", "reason": "owner left" })));
+    let both = plane.ask(
+        &dora,
+        "POST",
+        "/v1/agents/bot/take-over",
+        Some(json!({ "take": "sponsor", "reason": "owner left" })),
+    );
     assert_eq!(both.await.is(200)["sponsors"], json!(["dora"]));
     assert_eq!(plane.call(&mandate).await, None);
     let recorded = records::<MemoryStore>(&plane.store).await;
@@ -180,7 +191,8 @@ async fn a_key_is_one_agents_alone_and_two_of_them_let_it_change_without_a_break
     plane.agent("bot", "owner", "owner", &[]).await;
     plane.agent("other", "owner", "owner", &[]).await;
     let key = |x: &str| json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": x } });
-    let (one, two) = ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
+    let (one, two) =
+        ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
     plane.ask(&owner, "PUT", "/v1/agents/bot/keys/a", Some(key(one))).await.is(200);
     plane.ask(&owner, "PUT", "/v1/agents/bot/keys/a", Some(key(two))).await.is(409);
     plane.ask(&owner, "PUT", "/v1/agents/other/keys/a", Some(key(one))).await.is(409);
@@ -195,7 +207,8 @@ async fn a_key_is_one_agents_alone_and_two_of_them_let_it_change_without_a_break
         (json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" }), "algorithm"),
         (json!(7), "object"),
     ] {
-        let refused = plane.ask(&owner, "PUT", "/v1/agents/bot/keys/c", Some(json!({ "jwk": jwk }))).await.is(400);
+        let refused =
+            plane.ask(&owner, "PUT", "/v1/agents/bot/keys/c", Some(json!({ "jwk": jwk }))).await.is(400);
         assert!(refused["detail"].as_str().unwrap().contains(why), "{refused}");
     }
 }
@@ -209,7 +222,11 @@ async fn a_retired_agent_is_gone_for_good_with_its_name() {
     plane.ask(&owner, "POST", "/v1/agents/bot/retire", None).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
     plane.ask(&owner, "POST", "/v1/agents/bot/resume", None).await.is(200);
-    assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive), "resuming does not bring it back");
+    assert_eq!(
+        plane.call(&mandate).await,
+        Some(ReasonCode::AgentInactive),
+        "resuming does not bring it back"
+    );
     plane.ask(&owner, "PUT", "/v1/agents/bot/proposal", Some(spec("owner", "owner", &[]))).await.is(409);
 }
 

@@ -133,7 +133,15 @@ impl Plane {
             randomness,
             provider: None,
         }));
-        Self { router: router(Arc::clone(&api)), api, store, _stop: stop, clock, engine, _directory: directory }
+        Self {
+            router: router(Arc::clone(&api)),
+            api,
+            store,
+            _stop: stop,
+            clock,
+            engine,
+            _directory: directory,
+        }
     }
 
     pub(crate) fn host(act: Act) -> Authority {
@@ -169,7 +177,8 @@ impl Plane {
     }
 
     pub(crate) async fn client(&self, name: &str, role: &str) -> String {
-        let directory = DirectorySettings { issuer: ISSUER.to_owned(), subject: SubjectAttribute::ExternalId };
+        let directory =
+            DirectorySettings { issuer: ISSUER.to_owned(), subject: SubjectAttribute::ExternalId };
         let made = self
             .api
             .office()
@@ -219,7 +228,8 @@ impl Plane {
     pub(crate) async fn agent(&self, id: &str, owner: &str, sponsor: &str, deputies: &[&str]) {
         let office = self.api.office();
         let spec = serde_json::from_value(spec(owner, sponsor, deputies)).unwrap();
-        let proposed = office.propose(&Self::host(Act::ProposeAgent), &id.parse().unwrap(), spec).await.unwrap();
+        let proposed =
+            office.propose(&Self::host(Act::ProposeAgent), &id.parse().unwrap(), spec).await.unwrap();
         let digest = proposed.proposal.unwrap().digest;
         office.approve(&Self::host(Act::ApproveAgent), &id.parse().unwrap(), &digest).await.unwrap();
     }
@@ -238,7 +248,8 @@ impl Plane {
 
     /// Hands over `settle` in the name of whoever's token it is, and gives the mandate.
     pub(crate) async fn settle(&self, token: &str, agent: &str) -> String {
-        let body = json!({ "template": "settle", "agent": agent, "slots": { "vendor": "ACME", "note": "x" } });
+        let body =
+            json!({ "template": "settle", "agent": agent, "slots": { "vendor": "ACME", "note": "x" } });
         let handed = self.ask(token, "POST", "/v1/mandates", Some(body)).await.is(201);
         handed["id"].as_str().unwrap().to_owned()
     }

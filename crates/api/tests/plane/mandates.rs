@@ -95,7 +95,8 @@ async fn what_was_agreed_to_is_what_is_handed_over() {
     let handed = plane.ask(&owner, "POST", "/v1/mandates", Some(body.clone())).await.is(201);
     assert!(handed["agreed_by"].as_str().unwrap().starts_with("person:owner (session "), "{handed}");
     body["slots"]["note"] = "z".into();
-    let told = plane.ask(&owner, "GET", &format!("/v1/mandates/{}", handed["id"].as_str().unwrap()), None).await;
+    let told =
+        plane.ask(&owner, "GET", &format!("/v1/mandates/{}", handed["id"].as_str().unwrap()), None).await;
     assert_eq!(told.is(200)["sentences"], shown["sentences"]);
     body["agreed"] = format!("sha256:{}", "0".repeat(64)).into();
     let refused = plane.ask(&owner, "POST", "/v1/mandates", Some(body)).await.is(409);
@@ -116,9 +117,15 @@ async fn a_standing_mandate_needs_a_sponsor_of_the_agent_their_agreement_and_a_d
     let mut body = watch;
     body["agreed"] = shown["agreed"].clone();
     body["review_in"] = Value::Null;
-    assert_eq!(plane.ask(&alice, "POST", "/v1/mandates", Some(body.clone())).await.is(400)["field"], "review_in");
+    assert_eq!(
+        plane.ask(&alice, "POST", "/v1/mandates", Some(body.clone())).await.is(400)["field"],
+        "review_in"
+    );
     body["review_in"] = "400d".into();
-    assert_eq!(plane.ask(&alice, "POST", "/v1/mandates", Some(body.clone())).await.is(400)["field"], "review_in");
+    assert_eq!(
+        plane.ask(&alice, "POST", "/v1/mandates", Some(body.clone())).await.is(400)["field"],
+        "review_in"
+    );
     body["review_in"] = "1d".into();
     let handed = plane.ask(&alice, "POST", "/v1/mandates", Some(body)).await.is(201);
     assert_eq!((handed["kind"].as_str(), handed["review_due"].as_bool()), (Some("standing"), Some(false)));
@@ -135,8 +142,7 @@ async fn a_mandate_that_is_written_out_is_checked_as_one_of_the_bundle_and_passe
         "id": "look-up", "agent": "bot", "purpose": "look up a payee", "expires_in": "10m",
         "grants": [{ "tool": "bank/list_payees" }],
     });
-    let handed =
-        plane.ask(&owner, "POST", "/v1/mandates", Some(json!({ "mandate": mandate }))).await.is(201);
+    let handed = plane.ask(&owner, "POST", "/v1/mandates", Some(json!({ "mandate": mandate }))).await.is(201);
     assert_eq!(plane.call(handed["id"].as_str().unwrap()).await, None);
     for (member, value) in [
         ("person", json!("alice")),
@@ -164,7 +170,8 @@ async fn a_mandate_ends_when_it_is_revoked_or_completed_and_says_why() {
         let mandate = plane.settle(&owner, "bot").await;
         assert_eq!(plane.call(&mandate).await, None);
         let why = json!({ "reason": "changed my mind" });
-        let ended = plane.ask(&owner, "POST", &format!("/v1/mandates/{mandate}/{what}"), Some(why)).await.is(200);
+        let ended =
+            plane.ask(&owner, "POST", &format!("/v1/mandates/{mandate}/{what}"), Some(why)).await.is(200);
         assert_eq!(ended["standing"]["state"], "ended");
         assert_eq!(ended["standing"]["reason"], reason);
         assert_eq!(plane.call(&mandate).await, Some(ReasonCode::MandateRevoked));

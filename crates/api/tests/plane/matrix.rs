@@ -45,11 +45,16 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     tokens.insert("nobody", String::new());
     plane.agent("bot", "owner", "owner", &["deputy"]).await;
     plane.agent("orphan", "gone", "gone", &["deputy"]).await;
-    plane.api.office().suspend_person(
-        &Plane::host(warrantor_decide::administration::Act::SuspendPerson),
-        &"gone".parse().unwrap(),
-        None,
-    ).await.unwrap();
+    plane
+        .api
+        .office()
+        .suspend_person(
+            &Plane::host(warrantor_decide::administration::Act::SuspendPerson),
+            &"gone".parse().unwrap(),
+            None,
+        )
+        .await
+        .unwrap();
     // Proposed by somebody who is none of those who ask.
     let office = plane.api.office();
     let proposer = warrantor_decide::administration::Act::ProposeAgent;
@@ -83,8 +88,9 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
 
 async fn last_decision(plane: &Plane) -> String {
     let records = warrantor_testkit::records(&*plane.store).await;
-    let is_decision =
-        |record: &&warrantor_model::record::Record| matches!(record.event, warrantor_model::record::Event::Decision(_));
+    let is_decision = |record: &&warrantor_model::record::Record| {
+        matches!(record.event, warrantor_model::record::Event::Decision(_))
+    };
     records.iter().rev().find(is_decision).unwrap().id.clone()
 }
 
@@ -100,12 +106,15 @@ fn key(number: u8) -> Value {
 
 /// What is sent to an endpoint: the path with its names filled in, and the body.
 fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, Option<Value>) {
-    let handover = json!({ "template": "settle", "agent": "bot", "slots": { "vendor": "ACME", "note": "x" } });
+    let handover =
+        json!({ "template": "settle", "agent": "bot", "slots": { "vendor": "ACME", "note": "x" } });
     let (path, body) = match endpoint {
         "GET /v1/people/{id}" => ("/v1/people/somebody", None),
         "POST /v1/people" => ("/v1/people", Some(json!({ "issuer": "https://i.example", "subject": "s" }))),
         "PUT /v1/people/{id}/roles" => ("/v1/people/somebody/roles", Some(json!({ "roles": ["auditor"] }))),
-        "PUT /v1/people/{id}/groups" => ("/v1/people/somebody/groups", Some(json!({ "groups": ["accounting"] }))),
+        "PUT /v1/people/{id}/groups" => {
+            ("/v1/people/somebody/groups", Some(json!({ "groups": ["accounting"] })))
+        }
         "POST /v1/people/{id}/suspend" => ("/v1/people/somebody/suspend", None),
         "POST /v1/people/{id}/resume" => ("/v1/people/gone/resume", None),
         "POST /v1/people/{id}/leave" => ("/v1/people/somebody/leave", None),
@@ -113,7 +122,9 @@ fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, O
         "POST /v1/clients" => ("/v1/clients", Some(json!({ "name": "ci", "roles": ["publisher"] }))),
         "DELETE /v1/clients/{name}" => ("/v1/clients/okta", None),
         "GET /v1/agents/{id}" => ("/v1/agents/bot", None),
-        "PUT /v1/agents/{id}/proposal" => ("/v1/agents/bot/proposal", Some(spec("owner", "owner", &["deputy"]))),
+        "PUT /v1/agents/{id}/proposal" => {
+            ("/v1/agents/bot/proposal", Some(spec("owner", "owner", &["deputy"])))
+        }
         "POST /v1/agents/{id}/approve" => {
             ("/v1/agents/new-bot/approve", Some(json!({ "digest": known["digest"] })))
         }
@@ -129,15 +140,22 @@ fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, O
         "POST /v1/mandates/preview" => ("/v1/mandates/preview", Some(handover)),
         "POST /v1/mandates" => ("/v1/mandates", Some(handover)),
         "GET /v1/mandates/{id}" => return (format!("/v1/mandates/{}", known["mandate"]), None),
-        "POST /v1/mandates/{id}/revoke" => return (format!("/v1/mandates/{}/revoke", known["mandate"]), None),
-        "POST /v1/mandates/{id}/complete" => return (format!("/v1/mandates/{}/complete", known["mandate"]), None),
+        "POST /v1/mandates/{id}/revoke" => {
+            return (format!("/v1/mandates/{}/revoke", known["mandate"]), None);
+        }
+        "POST /v1/mandates/{id}/complete" => {
+            return (format!("/v1/mandates/{}/complete", known["mandate"]), None);
+        }
         "GET /v1/decisions/{id}" => return (format!("/v1/decisions/{}", known["decision"]), None),
         "POST /v1/sessions" => {
             ("/v1/sessions", Some(json!({ "id_token": "a.b.c", "nonce": "0123456789abcdef" })))
         }
         other => {
             let (_, path) = other.split_once(' ').unwrap();
-            assert!(!path.contains('{'), "{other} has no request here: give it one that would be done if it were permitted");
+            assert!(
+                !path.contains('{'),
+                "{other} has no request here: give it one that would be done if it were permitted"
+            );
             (path, None)
         }
     };
@@ -148,9 +166,13 @@ fn endpoints() -> Vec<String> {
     let document = serde_json::to_value(openapi()).unwrap();
     let mut endpoints = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        endpoints.extend(item.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())));
+        endpoints.extend(
+            item.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())),
+        );
     }
-    endpoints.sort_by_key(|endpoint| endpoint.split_once(' ').map(|(method, path)| (path.to_owned(), method.to_owned())));
+    endpoints.sort_by_key(|endpoint| {
+        endpoint.split_once(' ').map(|(method, path)| (path.to_owned(), method.to_owned()))
+    });
     endpoints
 }
 
@@ -191,17 +213,25 @@ async fn nobody_needs_a_credential_for_what_is_open_and_everybody_does_for_the_r
     for endpoint in endpoints() {
         let (path, body) = request(&endpoint, &known);
         let method = endpoint.split_once(' ').unwrap().0;
-        for token in ["", "ws_0000000000000000000000000000000000000000000000000000000000000000", "a.b.c", "wc_x", "x"] {
+        for token in
+            ["", "ws_0000000000000000000000000000000000000000000000000000000000000000", "a.b.c", "wc_x", "x"]
+        {
             let answered = plane.ask(token, method, &path, body.clone()).await;
             let is_open = OPEN.contains(&endpoint.as_str());
-            assert_eq!(answered.status.as_u16() != 401, is_open, "{endpoint} with {token:?}: {}", answered.body);
+            assert_eq!(
+                answered.status.as_u16() != 401,
+                is_open,
+                "{endpoint} with {token:?}: {}",
+                answered.body
+            );
         }
         if OPEN.contains(&endpoint.as_str()) {
             open.push(endpoint);
         }
     }
     // What is excepted is there, but for the document itself, which does not describe itself.
-    let excepted: Vec<&str> = OPEN.iter().copied().filter(|endpoint| *endpoint != "GET /openapi.json").collect();
+    let excepted: Vec<&str> =
+        OPEN.iter().copied().filter(|endpoint| *endpoint != "GET /openapi.json").collect();
     let mut excepted: Vec<String> = excepted.into_iter().map(str::to_owned).collect();
     excepted.sort();
     open.sort();

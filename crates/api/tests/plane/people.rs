@@ -21,9 +21,27 @@ async fn every_problem_has_its_sort_its_status_and_the_id_of_its_request() {
         ("GET", "/v1/people?x=1", None, 400, "malformed"),
         ("POST", "/v1/people", Some(json!({})), 400, "malformed"),
         ("POST", "/v1/people", Some(json!({ "issuer": "", "subject": "x" })), 400, "invalid"),
-        ("POST", "/v1/people", Some(json!({ "issuer": ISSUER, "subject": "x", "roles": ["administrator"] })), 400, "malformed"),
-        ("POST", "/v1/people", Some(json!({ "issuer": ISSUER, "subject": "subject-of-anna" })), 409, "conflict"),
-        ("POST", "/v1/people", Some(json!({ "issuer": ISSUER, "subject": "y", "id": "alice" })), 409, "conflict"),
+        (
+            "POST",
+            "/v1/people",
+            Some(json!({ "issuer": ISSUER, "subject": "x", "roles": ["administrator"] })),
+            400,
+            "malformed",
+        ),
+        (
+            "POST",
+            "/v1/people",
+            Some(json!({ "issuer": ISSUER, "subject": "subject-of-anna" })),
+            409,
+            "conflict",
+        ),
+        (
+            "POST",
+            "/v1/people",
+            Some(json!({ "issuer": ISSUER, "subject": "y", "id": "alice" })),
+            409,
+            "conflict",
+        ),
         ("GET", "/v1/sign-in", None, 404, "no-provider"),
     ] {
         let answered = plane.send(&token, method, path, body, &[("x-request-id", "mine-1")]).await;
@@ -44,7 +62,10 @@ async fn an_id_of_a_request_is_taken_only_if_it_is_one() {
     for bad in ["", "two words", &"x".repeat(129), "t\u{e4}b"] {
         let answered = plane.send("", "GET", "/healthz", None, &[("x-request-id", bad)]).await;
         let given = answered.headers["x-request-id"].to_str().unwrap();
-        assert!(given.len() == 24 && given.bytes().all(|b| b.is_ascii_hexdigit()), "{bad:?} became {given:?}");
+        assert!(
+            given.len() == 24 && given.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{bad:?} became {given:?}"
+        );
     }
 }
 
@@ -82,12 +103,16 @@ async fn a_credential_counts_only_as_a_single_bearer_token() {
         (vec![("authorization", format!("Basic {token}"))], 401),
         (vec![("authorization", token.clone())], 401),
         (vec![("authorization", format!("Bearer {token}x"))], 401),
-        (vec![("authorization", format!("Bearer {token}")), ("authorization", format!("Bearer {token}"))], 401),
+        (
+            vec![("authorization", format!("Bearer {token}")), ("authorization", format!("Bearer {token}"))],
+            401,
+        ),
         (vec![("authorization", "Bearer ".to_owned())], 401),
         (vec![("cookie", format!("authorization=Bearer {token}"))], 401),
         (vec![], 401),
     ] {
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answered = plane.send("", "GET", "/v1/me", None, &headers).await;
         assert_eq!(answered.status.as_u16(), status, "{headers:?}");
     }
@@ -151,8 +176,10 @@ async fn every_act_and_every_refused_act_is_in_the_ledger_with_whoever_did_it() 
             _ => None,
         })
         .collect();
-    let told: Vec<_> =
-        acts.iter().map(|act| (act.actor.as_str(), act.on.as_str(), act.refused, act.changes.join(";"))).collect();
+    let told: Vec<_> = acts
+        .iter()
+        .map(|act| (act.actor.as_str(), act.on.as_str(), act.refused, act.changes.join(";")))
+        .collect();
     assert_eq!(
         told,
         [

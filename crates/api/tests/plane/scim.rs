@@ -21,7 +21,8 @@ fn okta(name: &str, external: &str) -> Value {
 }
 
 async fn created(plane: &Plane, okta_token: &str, name: &str) -> String {
-    let user = plane.ask(okta_token, "POST", "/scim/v2/Users", Some(okta(name, &format!("00u-{name}")))).await;
+    let user =
+        plane.ask(okta_token, "POST", "/scim/v2/Users", Some(okta(name, &format!("00u-{name}")))).await;
     assert_eq!(user.headers["content-type"], "application/scim+json");
     user.is(201)["id"].as_str().unwrap().to_owned()
 }
@@ -37,12 +38,20 @@ fn active(value: Value) -> Value {
 async fn a_directory_creates_finds_changes_and_deletes_a_user() {
     let plane = Plane::new();
     let token = plane.client("okta", "provisioner").await;
-    let none = plane.ask(&token, "GET", "/scim/v2/Users?filter=userName%20eq%20%22carol@example.com%22&startIndex=1&count=100", None);
+    let none = plane.ask(
+        &token,
+        "GET",
+        "/scim/v2/Users?filter=userName%20eq%20%22carol@example.com%22&startIndex=1&count=100",
+        None,
+    );
     assert_eq!(none.await.is(200)["totalResults"], 0);
     let id = created(&plane, &token, "carol").await;
     plane.ask(&token, "POST", "/scim/v2/Users", Some(okta("carol", "00u-carol"))).await.is(409);
     plane.ask(&token, "POST", "/scim/v2/Users", Some(okta("CAROL", "00u-other"))).await.is(409);
-    let found = plane.ask(&token, "GET", "/scim/v2/Users?filter=userName%20eq%20%22CAROL@example.com%22", None).await.is(200);
+    let found = plane
+        .ask(&token, "GET", "/scim/v2/Users?filter=userName%20eq%20%22CAROL@example.com%22", None)
+        .await
+        .is(200);
     assert_eq!(found["Resources"][0]["id"], id);
     assert_eq!(found["Resources"][0]["displayName"], "carol Example");
     let mut changed = okta("carol", "00u-carol");
@@ -50,7 +59,10 @@ async fn a_directory_creates_finds_changes_and_deletes_a_user() {
     let changed = plane.ask(&token, "PUT", &format!("/scim/v2/Users/{id}"), Some(changed)).await.is(200);
     assert_eq!(changed["userName"], "carol.b@example.com");
     // The old name is free again, and the new one is not.
-    let gone = plane.ask(&token, "GET", "/scim/v2/Users?filter=userName%20eq%20%22carol@example.com%22", None).await.is(200);
+    let gone = plane
+        .ask(&token, "GET", "/scim/v2/Users?filter=userName%20eq%20%22carol@example.com%22", None)
+        .await
+        .is(200);
     assert_eq!(gone["totalResults"], 0);
     let mut rekeyed = okta("carol", "00u-mallory");
     rekeyed["userName"] = "carol.b@example.com".into();
@@ -101,7 +113,10 @@ async fn a_person_of_the_bundle_is_stopped_by_the_directory_too() {
     assert_eq!((user["id"].as_str(), user["active"].as_bool()), (Some("alice"), Some(false)));
     let anna = plane.person("anna", &["administrator"]).await;
     let shown = plane.ask(&anna, "GET", "/v1/people/alice", None).await.is(200);
-    assert_eq!((shown["standing"].as_str(), shown["of_bundle"].as_bool()), (Some("inactive_in_directory"), Some(true)));
+    assert_eq!(
+        (shown["standing"].as_str(), shown["of_bundle"].as_bool()),
+        (Some("inactive_in_directory"), Some(true))
+    );
 }
 
 #[tokio::test]
@@ -125,11 +140,27 @@ async fn groups_come_and_go_and_policies_know_them_by_name() {
     let remove = patch(json!([{ "op": "Remove", "path": format!("members[value eq \"{carol}\"]") }]));
     plane.ask(&token, "PATCH", &path, Some(remove)).await.is(200);
     assert_eq!((groups(&carol).await, groups(&dave).await), (0, 1));
-    let found = plane.ask(&token, "GET", "/scim/v2/Groups?filter=displayName%20eq%20%22Accounting%22&excludedAttributes=members", None).await.is(200);
+    let found = plane
+        .ask(
+            &token,
+            "GET",
+            "/scim/v2/Groups?filter=displayName%20eq%20%22Accounting%22&excludedAttributes=members",
+            None,
+        )
+        .await
+        .is(200);
     assert_eq!((found["totalResults"].as_u64(), found["Resources"][0].get("members")), (Some(1), None));
     plane.ask(&token, "POST", "/scim/v2/Groups", Some(json!({ "displayName": "accounting" }))).await.is(409);
     plane.ask(&token, "PUT", &path, Some(json!({ "displayName": "administrators" }))).await.is(400);
-    plane.ask(&token, "PUT", &path, Some(json!({ "displayName": "accounting", "members": [{ "value": "nobody" }] }))).await.is(400);
+    plane
+        .ask(
+            &token,
+            "PUT",
+            &path,
+            Some(json!({ "displayName": "accounting", "members": [{ "value": "nobody" }] })),
+        )
+        .await
+        .is(400);
     plane.ask(&token, "DELETE", &path, None).await.is(204);
     assert_eq!(groups(&dave).await, 0);
     plane.ask(&token, "GET", &path, None).await.is(404);
@@ -206,7 +237,10 @@ async fn a_user_who_signed_in_before_is_the_same_person() {
     let plane = Plane::new();
     let token = plane.client("okta", "provisioner").await;
     plane.person("earlier", &[]).await;
-    let user = plane.ask(&token, "POST", "/scim/v2/Users", Some(okta("earlier", "subject-of-earlier"))).await.is(201);
+    let user = plane
+        .ask(&token, "POST", "/scim/v2/Users", Some(okta("earlier", "subject-of-earlier")))
+        .await
+        .is(201);
     assert_eq!(user["id"], "earlier");
     let _ = ISSUER;
 }

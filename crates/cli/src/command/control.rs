@@ -8,7 +8,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use serde::Serialize;
-use tokio::{net::TcpListener, signal::unix::{Signal, SignalKind, signal}};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use warrantor_api::{
     Api, ApiParts, ApiServer,
     provider::{Provider, ProviderSettings},
@@ -129,8 +132,15 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         tracing::warn!(place = warning.place(), "{warning}");
     }
     let place = Place { data: args.place.data.clone().or_else(|| config.data.clone()), ..args.place.clone() };
-    let ServeConfig { bundle, listen, metrics, tls: certificate, administration: policies, provider: entry, .. } =
-        config;
+    let ServeConfig {
+        bundle,
+        listen,
+        metrics,
+        tls: certificate,
+        administration: policies,
+        provider: entry,
+        ..
+    } = config;
     let bundle = Arc::new(bundle);
     let deployment = Arc::new(Deployment::open(&place, Some(&bundle)).await?);
     let administration = administration(policies.as_deref())?;
@@ -343,7 +353,8 @@ async fn dev_world(args: &DevArgs, out: Output) -> anyhow::Result<Exit> {
         writeln!(table, "The control plane listens on {}", ready.url)?;
         writeln!(table, "Open {}/openapi.json, or ask as somebody:", ready.url)?;
         for session in &ready.sessions {
-            let roles = if session.roles.is_empty() { "no role".to_owned() } else { session.roles.join(", ") };
+            let roles =
+                if session.roles.is_empty() { "no role".to_owned() } else { session.roles.join(", ") };
             writeln!(table, "\n  # {} ({roles})", session.person)?;
             writeln!(table, "  curl -H 'Authorization: Bearer {}' {}/v1/me", session.token, ready.url)?;
         }
@@ -366,7 +377,8 @@ async fn seed(
     for person in bundle.snapshot.own_people() {
         let on = format!("person:{}", person.id);
         let authority = |act| Authority::of_the_host(act, on.clone(), &deployment.hand);
-        let roles: Vec<String> = ROLES.iter().take(1).filter(|_| sessions.is_empty()).map(|role| (*role).to_owned()).collect();
+        let roles: Vec<String> =
+            ROLES.iter().take(1).filter(|_| sessions.is_empty()).map(|role| (*role).to_owned()).collect();
         if !roles.is_empty() {
             let all = roles.iter().cloned().collect();
             office.give_roles(&authority(Act::ChangePerson), &person.id, all).await?;

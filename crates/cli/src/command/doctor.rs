@@ -18,8 +18,8 @@ use warrantor_model::{Clock, ServerName, Subject};
 use warrantor_store::Store;
 
 use super::{
-    control::tls,
     block_on,
+    control::tls,
     manifest::ask_server,
     serving::{upstream_bytes, value_of},
 };

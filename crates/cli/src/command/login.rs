@@ -3,13 +3,7 @@
 //! The person signs in at the identity provider: in a browser on this machine, which brings a code back to a port of ours (RFC 8252, with PKCE, RFC 7636),
 //! or on another device that a code is typed into (RFC 8628). The ID token that comes of it becomes a session of the control plane.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::DirBuilderExt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::DirBuilderExt, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -82,9 +76,8 @@ fn file() -> anyhow::Result<PathBuf> {
 fn sessions() -> anyhow::Result<BTreeMap<String, Kept>> {
     let file = file()?;
     match fs::read(&file) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is no file of sessions", file.display()))
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is no file of sessions", file.display())),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(cause) => Err(cause).with_context(|| format!("{} cannot be read", file.display())),
     }
@@ -97,7 +90,8 @@ fn keep(sessions: &BTreeMap<String, Kept>) -> anyhow::Result<()> {
 /// The control plane's address without a slash at its end. Tokens go to nobody in the clear but ourselves.
 fn server(args: &ServerArgs) -> anyhow::Result<String> {
     let wrong = |why: &str| Usage(format!("--server {}: {why}", args.server));
-    let url = Url::parse(&args.server).map_err(|_| wrong("write a URL such as https://warrantor.example.com"))?;
+    let url =
+        Url::parse(&args.server).map_err(|_| wrong("write a URL such as https://warrantor.example.com"))?;
     let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -177,7 +171,8 @@ async fn sign_in(server: &str, device: bool, out: Output) -> anyhow::Result<Kept
 
 /// A browser on this machine, which brings the code back to a port of ours.
 async fn by_browser(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Value> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port on this machine can be listened on")?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).await.context("no port on this machine can be listened on")?;
     let redirect = format!("http://127.0.0.1:{}/callback", listener.local_addr()?.port());
     let (state, verifier) = (secret()?, secret()?);
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(Digest::of(verifier.as_bytes()).as_bytes());
@@ -214,7 +209,9 @@ async fn code(listener: &TcpListener, state: &str) -> anyhow::Result<String> {
         // One that says nothing must not keep the browser from being heard.
         let heard = tokio::time::timeout(Duration::from_secs(5), callback(stream, state)).await;
         match heard {
-            Ok(Ok(Some(found))) => return found.map_err(|refused| anyhow::anyhow!("the provider says: {refused}")),
+            Ok(Ok(Some(found))) => {
+                return found.map_err(|refused| anyhow::anyhow!("the provider says: {refused}"));
+            }
             Ok(Ok(None) | Err(_)) | Err(_) => {}
         }
     }
@@ -226,16 +223,21 @@ async fn callback(stream: TcpStream, state: &str) -> anyhow::Result<Option<Resul
     let mut line = String::new();
     (&mut reader).take(8192).read_line(&mut line).await?;
     let path = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
-    let found = Url::parse(&format!("http://127.0.0.1{path}")).ok().filter(|url| url.path() == "/callback").and_then(|url| {
-        let get = |name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
-        // Only what carries our own state is an answer to us.
-        (get("state").as_deref() == Some(state)).then_some(())?;
-        match (get("code"), get("error")) {
-            (Some(code), None) => Some(Ok(code)),
-            (_, Some(error)) => Some(Err(get("error_description").unwrap_or(error))),
-            (None, None) => None,
-        }
-    });
+    let found = Url::parse(&format!("http://127.0.0.1{path}"))
+        .ok()
+        .filter(|url| url.path() == "/callback")
+        .and_then(|url| {
+            let get = |name: &str| {
+                url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+            };
+            // Only what carries our own state is an answer to us.
+            (get("state").as_deref() == Some(state)).then_some(())?;
+            match (get("code"), get("error")) {
+                (Some(code), None) => Some(Ok(code)),
+                (_, Some(error)) => Some(Err(get("error_description").unwrap_or(error))),
+                (None, None) => None,
+            }
+        });
     let (status, text) = match &found {
         Some(Ok(_)) => ("200 OK", "You can close this window and go back to the terminal."),
         Some(Err(_)) => ("200 OK", "It was refused. The terminal tells why."),
@@ -260,7 +262,9 @@ async fn by_device(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Val
     if status != StatusCode::OK {
         return Err(problem(status, &asked));
     }
-    let text = |name: &str| asked[name].as_str().map(str::to_owned).with_context(|| format!("the provider gave no {name}"));
+    let text = |name: &str| {
+        asked[name].as_str().map(str::to_owned).with_context(|| format!("the provider gave no {name}"))
+    };
     let (device_code, user_code, uri) = (text("device_code")?, text("user_code")?, text("verification_uri")?);
     out.note(&format!("On any device, open\n  {uri}\nand type the code\n  {user_code}"));
     let mut interval = asked["interval"].as_u64().unwrap_or(5).clamp(1, LONGEST_INTERVAL);
@@ -286,9 +290,9 @@ async fn by_device(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Val
 
 /// The session at a control plane, if there is one.
 fn kept(server: &str) -> anyhow::Result<Kept> {
-    sessions()?
-        .remove(server)
-        .ok_or_else(|| Usage(format!("you have no session at {server}: `warrantor login --server {server}`")).into())
+    sessions()?.remove(server).ok_or_else(|| {
+        Usage(format!("you have no session at {server}: `warrantor login --server {server}`")).into()
+    })
 }
 
 pub(crate) fn whoami(args: &ServerArgs, out: Output) -> anyhow::Result<Exit> {
@@ -302,7 +306,8 @@ pub(crate) fn whoami(args: &ServerArgs, out: Output) -> anyhow::Result<Exit> {
     }
     out.answer(&me, |to| {
         let person = me["person"]["id"].as_str().unwrap_or(&kept.person);
-        let roles: Vec<&str> = me["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let roles: Vec<&str> =
+            me["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") };
         writeln!(to, "You are {person} at {server} ({roles}) until {}", kept.expires_at)
     })?;
@@ -322,7 +327,11 @@ pub(crate) fn logout(args: &ServerArgs, out: Output) -> anyhow::Result<Exit> {
     match ended {
         Ok((StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED, _)) => {}
         Ok((status, answer)) => return Err(problem(status, &answer)),
-        Err(cause) => return Err(cause.context("the session was forgotten here, and goes on at the server until its end")),
+        Err(cause) => {
+            return Err(
+                cause.context("the session was forgotten here, and goes on at the server until its end")
+            );
+        }
     }
     out.answer(&json!({ "server": server }), |to| writeln!(to, "Your session at {server} has ended"))?;
     Ok(Exit::Done)

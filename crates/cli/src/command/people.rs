@@ -73,7 +73,9 @@ pub(crate) fn person(command: PersonCommand, out: Output) -> anyhow::Result<Exit
                     all.extend(page);
                 }
                 out.answer(&all, |to| {
-                    let mut rows = vec![["PERSON", "STANDING", "ROLES", "GROUPS", "SUBJECT"].map(str::to_owned).to_vec()];
+                    let mut rows = vec![
+                        ["PERSON", "STANDING", "ROLES", "GROUPS", "SUBJECT"].map(str::to_owned).to_vec(),
+                    ];
                     rows.extend(all.iter().map(person_row));
                     columns(to, &rows)
                 })?;
@@ -114,7 +116,13 @@ fn person_row(person: &KnownPerson) -> Vec<String> {
 fn tell_person(person: &KnownPerson, out: Output) -> anyhow::Result<()> {
     out.answer(person, |to| {
         let roles: Vec<&str> = person.roles.iter().map(String::as_str).collect();
-        writeln!(to, "{} is {}; roles: {}", person.id, standing(person), if roles.is_empty() { "none".to_owned() } else { roles.join(", ") })
+        writeln!(
+            to,
+            "{} is {}; roles: {}",
+            person.id,
+            standing(person),
+            if roles.is_empty() { "none".to_owned() } else { roles.join(", ") }
+        )
     })
 }
 
@@ -128,7 +136,8 @@ async fn add(args: PersonAddArgs, out: Output) -> anyhow::Result<Exit> {
         mail: args.mail.into_iter().collect(),
         groups: BTreeSet::new(),
     };
-    let mut person = opened.office.register(&opened.authority(Act::RegisterPerson, "deployment"), new).await?;
+    let mut person =
+        opened.office.register(&opened.authority(Act::RegisterPerson, "deployment"), new).await?;
     if !args.role.is_empty() {
         let authority = opened.authority(Act::ChangePerson, format!("person:{}", person.id));
         person = opened.office.give_roles(&authority, &person.id, args.role.into_iter().collect()).await?;
@@ -151,7 +160,9 @@ pub(crate) fn agent(command: AgentCommand, out: Output) -> anyhow::Result<Exit> 
                     all.extend(page.into_iter().filter(|agent| !args.orphaned || agent.orphaned));
                 }
                 out.answer(&all, |to| {
-                    let mut rows = vec![["AGENT", "STANDING", "OWNER", "SPONSORS", "PURPOSE"].map(str::to_owned).to_vec()];
+                    let mut rows = vec![
+                        ["AGENT", "STANDING", "OWNER", "SPONSORS", "PURPOSE"].map(str::to_owned).to_vec(),
+                    ];
                     rows.extend(all.iter().map(agent_row));
                     columns(to, &rows)
                 })?;
@@ -164,9 +175,16 @@ pub(crate) fn agent(command: AgentCommand, out: Output) -> anyhow::Result<Exit> 
                 out.answer(&agent, |to| {
                     columns(to, &[agent_row(&agent)])?;
                     if let Some(proposal) = &agent.proposal {
-                        writeln!(to, "proposed by {} at {}, to be approved as {}", proposal.by, proposal.at, proposal.digest)?;
+                        writeln!(
+                            to,
+                            "proposed by {} at {}, to be approved as {}",
+                            proposal.by, proposal.at, proposal.digest
+                        )?;
                     }
-                    agent.keys.iter().try_for_each(|(name, thumbprint)| writeln!(to, "key {name}: {thumbprint}"))
+                    agent
+                        .keys
+                        .iter()
+                        .try_for_each(|(name, thumbprint)| writeln!(to, "key {name}: {thumbprint}"))
                 })?;
                 opened.close().await?;
                 Ok(Exit::Done)

@@ -87,11 +87,12 @@ pub(crate) fn agent_entity(
     persons: impl Fn(&Accountable) -> Vec<PersonId>,
     names: &Names,
 ) -> Entity {
-    let persons = |who: &[Accountable]| {
-        RestrictedExpression::new_set(who.iter().flat_map(&persons).map(|person| {
-            RestrictedExpression::new_entity_uid(names.uid(&names.person, person.as_str()))
-        }))
-    };
+    let persons =
+        |who: &[Accountable]| {
+            RestrictedExpression::new_set(who.iter().flat_map(&persons).map(|person| {
+                RestrictedExpression::new_entity_uid(names.uid(&names.person, person.as_str()))
+            }))
+        };
     let attributes = HashMap::from([
         ("owners".to_owned(), persons(std::slice::from_ref(&agent.owner))),
         ("sponsors".to_owned(), persons(&agent.sponsors)),

@@ -21,7 +21,7 @@ pub fn parts() -> Parts {
             agent("helper", "group:finance", &["group:finance"]),
             agent("clerk", "bob", &["bob"]),
             Agent {
-            blueprint: None,
+                blueprint: None,
                 ceiling: Ceiling { servers: servers(&["files"]), effects: effects(&["read"]) },
                 ..agent("reader", "alice", &["alice"])
             },
@@ -51,7 +51,7 @@ pub fn person(id: &str, groups: &[&str]) -> Person {
 pub fn agent(id: &str, owner: &str, sponsors: &[&str]) -> Agent {
     let who = |text: &str| text.parse::<Accountable>().unwrap();
     Agent {
-            blueprint: None,
+        blueprint: None,
         id: id.parse().unwrap(),
         owner: who(owner),
         sponsors: sponsors.iter().map(|sponsor| who(sponsor)).collect(),

@@ -52,6 +52,7 @@ fn a_person_of_the_chain_who_is_not_live_denies() {
         ("suspended", helper().with(status(0, PersonStatus::Suspended)), deny(&["person_inactive"])),
         ("left", helper().with(status(0, PersonStatus::Left)), deny(&["person_inactive"])),
         ("stopped", helper().stopped("person:alice"), deny(&["person_inactive"])),
+        ("stopped by the directory", helper().stopped("directory:alice"), deny(&["person_inactive"])),
         ("another person", helper().stopped("person:carol"), pass()),
         (
             "the person is also the only owner and sponsor",
@@ -215,6 +216,8 @@ fn a_pass_names_all_whose_standing_it_rests_on() {
             "agent:helper",
             "person:alice",
             "person:bob",
+            "directory:alice",
+            "directory:bob",
             "mandate:m0",
             "mandate:m1",
             "template:root",

@@ -20,6 +20,7 @@ mod limits;
 mod listing;
 mod mandates;
 mod policies;
+mod registered;
 mod secrecy;
 mod sources;
 mod tools;

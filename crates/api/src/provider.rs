@@ -206,12 +206,17 @@ impl Provider {
         if metadata.issuer != self.settings.issuer {
             return Err(unavailable(format!("it is the metadata of {:?}", metadata.issuer)));
         }
-        let device = metadata.device_authorization_endpoint.as_ref();
-        for named in [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri]
-            .into_iter()
-            .chain(device)
-        {
-            self.may_name(named).map_err(unavailable)?;
+        let named = [
+            ("authorization_endpoint", Some(&metadata.authorization_endpoint)),
+            ("token_endpoint", Some(&metadata.token_endpoint)),
+            ("jwks_uri", Some(&metadata.jwks_uri)),
+            ("device_authorization_endpoint", metadata.device_authorization_endpoint.as_ref()),
+        ];
+        for (member, address) in named {
+            if !address.is_none_or(|address| self.may_name(address)) {
+                // The address itself is not repeated: it may hold a password.
+                return Err(unavailable(format!("its {member} is no address that may be asked")));
+            }
         }
         let metadata = Arc::new(metadata);
         kept.metadata = Some((now, Arc::clone(&metadata)));
@@ -219,20 +224,17 @@ impl Provider {
     }
 
     /// Whether a provider may name this address.
-    fn may_name(&self, text: &str) -> Result<(), String> {
-        let refused = || format!("it names {text:?}, which is no address that may be asked");
-        let url = Url::parse(text).map_err(|_| refused())?;
-        let own = Url::parse(&self.settings.issuer).map_err(|_| refused())?;
+    fn may_name(&self, text: &str) -> bool {
+        let (Ok(url), Ok(own)) = (Url::parse(text), Url::parse(&self.settings.issuer)) else { return false };
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(refused());
+            return false;
         }
         // One that lives on this machine may name this machine; no other may.
-        let fits = match (own.scheme(), url.scheme()) {
+        match (own.scheme(), url.scheme()) {
             ("http", "http") => is_loopback(&url),
             (_, "https") => is_loopback(&own) || !is_loopback(&url),
             _ => false,
-        };
-        if fits { Ok(()) } else { Err(refused()) }
+        }
     }
 
     /// The provider's keys; fetched again where they are old, or where one is missing and they are not quite new.

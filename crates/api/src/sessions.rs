@@ -64,9 +64,10 @@ pub(crate) async fn how<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Json
 pub(crate) struct SignedIn {
     /// The ID token that the provider gave (OpenID Connect Core 1.0).
     pub(crate) id_token: String,
-    /// The nonce that was sent with the person. It was made for this sign-in and is used once.
+    /// The nonce that was sent with the person. It was made for this sign-in and is used once. It is left out where none could be sent: at a sign-in on
+    /// another device, whose token must have none.
     #[schema(min_length = 16, max_length = 128)]
-    pub(crate) nonce: String,
+    pub(crate) nonce: Option<String>,
 }
 
 /// A session.
@@ -88,13 +89,13 @@ pub(crate) async fn begin<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Body(body): Body<SignedIn>,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
-    if body.nonce.len() < 16 || body.nonce.len() > 128 {
+    if body.nonce.as_ref().is_some_and(|nonce| nonce.len() < 16 || nonce.len() > 128) {
         return Err(Problem::invalid("nonce", "16 to 128 characters that nobody can guess are needed"));
     }
     let provider = api.provider()?;
     let now = api.office.now();
     let claims =
-        provider.verify(&body.id_token, Purpose::Id, Some(&body.nonce), now).await.map_err(refused)?;
+        provider.verify(&body.id_token, Purpose::Id, body.nonce.as_deref(), now).await.map_err(refused)?;
     let subject = provider.subject(&claims).ok_or_else(|| {
         Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
     })?;

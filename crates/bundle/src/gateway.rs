@@ -9,7 +9,7 @@ use std::{
 };
 
 use warrantor_model::{
-    AgentId, Digest, ServerName, TemplateId, Timestamp, json::MAX_BYTES, time::parse_duration,
+    AgentId, Digest, MandateId, ServerName, TemplateId, Timestamp, json::MAX_BYTES, time::parse_duration,
 };
 
 use crate::{
@@ -131,6 +131,8 @@ pub struct Token {
     pub agent: AgentId,
     /// The mandates that it may run.
     pub mandates: Vec<TemplateId>,
+    /// Whether it may run every mandate that was handed over to its agent.
+    pub handed_over: bool,
     /// The servers and sets it reaches.
     pub servers: BTreeSet<ServerName>,
     /// When it ends.
@@ -476,6 +478,7 @@ fn token(
         name: name.to_owned(),
         agent: entry.agent.clone(),
         mandates: entry.mandates.clone(),
+        handed_over: entry.handed_over,
         servers: reaches,
         expires_at,
     }
@@ -502,24 +505,23 @@ fn known(doc: &Doc, config: &GatewayFile, bundle: &Loaded, report: &mut Report) 
     }
 }
 
-/// Whether a name is made like those of mandates that were handed over.
-fn is_instance(name: &str) -> bool {
-    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts = name.strip_prefix('m').and_then(|rest| rest.split_once('-'));
-    parts.is_some_and(|(time, random)| hex(time, 12) && hex(random, 16))
-}
-
 /// Agents and mandates of tokens must be in the bundle and belong together. Instances are looked up when they are used.
 fn bound(tokens: &BTreeMap<Digest, Token>, bundle: &Loaded, file: &str, report: &mut Report) {
     for token in tokens.values() {
-        if bundle.snapshot.agent(&token.agent).is_none() {
+        // One that runs what is handed over to it may be registered beside the bundle; each call sees to that.
+        if bundle.snapshot.agent(&token.agent).is_none() && !token.handed_over {
             let message =
                 format!("the token {} is for {}, which is no agent of the bundle", token.name, token.agent);
-            report.push(whole(file, Severity::Error, message, "name an agent of agents.yaml"));
+            report.push(whole(
+                file,
+                Severity::Error,
+                message,
+                "name an agent of agents.yaml, or write `handed_over = true`",
+            ));
         }
         for mandate in &token.mandates {
             let Some(template) = bundle.templates.get(mandate) else {
-                if !is_instance(mandate.as_str()) {
+                if !MandateId::is_like(mandate.as_str()) {
                     let message = format!(
                         "the token {} is for the mandate {mandate}, which the bundle does not have",
                         token.name

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot, wider_lines};
 use warrantor_model::{
-    Agent, Digest, Json, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker,
+    Agent, Digest, Json, MandateId, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker,
 };
 
 use crate::{
@@ -304,6 +304,11 @@ impl Loader {
                 let Some(mut doc) = Doc::parse(path, contents, format, report) else { continue };
                 let document = doc.tree.to_json();
                 let Some((terms, open)) = terms::read_terms(&mut doc, report) else { continue };
+                if MandateId::is_like(terms.template.as_str()) {
+                    let message = "the id is made like those of mandates that were handed over";
+                    doc.error(report, &["id"], message, "give it another");
+                    continue;
+                }
                 if self.places.mandates.contains_key(&terms.template) {
                     let message = format!("another file states the mandate {} already", terms.template);
                     doc.error(report, &["id"], message, "give one of the two another id");

@@ -210,7 +210,7 @@ pub(crate) struct DoctorArgs {
 pub(crate) enum TokenCommand {
     /// Make a token for an agent and the mandates that it may run, and add it to a file of tokens. It is shown once; the file has its digest.
     #[command(
-        after_help = "Examples:\n  warrantor token add laptop --file tokens.toml --agent invoice-bot --mandate pay-october\n  warrantor token add ci --file tokens.toml --agent build-bot --mandate fix-issue --mandate triage -o json"
+        after_help = "Examples:\n  warrantor token add laptop --file tokens.toml --agent invoice-bot --mandate pay-october\n  warrantor token add ci --file tokens.toml --agent build-bot --mandate fix-issue --mandate triage -o json\n  warrantor token add fleet --file tokens.toml --agent invoice-bot --handed-over"
     )]
     Add(TokenAddArgs),
 }
@@ -226,8 +226,11 @@ pub(crate) struct TokenAddArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) agent: AgentId,
     /// A mandate that it may run; can be given several times.
-    #[arg(long, value_name = "ID", required = true)]
+    #[arg(long, value_name = "ID", required_unless_present = "handed_over")]
     pub(crate) mandate: Vec<TemplateId>,
+    /// It may run every mandate that is handed over to the agent, as the control plane does it.
+    #[arg(long)]
+    pub(crate) handed_over: bool,
 }
 
 /// How asks are answered in a replay.
@@ -402,20 +405,12 @@ impl RevokeArgs {
         Ok(match self.kind {
             SubjectKind::Agent => Subject::Agent(AgentId::new(self.id.clone())?),
             SubjectKind::Person => Subject::Person(PersonId::new(self.id.clone())?),
-            SubjectKind::Mandate if is_instance(&self.id) => {
+            SubjectKind::Mandate if MandateId::is_like(&self.id) => {
                 Subject::Mandate(MandateId::new(self.id.clone())?)
             }
             SubjectKind::Mandate => Subject::Template(TemplateId::new(self.id.clone())?),
         })
     }
-}
-
-/// Instances are named `m`, 12 hexadecimal digits, a dash and 16 more.
-fn is_instance(id: &str) -> bool {
-    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
-    id.strip_prefix('m')
-        .and_then(|rest| rest.split_once('-'))
-        .is_some_and(|(time, random)| hex(time, 12) && hex(random, 16))
 }
 
 #[derive(Debug, Args)]

@@ -192,6 +192,17 @@ ids! {
     ToolName, "a tool's name", TOOL_EXTRA;
 }
 
+impl MandateId {
+    /// Whether a text is made like the ids of mandates that were handed over: `m`, 12 hexadecimal digits, a dash and 16 more.
+    #[must_use]
+    pub fn is_like(text: &str) -> bool {
+        let hex =
+            |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let parts = text.strip_prefix('m').and_then(|rest| rest.split_once('-'));
+        parts.is_some_and(|(time, random)| hex(time, 12) && hex(random, 16))
+    }
+}
+
 impl ToolName {
     /// The name of something of this sort.
     ///

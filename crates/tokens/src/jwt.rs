@@ -32,7 +32,7 @@ pub struct Expected<'a> {
     pub algorithms: &'a [Algorithm],
     /// What it is for.
     pub purpose: Purpose,
-    /// The nonce that an ID token must carry, where one was sent.
+    /// The nonce that an ID token must carry, where one was sent; where none was, it must carry none.
     pub nonce: Option<&'a str>,
     /// How far clocks may differ.
     pub leeway: Duration,
@@ -241,7 +241,12 @@ fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Cl
     if expected.max_age.is_some_and(|most| issued.plus(most).plus(expected.leeway) <= now) {
         return Err(Refusal::Time("it was made too long ago"));
     }
-    if expected.nonce.is_some_and(|nonce| text("nonce") != Some(nonce)) {
+    // A token that was made for a nonce is no use to whoever does not know it.
+    let other_nonce = match expected.nonce {
+        Some(nonce) => text("nonce") != Some(nonce),
+        None => expected.purpose == Purpose::Id && all.get("nonce").is_some(),
+    };
+    if other_nonce {
         return Err(Refusal::Nonce);
     }
     let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
@@ -377,6 +382,26 @@ mod tests {
                 "{change}"
             );
         }
+    }
+
+    #[test]
+    fn a_token_made_for_a_nonce_is_refused_to_whoever_does_not_know_it() {
+        let (key, jwk) = pair();
+        let audiences = ["warrantor".to_owned()];
+        let without = Expected {
+            issuer: ISSUER,
+            audiences: &audiences,
+            algorithms: &[Algorithm::ES256],
+            purpose: Purpose::Id,
+            nonce: None,
+            leeway: Duration::ZERO,
+            max_age: None,
+        };
+        let judged = |change: &str, expected: &Expected<'_>| {
+            verify(&sealed(&key, HEADER, &payload(change)), &set(&jwk), expected, NOW.parse().unwrap())
+        };
+        assert_eq!(judged("{}", &without), Err(Refusal::Nonce));
+        assert!(judged(r#"{"nonce":null}"#, &without).is_ok());
     }
 
     #[test]

@@ -155,8 +155,13 @@ pub struct TokenEntry {
     pub agent: AgentId,
     /// The mandates of the bundle that it may run, or instances that were handed over or delegated. With more than one the client names one in
     /// the header `Warrantor-Mandate`.
+    #[serde(default)]
     #[schemars(with = "Vec<NameText>")]
     pub mandates: Vec<TemplateId>,
+    /// Whether it may run every mandate that was handed over to its agent, each named by its instance in the header `Warrantor-Mandate`: for agents of the
+    /// control plane.
+    #[serde(default)]
+    pub handed_over: bool,
     /// The servers and sets it reaches; all of the gateway when nothing is said. A token that reaches a set and not its servers reaches what is in the
     /// set.
     #[schemars(with = "Option<Vec<NameText>>")]

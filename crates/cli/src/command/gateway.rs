@@ -291,6 +291,7 @@ fn callers(config: &GatewayConfig) -> Vec<CallerSettings> {
         token: *token,
         agent: entry.agent.clone(),
         mandates: entry.mandates.clone(),
+        handed_over: entry.handed_over,
         servers: entry.servers.clone(),
         expires_at: entry.expires_at,
     };
@@ -392,8 +393,9 @@ fn add(args: &TokenAddArgs, out: Output) -> anyhow::Result<Exit> {
     let sha256 = digest.trim_start_matches("sha256:").to_owned();
     let mandates: Vec<String> =
         args.mandate.iter().map(|mandate| format!("{:?}", mandate.as_str())).collect();
+    let handed_over = if args.handed_over { "handed_over = true\n" } else { "" };
     let entry = format!(
-        "{}[tokens.{}]\nsha256 = \"{sha256}\"\nagent = \"{}\"\nmandates = [{}]\n",
+        "{}[tokens.{}]\nsha256 = \"{sha256}\"\nagent = \"{}\"\nmandates = [{}]\n{handed_over}",
         if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" },
         serde_json::Value::String(args.name.to_string()),
         args.agent,

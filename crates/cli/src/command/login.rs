@@ -53,6 +53,7 @@ struct LoggedIn<'a> {
 /// How to sign in, as the control plane tells it.
 #[derive(Deserialize)]
 struct SignIn {
+    issuer: String,
     client_id: String,
     authorization_endpoint: String,
     token_endpoint: String,
@@ -155,9 +156,10 @@ async fn sign_in(server: &str, device: bool, out: Output) -> anyhow::Result<Kept
     }
     let how: SignIn = serde_json::from_value(how).context("the control plane does not say how to sign in")?;
     let nonce = secret()?;
-    let tokens = match device {
-        true => by_device(&how, &nonce, out).await?,
-        false => by_browser(&how, &nonce, out).await?,
+    // A code that is typed into another device carries no nonce (RFC 8628).
+    let (tokens, nonce) = match device {
+        true => (by_device(&how, out).await?, None),
+        false => (by_browser(&how, &nonce, out).await?, Some(nonce)),
     };
     let Some(id_token) = tokens["id_token"].as_str() else { bail!("the identity provider gave no ID token") };
     let body = json!({ "id_token": id_token, "nonce": nonce });
@@ -188,7 +190,7 @@ async fn by_browser(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Va
         ("code_challenge_method", "S256"),
     ]);
     out.note(&format!("Sign in with your browser at\n  {url}\nand come back here."));
-    let code = tokio::time::timeout(SIGN_IN, code(&listener, &state))
+    let code = tokio::time::timeout(SIGN_IN, code(&listener, &state, &how.issuer))
         .await
         .context("nobody signed in in time")??;
     let form = [
@@ -203,11 +205,11 @@ async fn by_browser(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Va
 }
 
 /// Waits for the browser to bring a code that belongs to this sign-in. Whatever else comes is told so, and waited on.
-async fn code(listener: &TcpListener, state: &str) -> anyhow::Result<String> {
+async fn code(listener: &TcpListener, state: &str, issuer: &str) -> anyhow::Result<String> {
     loop {
         let (stream, _) = listener.accept().await?;
         // One that says nothing must not keep the browser from being heard.
-        let heard = tokio::time::timeout(Duration::from_secs(5), callback(stream, state)).await;
+        let heard = tokio::time::timeout(Duration::from_secs(5), callback(stream, state, issuer)).await;
         match heard {
             Ok(Ok(Some(found))) => {
                 return found.map_err(|refused| anyhow::anyhow!("the provider says: {refused}"));
@@ -218,7 +220,11 @@ async fn code(listener: &TcpListener, state: &str) -> anyhow::Result<String> {
 }
 
 /// Reads one request of the browser: the code, or how the provider refused it; none when it is neither.
-async fn callback(stream: TcpStream, state: &str) -> anyhow::Result<Option<Result<String, String>>> {
+async fn callback(
+    stream: TcpStream,
+    state: &str,
+    issuer: &str,
+) -> anyhow::Result<Option<Result<String, String>>> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     (&mut reader).take(8192).read_line(&mut line).await?;
@@ -232,6 +238,10 @@ async fn callback(stream: TcpStream, state: &str) -> anyhow::Result<Option<Resul
             };
             // Only what carries our own state is an answer to us.
             (get("state").as_deref() == Some(state)).then_some(())?;
+            // Another provider's answer must not be taken to this one (RFC 9207).
+            if get("iss").is_some_and(|named| named != issuer) {
+                return Some(Err("the answer is another provider's".to_owned()));
+            }
             match (get("code"), get("error")) {
                 (Some(code), None) => Some(Ok(code)),
                 (_, Some(error)) => Some(Err(get("error_description").unwrap_or(error))),
@@ -253,11 +263,11 @@ async fn callback(stream: TcpStream, state: &str) -> anyhow::Result<Option<Resul
 }
 
 /// Another device, which a code is typed into (RFC 8628).
-async fn by_device(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Value> {
+async fn by_device(how: &SignIn, out: Output) -> anyhow::Result<Value> {
     let Some(endpoint) = &how.device_authorization_endpoint else {
         bail!("the identity provider knows no sign-in on another device: leave --device out");
     };
-    let form = [("client_id", how.client_id.as_str()), ("scope", &how.scope), ("nonce", nonce)];
+    let form = [("client_id", how.client_id.as_str()), ("scope", &how.scope)];
     let (status, asked) = ask(Method::POST, endpoint, None, Sent::Form(&form)).await?;
     if status != StatusCode::OK {
         return Err(problem(status, &asked));

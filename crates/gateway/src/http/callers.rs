@@ -8,7 +8,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warrantor_model::{AgentId, Digest, ServerName, TemplateId, Timestamp};
+use warrantor_model::{AgentId, Digest, MandateId, ServerName, TemplateId, Timestamp};
 
 /// A caller as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct CallerSettings {
     pub agent: AgentId,
     /// What it may run: mandates of the bundle, or instances.
     pub mandates: Vec<TemplateId>,
+    /// Whether it may run every mandate that was handed over to its agent.
+    pub handed_over: bool,
     /// The servers and sets it reaches.
     pub servers: BTreeSet<ServerName>,
     /// When it ends.
@@ -64,12 +66,17 @@ impl Caller {
         self.settings.expires_at.is_some_and(|until| now >= until)
     }
 
-    /// The mandate that a request runs: the one it names, or the only one.
-    pub(super) fn mandate(&self, named: Option<&str>) -> Option<&TemplateId> {
+    /// The mandate that a request runs: the one it names, or the only one. Whether one that was handed over is its agent's is seen to where it is known
+    /// whose it is.
+    pub(super) fn mandate(&self, named: Option<&str>) -> Option<TemplateId> {
         match (named, self.settings.mandates.as_slice()) {
-            (None, [only]) => Some(only),
+            (None, [only]) if !self.settings.handed_over => Some(only.clone()),
             (None, _) => None,
-            (Some(named), all) => all.iter().find(|mandate| mandate.as_str() == named),
+            (Some(named), all) => match all.iter().find(|mandate| mandate.as_str() == named) {
+                Some(listed) => Some(listed.clone()),
+                None if self.settings.handed_over && MandateId::is_like(named) => TemplateId::new(named).ok(),
+                None => None,
+            },
         }
     }
 }

@@ -435,11 +435,11 @@ impl<S: Store, M: Mandates> Front<S, M> {
             }));
         };
         let now = self.clock.now();
-        let resolved = lock(&self.resolved).get(name).filter(|resolved| now < resolved.until).cloned();
+        let resolved = lock(&self.resolved).get(&name).filter(|resolved| now < resolved.until).cloned();
         let resolved = match resolved {
             Some(resolved) => resolved,
             None => {
-                let (mandate, until) = known.now.mandates.resolve(name).await.map_err(forbidden)?;
+                let (mandate, until) = known.now.mandates.resolve(&name).await.map_err(forbidden)?;
                 let Some(agent) = self.engine.agent_of(&mandate).await else {
                     return Err(forbidden(format!("the mandate {name} is not known")));
                 };

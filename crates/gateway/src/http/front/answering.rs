@@ -227,7 +227,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
                 && (mandate.is_none()
                     || known.caller.mandate(mandate).is_some_and(|name| {
                         lock(&self.resolved)
-                            .get(name)
+                            .get(&name)
                             .is_some_and(|resolved| resolved.mandate == session.mandate)
                     }))
         });

@@ -1,0 +1,20 @@
+//! The control plane from outside: the real program, a real OpenID provider, a person at a browser, SCIM as a directory sends it, and a gateway on the same
+//! data directory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "test code"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attacks;
+mod crash;
+mod plane;
+mod schema;
+mod story;

@@ -52,7 +52,8 @@ pub(crate) async fn list<S: Store>(
 ) -> Result<Json<Agents>, Problem> {
     let page = PageParams { after: params.after, limit: params.limit };
     let (after, limit) = (page.after::<AgentId>()?, page.limit()?.min(MAX_PAGE));
-    let mut items = if api.sees(&caller, Act::ListAgents, &Resource::Deployment) {
+    let sees_all = api.sees(&caller, Act::ListAgents, &Resource::Deployment);
+    let mut items = if sees_all {
         api.office.agents(after.as_ref(), limit).await?
     } else if let Some(person) = caller.person() {
         api.office.agents_of(person, after.as_ref(), limit).await?
@@ -61,6 +62,14 @@ pub(crate) async fn list<S: Store>(
         Vec::new()
     };
     let next = (items.len() == limit).then(|| items.last().map(|last| last.id.to_string())).flatten();
+    if !sees_all {
+        let mut seen = Vec::new();
+        for agent in items {
+            let resource = api.office.agent_resource(&agent, caller.person()).await?;
+            seen.extend(api.sees(&caller, Act::ReadAgent, &resource).then_some(agent));
+        }
+        items = seen;
+    }
     items.retain(|agent| !params.orphaned || agent.orphaned);
     Ok(Json(Agents { items, next }))
 }
@@ -92,12 +101,15 @@ pub(crate) async fn propose<S: Store>(
     let resource = api.office.proposed_resource(&id, &spec).await?;
     let authority = api.may(&caller, Act::ProposeAgent, &resource).await?;
     // Who proposes another form of an agent must be one who may do so for it as it stands.
-    match api.agent_seen_by(&caller, &id).await {
-        Ok((_, standing)) => drop(api.may(&caller, Act::ProposeAgent, &standing).await?),
-        Err(Problem { kind: Kind::NotFound, .. }) => {}
+    let seen = match api.agent_seen_by(&caller, &id).await {
+        Ok((agent, standing)) => {
+            api.may(&caller, Act::ProposeAgent, &standing).await?;
+            Some(agent)
+        }
+        Err(Problem { kind: Kind::NotFound, .. }) => None,
         Err(problem) => return Err(problem),
-    }
-    Ok(Json(api.office.propose(&authority, &id, spec).await?))
+    };
+    Ok(Json(api.office.propose(&authority, &id, seen.as_ref(), spec).await?))
 }
 
 /// What is approved.
@@ -120,9 +132,9 @@ pub(crate) async fn approve<S: Store>(
     Body(approval): Body<Approval>,
 ) -> Result<Json<KnownAgent>, Problem> {
     caller.must_be_person()?;
-    let (_, resource) = api.agent_seen_by(&caller, &id).await?;
+    let (agent, resource) = api.agent_seen_by(&caller, &id).await?;
     let authority = api.may(&caller, Act::ApproveAgent, &resource).await?;
-    Ok(Json(api.office.approve(&authority, &id, &approval.digest).await?))
+    Ok(Json(api.office.approve(&authority, &agent, &approval.digest).await?))
 }
 
 /// An agent to be made by a blueprint.
@@ -228,13 +240,13 @@ pub(crate) async fn take_over<S: Store>(
 ) -> Result<Json<KnownAgent>, Problem> {
     let deputy = caller.must_be_person()?.clone();
     let why = Why { reason: over.reason };
-    let (_, resource) = api.agent_seen_by(&caller, &id).await?;
+    let (agent, resource) = api.agent_seen_by(&caller, &id).await?;
     let authority = api.may(&caller, Act::TakeOverAgent, &resource).await?;
     let what = match over.take {
         Part::Owner => TakeOver::Owner,
         Part::Sponsor => TakeOver::Sponsor,
     };
-    Ok(Json(api.office.take_over(&authority, &id, &deputy, what, why.words()?).await?))
+    Ok(Json(api.office.take_over(&authority, &agent, &deputy, what, why.words()?).await?))
 }
 
 /// A public key of an agent.
@@ -259,10 +271,10 @@ pub(crate) async fn add_key<S: Store>(
     Ids(id, Name(name)): Ids<AgentId, Name>,
     Body(key): Body<NewKey>,
 ) -> Result<Json<KnownAgent>, Problem> {
-    let (_, resource) = api.agent_seen_by(&caller, &id).await?;
+    let (agent, resource) = api.agent_seen_by(&caller, &id).await?;
     let authority = api.may(&caller, Act::ChangeKeys, &resource).await?;
     let expires_at = instant("expires_at", key.expires_at.as_deref())?;
-    Ok(Json(api.office.add_key(&authority, &id, &name, key.jwk.get(), expires_at).await?))
+    Ok(Json(api.office.add_key(&authority, &agent, &name, key.jwk.get(), expires_at).await?))
 }
 
 /// Removes a key of an agent.
@@ -274,7 +286,7 @@ pub(crate) async fn remove_key<S: Store>(
     caller: Caller,
     Ids(id, Name(name)): Ids<AgentId, Name>,
 ) -> Result<Json<KnownAgent>, Problem> {
-    let (_, resource) = api.agent_seen_by(&caller, &id).await?;
+    let (agent, resource) = api.agent_seen_by(&caller, &id).await?;
     let authority = api.may(&caller, Act::ChangeKeys, &resource).await?;
-    Ok(Json(api.office.remove_key(&authority, &id, &name).await?))
+    Ok(Json(api.office.remove_key(&authority, &agent, &name).await?))
 }

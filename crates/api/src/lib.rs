@@ -142,7 +142,7 @@ impl<S: Store> Api<S> {
         self.office.refused(&denied).await;
         // What somebody may not even see is not there for them.
         let seen = match resource {
-            Resource::Person(_) => Some((Act::ReadPerson, "person")),
+            Resource::Person { .. } => Some((Act::ReadPerson, "person")),
             Resource::Agent { .. } if act != Act::ProposeAgent => Some((Act::ReadAgent, "agent")),
             Resource::Mandate { .. } if act != Act::HandOver => Some((Act::ReadMandate, "mandate")),
             Resource::Agent { .. }
@@ -175,6 +175,16 @@ impl<S: Store> Api<S> {
             randomness: &*self.randomness,
             evidence,
         }
+    }
+
+    /// A person as policies see one. Somebody who is not there is in nothing, so that nothing is told of whether there is somebody.
+    pub(crate) async fn person_resource(&self, id: &PersonId) -> Result<Resource, Problem> {
+        let (groups, roles) = match self.office.person(id).await {
+            Ok(person) => (person.groups, person.roles),
+            Err(warrantor_control::office::OfficeError::Unknown { .. }) => Default::default(),
+            Err(cause) => return Err(cause.into()),
+        };
+        Ok(Resource::Person { id: id.clone(), groups, roles })
     }
 
     /// An agent as policies see it, with an eye on who looks.

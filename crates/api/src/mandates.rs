@@ -395,8 +395,17 @@ pub(crate) async fn list<S: Store>(
         (Some(_), Some(_), _) => {
             return Err(Problem::invalid("agent", "list the mandates of a person or of an agent"));
         }
-        (Some(person), None, _) => MandatesOf::Person(person),
-        (None, Some(agent), _) => MandatesOf::Agent(agent),
+        (Some(person), None, Some(own)) if person == *own => MandatesOf::Person(person),
+        // How many mandates somebody hands over, and when, is told to nobody who may not see them.
+        (Some(person), None, _) => {
+            api.may(&caller, Act::ListMandates, &Resource::Deployment).await?;
+            MandatesOf::Person(person)
+        }
+        (None, Some(agent), _) => {
+            let (_, resource) = api.agent_seen_by(&caller, &agent).await?;
+            api.may(&caller, Act::ReadAgent, &resource).await?;
+            MandatesOf::Agent(agent)
+        }
         (None, None, Some(person)) if !sees_all => MandatesOf::Person(person.clone()),
         (None, None, _) => {
             api.may(&caller, Act::ListMandates, &Resource::Deployment).await?;

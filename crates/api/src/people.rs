@@ -144,7 +144,7 @@ pub(crate) async fn read<S: Store>(
     caller: Caller,
     Id(id): Id<PersonId>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    api.may(&caller, Act::ReadPerson, &Resource::Person(id.clone())).await?;
+    api.may(&caller, Act::ReadPerson, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.person(&id).await?))
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn give_roles<S: Store>(
     Id(id): Id<PersonId>,
     Body(body): Body<Roles>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    let authority = api.may(&caller, Act::ChangePerson, &Resource::Person(id.clone())).await?;
+    let authority = api.may(&caller, Act::ChangePerson, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.give_roles(&authority, &id, body.roles).await?))
 }
 
@@ -190,7 +190,7 @@ pub(crate) async fn put_in_groups<S: Store>(
     Id(id): Id<PersonId>,
     Body(body): Body<Groups>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    let authority = api.may(&caller, Act::ChangePerson, &Resource::Person(id.clone())).await?;
+    let authority = api.may(&caller, Act::ChangePerson, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.put_in_groups(&authority, &id, body.groups).await?))
 }
 
@@ -204,7 +204,7 @@ pub(crate) async fn suspend<S: Store>(
     Id(id): Id<PersonId>,
     Optional(why): Optional<Why>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    let authority = api.may(&caller, Act::SuspendPerson, &Resource::Person(id.clone())).await?;
+    let authority = api.may(&caller, Act::SuspendPerson, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.suspend_person(&authority, &id, why.words()?).await?))
 }
 
@@ -218,7 +218,7 @@ pub(crate) async fn resume<S: Store>(
     Id(id): Id<PersonId>,
     Optional(why): Optional<Why>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    let authority = api.may(&caller, Act::ResumePerson, &Resource::Person(id.clone())).await?;
+    let authority = api.may(&caller, Act::ResumePerson, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.resume_person(&authority, &id, why.words()?).await?))
 }
 
@@ -232,7 +232,7 @@ pub(crate) async fn leave<S: Store>(
     Id(id): Id<PersonId>,
     Optional(why): Optional<Why>,
 ) -> Result<Json<KnownPerson>, Problem> {
-    let authority = api.may(&caller, Act::PersonLeaves, &Resource::Person(id.clone())).await?;
+    let authority = api.may(&caller, Act::PersonLeaves, &api.person_resource(&id).await?).await?;
     Ok(Json(api.office.person_leaves(&authority, &id, why.words()?).await?))
 }
 
@@ -252,6 +252,6 @@ pub(crate) async fn end_sessions<S: Store>(
     caller: Caller,
     Id(id): Id<PersonId>,
 ) -> Result<Json<Ended>, Problem> {
-    let authority = api.may(&caller, Act::EndSessions, &Resource::Person(id.clone())).await?;
-    Ok(Json(Ended { ended: api.office.end_sessions(&authority, &id, None).await? }))
+    let authority = api.may(&caller, Act::EndSessions, &api.person_resource(&id).await?).await?;
+    Ok(Json(Ended { ended: api.office.end_sessions(&authority, &id).await? }))
 }

@@ -198,6 +198,7 @@ impl From<HandoverError> for Problem {
             | HandoverError::Refused { .. }
             | HandoverError::Circle { .. }
             | HandoverError::AnotherPerson { .. }
+            | HandoverError::OtherId { .. }
             | HandoverError::Contended { .. } => Self::new(Kind::Conflict, cause.to_string()),
             HandoverError::Key(cause) => Self::new(Kind::Invalid, cause.to_string()),
             HandoverError::Id(cause) => Self::new(Kind::Invalid, cause.to_string()),

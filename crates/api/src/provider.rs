@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long keys are kept at least, whoever asks for one that is not among them.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+/// How long a provider that failed is left alone.
+const PAUSE: Duration = Duration::from_secs(10);
 /// How old an ID token may be when it is presented.
 const ID_TOKEN_AGE: Duration = Duration::from_secs(10 * 60);
 /// The algorithms that are allowed when nothing is said: those that a provider of today signs with.
@@ -120,13 +122,22 @@ pub struct Provider {
     settings: ProviderSettings,
     algorithms: Vec<Algorithm>,
     client: HttpClient,
-    kept: Mutex<Kept>,
+    kept: std::sync::Mutex<Kept>,
+    /// Held by whoever asks the provider.
+    fetching: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Kept {
     metadata: Option<(Timestamp, Arc<Metadata>)>,
     keys: Option<(Timestamp, Arc<KeySet>)>,
+    /// When the provider last failed to give its keys, and why.
+    failed: Option<(Timestamp, String)>,
+}
+
+/// Whether an instant is at most so long past. One in the future is not: the clock went back.
+fn is_within(now: Timestamp, at: Timestamp, lasts: Duration) -> bool {
+    now >= at && now < at.plus(lasts)
 }
 
 impl Provider {
@@ -161,7 +172,13 @@ impl Provider {
         };
         let connector = connector.https_or_http().enable_http1().wrap_connector(plain);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(Self { settings, algorithms, client, kept: Mutex::default() })
+        Ok(Self {
+            settings,
+            algorithms,
+            client,
+            kept: std::sync::Mutex::default(),
+            fetching: Mutex::default(),
+        })
     }
 
     /// As it is configured.
@@ -184,16 +201,25 @@ impl Provider {
     /// # Errors
     /// [`ProviderError::Unavailable`].
     pub async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, ProviderError> {
-        let mut kept = self.kept.lock().await;
-        self.metadata_in(&mut kept, now).await
+        if let Some((at, metadata)) = &self.kept().metadata
+            && is_within(now, *at, KEPT)
+        {
+            return Ok(Arc::clone(metadata));
+        }
+        let _fetching = self.fetching.lock().await;
+        self.fetch_metadata(now).await
     }
 
-    async fn metadata_in(&self, kept: &mut Kept, now: Timestamp) -> Result<Arc<Metadata>, ProviderError> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Fetches the metadata, unless somebody else just did. Whoever calls holds `fetching`.
+    async fn fetch_metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, ProviderError> {
         const WHAT: &str = "the metadata";
         let unavailable = |cause: String| ProviderError::Unavailable { what: WHAT, cause };
-        if let Some((at, metadata)) = &kept.metadata
-            && now < at.plus(KEPT)
-            && now >= *at
+        if let Some((at, metadata)) = &self.kept().metadata
+            && is_within(now, *at, KEPT)
         {
             return Ok(Arc::clone(metadata));
         }
@@ -219,7 +245,7 @@ impl Provider {
             }
         }
         let metadata = Arc::new(metadata);
-        kept.metadata = Some((now, Arc::clone(&metadata)));
+        self.kept().metadata = Some((now, Arc::clone(&metadata)));
         Ok(metadata)
     }
 
@@ -237,36 +263,57 @@ impl Provider {
         }
     }
 
-    /// The provider's keys; fetched again where they are old, or where one is missing and they are not quite new.
+    /// The provider's keys; fetched again where they are old, or where one is missing and they are not quite new. Known keys are given without waiting for
+    /// anybody, so that a slow provider holds up nobody whose key is known.
     async fn keys(&self, now: Timestamp, missing: bool) -> Result<Arc<KeySet>, ProviderError> {
-        const WHAT: &str = "the keys";
-        // Whoever comes meanwhile waits, so that many with a bad token ask the provider once.
-        let mut kept = self.kept.lock().await;
         let lasts = if missing { KEPT_AT_LEAST } else { KEPT };
-        if let Some((at, keys)) = &kept.keys
-            && now < at.plus(lasts)
-            && now >= *at
-        {
-            return Ok(Arc::clone(keys));
+        let known = |kept: &Kept| {
+            kept.keys.as_ref().filter(|(at, _)| is_within(now, *at, lasts)).map(|(_, keys)| Arc::clone(keys))
+        };
+        if let Some(keys) = known(&self.kept()) {
+            return Ok(keys);
         }
-        let metadata = self.metadata_in(&mut kept, now).await?;
-        let fetched = self.get(WHAT, &metadata.jwks_uri, MAX_KEY_SET_BYTES).await.and_then(|bytes| {
-            KeySet::parse(&bytes)
-                .map_err(|cause| ProviderError::Unavailable { what: WHAT, cause: cause.to_string() })
-        });
-        match (fetched, &kept.keys) {
+        // Whoever comes meanwhile waits, so that many with a bad token ask the provider once.
+        let _fetching = self.fetching.lock().await;
+        if let Some(keys) = known(&self.kept()) {
+            return Ok(keys);
+        }
+        // A provider that just failed is not asked by everybody again.
+        let failed = self.kept().failed.clone().filter(|(at, _)| is_within(now, *at, PAUSE));
+        let fetched = match failed {
+            Some((_, cause)) => Err(ProviderError::Unavailable { what: "the keys", cause }),
+            None => self.fetch_keys(now).await,
+        };
+        let mut kept = self.kept();
+        match (fetched, kept.keys.clone()) {
             (Ok(keys), _) => {
                 let keys = Arc::new(keys);
                 kept.keys = Some((now, Arc::clone(&keys)));
+                kept.failed = None;
                 Ok(keys)
             }
-            // Keys that were there an hour ago are better than nobody being able to sign in; a day is the end.
-            (Err(cause), Some((at, keys))) if now < at.plus(KEPT * 24) && now >= *at => {
-                tracing::warn!(%cause, "the provider's keys are not fresh");
-                Ok(Arc::clone(keys))
+            (Err(cause), old) => {
+                if kept.failed.as_ref().is_none_or(|(at, _)| !is_within(now, *at, PAUSE)) {
+                    kept.failed = Some((now, cause.to_string()));
+                }
+                // Keys that were there an hour ago are better than nobody being able to sign in; a day is the end.
+                match old.filter(|(at, _)| is_within(now, *at, KEPT * 24)) {
+                    Some((_, keys)) => {
+                        tracing::warn!(%cause, "the provider's keys are not fresh");
+                        Ok(keys)
+                    }
+                    None => Err(cause),
+                }
             }
-            (Err(cause), _) => Err(cause),
         }
+    }
+
+    async fn fetch_keys(&self, now: Timestamp) -> Result<KeySet, ProviderError> {
+        const WHAT: &str = "the keys";
+        let metadata = self.fetch_metadata(now).await?;
+        let bytes = self.get(WHAT, &metadata.jwks_uri, MAX_KEY_SET_BYTES).await?;
+        KeySet::parse(&bytes)
+            .map_err(|cause| ProviderError::Unavailable { what: WHAT, cause: cause.to_string() })
     }
 
     /// Checks a token of the provider.

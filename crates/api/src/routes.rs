@@ -1,12 +1,12 @@
 //! Every endpoint, once: the table makes the router and the OpenAPI document.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, header},
@@ -178,7 +178,7 @@ fn problems(document: &mut utoipa::openapi::OpenApi) {
 pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
     endpoints::<S>()
         .route("/healthz", routing::get(deployment::healthz))
-        .route("/openapi.json", routing::get(|| async { Json(openapi()) }))
+        .route("/openapi.json", routing::get(document))
         .merge(scim::router::<S>())
         .fallback(|| async {
             Problem::new(Kind::NotFound, "there is nothing at this path: see /openapi.json")
@@ -189,6 +189,13 @@ pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&api), around::<S>))
         .with_state(api)
+}
+
+/// The document, made once.
+async fn document() -> impl IntoResponse {
+    static DOCUMENT: OnceLock<bytes::Bytes> = OnceLock::new();
+    let made = || serde_json::to_vec(&openapi()).unwrap_or_default().into();
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.get_or_init(made).clone())
 }
 
 /// What surrounds each request: its id, its bound in time, its count, and headers that every answer has.

@@ -15,6 +15,7 @@ use tokio::{
     net::TcpListener,
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use warrantor_store::Store;
 
@@ -103,6 +104,10 @@ async fn converse(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .half_close(false);
+    // A client that does not read is let go of, and its place with it.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(PATIENCE));
+    let stream = Box::pin(stream);
     let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     watcher.watch(connection).await.map_err(|cause| cause.to_string())
 }

@@ -124,7 +124,7 @@ pub(crate) async fn begin<S: Store>(
     let authenticated_at = claims.instant("auth_time").unwrap_or(now);
     let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
     let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
-    let live = api.office.person_presents(&person.id, hand.clone(), String::new(), authenticated_at).await?;
+    let live = api.office.person_presents(&person.id, hand.clone(), None, authenticated_at).await?;
     live.ok_or_else(gone)?;
     let authority = Authority::of_person(Act::ReadPerson, &person.id, hand);
     let made = api.office.begin_session(&authority, &person.id, SESSION, authenticated_at).await?;
@@ -162,8 +162,14 @@ pub(crate) async fn end<S: Store>(
     let Presenter::Person { id, hand, session, .. } = &caller.0 else {
         return Err(Problem::new(Kind::Conflict, "a client has no session: remove the client"));
     };
+    let Some(session) = session else {
+        return Err(Problem::new(
+            Kind::Conflict,
+            "this is no session but a token of the provider: it ends by itself",
+        ));
+    };
     let authority = Authority::of_person(Act::EndSessions, id, hand.clone());
-    api.office.end_sessions(&authority, id, Some(session)).await?;
+    api.office.end_session(&authority, id, session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -205,6 +211,6 @@ impl<S: Store> Api<S> {
             evidence: format!("access token of {} for the application {application:?}", claims.issuer()),
         };
         let at = claims.instant("auth_time").unwrap_or_else(|| claims.instant("iat").unwrap_or(now));
-        Ok(self.office.person_presents(&id, hand, String::new(), at).await?)
+        Ok(self.office.person_presents(&id, hand, None, at).await?)
     }
 }

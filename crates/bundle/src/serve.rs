@@ -153,6 +153,12 @@ fn provider(doc: &Doc, entry: ProviderEntry, base: &Path, report: &mut Report) -
             DEFAULT_LEEWAY
         }
     };
+    // An address or a handle can be given to somebody else tomorrow.
+    const CHANGING: [&str; 6] = ["email", "preferred_username", "upn", "unique_name", "name", "nickname"];
+    if entry.subject_claim.as_ref().is_some_and(|claim| CHANGING.contains(&claim.as_str())) {
+        let message = "the claim can come to name somebody else";
+        doc.error(report, &["provider", "subject_claim"], message, "use `sub`, or an id such as `oid`");
+    }
     let scope = entry.scope.unwrap_or_else(|| "openid profile email".to_owned());
     if !scope.split(' ').any(|one| one == "openid") {
         let message = "the scope lacks `openid`, without which there is no ID token";

@@ -13,7 +13,7 @@ use warrantor_store::{MAX_PAGE, Store};
 use crate::{
     names,
     office::{Authority, Change, Hand, Office, OfficeError},
-    people::{invalid, line},
+    people::{MAX_LIST, invalid, line},
 };
 
 /// What the token of a session begins with.
@@ -22,6 +22,8 @@ const SESSION: &str = "ws_";
 const CLIENT: &str = "wc_";
 /// How long a session may last at most.
 pub const LONGEST_SESSION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most sessions of one person.
+const MOST_SESSIONS: usize = 100;
 /// How many of its characters name a session to its person.
 const SHORT: usize = 12;
 
@@ -101,8 +103,8 @@ pub enum Presenter {
         id: PersonId,
         /// For records.
         hand: Hand,
-        /// The session's name.
-        session: String,
+        /// The session; none where the person presents something else, such as a token of the provider.
+        session: Option<Digest>,
         /// When the person last proved who it is.
         authenticated_at: Timestamp,
     },
@@ -156,6 +158,7 @@ impl<S: Store> Office<S> {
         authenticated_at: Timestamp,
     ) -> Result<Made<StoredSession>, OfficeError> {
         self.person(person).await?;
+        self.purge_sessions(authority, person).await?;
         let (token, digest) = self.fresh_token(SESSION)?;
         let now = self.now();
         let session = StoredSession {
@@ -173,32 +176,68 @@ impl<S: Store> Office<S> {
         Ok(Made { token, what: session })
     }
 
-    /// Ends every session of a person, or the one of this name. Gives how many.
+    /// Forgets the sessions of a person that have ended, and refuses another one to whoever has too many.
+    async fn purge_sessions(&self, authority: &Authority, person: &PersonId) -> Result<(), OfficeError> {
+        let digests = self.session_digests(person, MOST_SESSIONS).await?;
+        if digests.len() < MOST_SESSIONS {
+            return Ok(());
+        }
+        let (now, mut change) = (self.now(), Change::default());
+        for digest in &digests {
+            let session: Option<(u64, StoredSession)> = self.entry(&names::session(digest)?).await?;
+            if session.is_none_or(|(_, session)| now >= session.expires_at) {
+                change.deletes.extend([names::session(digest)?, names::session_of(person, digest)?]);
+            }
+        }
+        if change.deletes.is_empty() {
+            return Err(OfficeError::Conflict(format!(
+                "{person} has {MOST_SESSIONS} sessions: end some of them"
+            )));
+        }
+        change.said.push(format!("{} sessions that had ended were forgotten", change.deletes.len() / 2));
+        self.act(authority, change).await.map(drop)
+    }
+
+    async fn session_digests(&self, person: &PersonId, limit: usize) -> Result<Vec<Digest>, OfficeError> {
+        let names: Vec<String> = self.ids(&names::sessions_of(person)?, None, limit).await?;
+        Ok(names.iter().filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect())
+    }
+
+    /// Ends every session of a person. Gives how many.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn end_sessions(
+    pub async fn end_sessions(&self, authority: &Authority, person: &PersonId) -> Result<usize, OfficeError> {
+        let mut ended = 0usize;
+        loop {
+            let digests = self.session_digests(person, MOST_SESSIONS).await?;
+            if digests.is_empty() {
+                return Ok(ended);
+            }
+            let mut change = Change::default();
+            for digest in &digests {
+                change.said.push(format!("session {} ended", short(digest)));
+                change.deletes.extend([names::session(digest)?, names::session_of(person, digest)?]);
+            }
+            self.act(authority, change).await?;
+            ended = ended.saturating_add(digests.len());
+        }
+    }
+
+    /// Ends one session.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn end_session(
         &self,
         authority: &Authority,
         person: &PersonId,
-        only: Option<&str>,
-    ) -> Result<usize, OfficeError> {
-        let digests: Vec<String> = self.ids(&names::sessions_of(person)?, None, MAX_PAGE).await?;
-        let mut change = Change::default();
-        for hex in digests {
-            let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
-            if only.is_some_and(|only| only != short(&digest)) {
-                continue;
-            }
-            change.said.push(format!("session {} ended", short(&digest)));
-            change.deletes.push(names::session(&digest)?);
-            change.deletes.push(names::session_of(person, &digest)?);
-        }
-        let ended = change.said.len();
-        if ended > 0 {
-            self.act(authority, change).await?;
-        }
-        Ok(ended)
+        session: &Digest,
+    ) -> Result<(), OfficeError> {
+        let said = vec![format!("session {} ended", short(session))];
+        let mut change = Change { said, ..Change::default() };
+        change.deletes = vec![names::session(session)?, names::session_of(person, session)?];
+        self.act(authority, change).await.map(drop)
     }
 
     /// Whoever presents a token; none when nobody does who may act now.
@@ -221,7 +260,7 @@ impl<S: Store> Office<S> {
                 evidence: format!("session {name}, {}", session.evidence),
             };
             let presenter =
-                self.person_presents(&session.person, hand, name, session.authenticated_at).await?;
+                self.person_presents(&session.person, hand, Some(digest), session.authenticated_at).await?;
             return Ok(presenter);
         }
         if !token.starts_with(CLIENT) {
@@ -231,6 +270,12 @@ impl<S: Store> Office<S> {
             return Ok(None);
         };
         if client.expires_at.is_some_and(|until| now >= until) {
+            return Ok(None);
+        }
+        // What somebody made does not outlive them.
+        if let Some(maker) = client.made.by.strip_prefix("person:").and_then(|id| id.parse().ok())
+            && self.actor(&maker).await?.is_none()
+        {
             return Ok(None);
         }
         let actor = Actor::Client { name: client.name.clone(), roles: client.roles.clone() };
@@ -247,7 +292,7 @@ impl<S: Store> Office<S> {
         &self,
         id: &PersonId,
         hand: Hand,
-        session: String,
+        session: Option<Digest>,
         authenticated_at: Timestamp,
     ) -> Result<Option<Presenter>, OfficeError> {
         let actor = self.actor(id).await?;
@@ -270,8 +315,11 @@ impl<S: Store> Office<S> {
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return Err(invalid("name", "1 to 64 letters, digits and `._-` are needed"));
         }
-        if roles.is_empty() {
-            return Err(invalid("roles", "a client without a role could do nothing"));
+        if roles.is_empty()
+            || roles.len() > MAX_LIST
+            || roles.iter().any(|role| role.is_empty() || role.len() > 64)
+        {
+            return Err(invalid("roles", "a client has 1 to 200 roles of 1 to 64 bytes each"));
         }
         directory.iter().try_for_each(|directory| line("directory.issuer", &directory.issuer))?;
         if self.entry::<Digest>(&names::client_name(name)?).await?.is_some() {
@@ -300,6 +348,20 @@ impl<S: Store> Office<S> {
     pub async fn clients(&self) -> Result<Vec<StoredClient>, OfficeError> {
         let page = self.store.scan(&names::clients()?, None, MAX_PAGE).await?;
         page.iter().map(|(key, entry)| Ok(warrantor_engine::registry::decode(key, entry)?)).collect()
+    }
+
+    /// Whether a directory provisions the people of an issuer.
+    pub(crate) async fn has_directory(&self, issuer: &str) -> Result<bool, OfficeError> {
+        let clients = self.clients().await?;
+        Ok(clients.iter().any(|client| client.directory.as_ref().is_some_and(|one| one.issuer == issuer)))
+    }
+
+    /// The client of a name.
+    pub(crate) async fn client_named(&self, name: &str) -> Result<Option<StoredClient>, OfficeError> {
+        let Some((_, digest)) = self.entry::<Digest>(&names::client_name(name)?).await? else {
+            return Ok(None);
+        };
+        Ok(self.entry::<StoredClient>(&names::client(&digest)?).await?.map(|(_, client)| client))
     }
 
     /// Ends a client's credential.

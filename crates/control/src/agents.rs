@@ -115,6 +115,16 @@ pub struct KnownAgent {
     pub of_bundle: bool,
     /// Of the entry in the registry.
     pub version: Option<u64>,
+    /// What was looked at: an act that was ruled on this changes this and nothing newer.
+    #[serde(skip)]
+    seen: Seen,
+}
+
+/// The versions of the entries that a view was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    agent: Option<u64>,
+    proposal: Option<u64>,
 }
 
 /// What waits for an approval.
@@ -159,6 +169,16 @@ impl AgentStanding {
     }
 }
 
+/// Who is behind an act.
+enum Behind {
+    /// This person.
+    Person(PersonId),
+    /// Whoever runs commands on the host, from whom nothing can be kept.
+    TheHost,
+    /// It cannot be told.
+    Unknown,
+}
+
 /// For what a deputy takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakeOver {
@@ -179,7 +199,16 @@ impl<S: Store> Office<S> {
             return self.agent_of_bundle(agent).await;
         }
         let (version, stored) = self.stored_agent(id).await?;
-        let proposal = match self.proposal(id).await? {
+        let found = self.proposal(id).await?;
+        let seen = Seen { agent: Some(version), proposal: found.as_ref().map(|(version, _)| *version) };
+        let stored = match stored.blueprint.clone() {
+            Some(plan) => {
+                let plan = registry::agent(&*self.store, &plan).await?;
+                stored.of_fleet(plan.as_ref().map(|(_, plan)| plan))
+            }
+            None => stored,
+        };
+        let proposal = match found {
             Some((_, proposal)) => Some(Proposal {
                 digest: proposal.spec.digest()?,
                 spec: proposal.spec,
@@ -206,6 +235,7 @@ impl<S: Store> Office<S> {
             proposal,
             of_bundle: false,
             version: Some(version),
+            seen,
         })
     }
 
@@ -227,6 +257,7 @@ impl<S: Store> Office<S> {
             proposal: None,
             of_bundle: true,
             version: None,
+            seen: Seen::default(),
         })
     }
 
@@ -238,6 +269,12 @@ impl<S: Store> Office<S> {
         }
         let unknown = || OfficeError::Unknown { what: "agent", name: id.to_string() };
         registry::agent(&*self.store, id).await?.ok_or_else(unknown)
+    }
+
+    /// The entry, if it is still what was seen.
+    async fn as_seen(&self, agent: &KnownAgent) -> Result<(u64, StoredAgent), OfficeError> {
+        let (version, stored) = self.stored_agent(&agent.id).await?;
+        if agent.seen.agent == Some(version) { Ok((version, stored)) } else { Err(OfficeError::Contended) }
     }
 
     async fn proposal(&self, id: &AgentId) -> Result<Option<(u64, StoredProposal)>, OfficeError> {
@@ -304,14 +341,18 @@ impl<S: Store> Office<S> {
             (None, true) => None,
             (None, false) => Some(self.stored_agent(&agent.id).await?.1.proposed.by),
         };
-        let proposer = proposed_by.as_deref().and_then(|by| by.strip_prefix("person:"));
-        if let Some(proposer) = proposer.and_then(|id| id.parse::<PersonId>().ok()) {
-            if let Some(looking) = looking
-                && self.may_be_one_human(looking, &proposer).await?
-            {
-                proposers.insert(looking.clone());
+        match self.human_behind(proposed_by.as_deref()).await? {
+            Behind::Person(proposer) => {
+                if let Some(looking) = looking
+                    && self.may_be_one_human(looking, &proposer).await?
+                {
+                    proposers.insert(looking.clone());
+                }
+                proposers.insert(proposer);
             }
-            proposers.insert(proposer);
+            Behind::TheHost => {}
+            // Who cannot be told may be whoever looks.
+            Behind::Unknown => proposers.extend(looking.cloned()),
         }
         Ok(Resource::Agent {
             id: agent.id.clone(),
@@ -322,6 +363,22 @@ impl<S: Store> Office<S> {
             risk: agent.risk.map_or("", risk_name).to_owned(),
             effects: agent.effects.iter().copied().collect(),
             state: agent.standing.as_str().to_owned(),
+        })
+    }
+
+    /// Who is behind an act: of a client, whoever made it.
+    async fn human_behind(&self, by: Option<&str>) -> Result<Behind, OfficeError> {
+        let mut by = by.map(str::to_owned);
+        if let Some(name) = by.as_deref().and_then(|by| by.strip_prefix("client:")) {
+            by = self.client_named(name).await?.map(|client| client.made.by);
+        }
+        Ok(match by.as_deref() {
+            Some("host") => Behind::TheHost,
+            Some(by) => {
+                let person = by.strip_prefix("person:").and_then(|id| id.parse().ok());
+                person.map_or(Behind::Unknown, Behind::Person)
+            }
+            None => Behind::Unknown,
         })
     }
 
@@ -392,7 +449,7 @@ impl<S: Store> Office<S> {
         Ok(agents)
     }
 
-    /// Proposes an agent, or another form of one that there is. Either waits for an approval; until then what was approved before stands.
+    /// Proposes an agent, or another form of one that there is, as it was `seen`. Either waits for an approval; until then what was approved before stands.
     ///
     /// # Errors
     /// [`OfficeError`].
@@ -400,6 +457,7 @@ impl<S: Store> Office<S> {
         &self,
         authority: &Authority,
         id: &AgentId,
+        seen: Option<&KnownAgent>,
         spec: AgentSpec,
     ) -> Result<KnownAgent, OfficeError> {
         self.check(&spec).await?;
@@ -413,6 +471,9 @@ impl<S: Store> Office<S> {
                 return Err(OfficeError::Conflict(format!("{id} was retired: its name is not given again")));
             }
             Some((version, stored)) => {
+                if seen.and_then(|seen| seen.seen.agent) != Some(version) {
+                    return Err(OfficeError::Contended);
+                }
                 if stored.blueprint.is_some() {
                     return Err(OfficeError::Conflict(format!("{id} is as its blueprint says: change that")));
                 }
@@ -478,21 +539,26 @@ impl<S: Store> Office<S> {
         Ok(())
     }
 
-    /// Approves what was proposed, as whoever approves saw it.
+    /// Approves what was proposed: the agent as it was seen, and the proposal of this digest.
     ///
     /// # Errors
     /// [`OfficeError`]; [`OfficeError::Conflict`] when something else is proposed by now.
     pub async fn approve(
         &self,
         authority: &Authority,
-        id: &AgentId,
-        seen: &Digest,
+        agent: &KnownAgent,
+        approved: &Digest,
     ) -> Result<KnownAgent, OfficeError> {
+        let id = &agent.id;
         let (version, stored) = self.stored_agent(id).await?;
         let Some((proposed_at, proposal)) = self.proposal(id).await? else {
             return Err(OfficeError::Conflict(format!("nothing of {id} waits for an approval")));
         };
-        if proposal.spec.digest()? != *seen {
+        // Whether it may be approved was ruled on what was seen: another proposer is another question.
+        if agent.seen != (Seen { agent: Some(version), proposal: Some(proposed_at) }) {
+            return Err(OfficeError::Contended);
+        }
+        if proposal.spec.digest()? != *approved {
             return Err(OfficeError::Conflict(format!(
                 "what is proposed for {id} is not what was seen: look at it again"
             )));
@@ -577,7 +643,9 @@ impl<S: Store> Office<S> {
         id: &AgentId,
         reason: Option<&str>,
     ) -> Result<KnownAgent, OfficeError> {
-        self.agent(id).await?;
+        if self.agent(id).await?.standing == AgentStanding::Retired {
+            return Err(OfficeError::Conflict(format!("{id} was retired, for good")));
+        }
         self.lift_it(authority, &Subject::Agent(id.clone()), reason).await?;
         self.agent(id).await
     }
@@ -615,14 +683,18 @@ impl<S: Store> Office<S> {
     pub async fn take_over(
         &self,
         authority: &Authority,
-        id: &AgentId,
+        agent: &KnownAgent,
         deputy: &PersonId,
         what: TakeOver,
         reason: Option<&str>,
     ) -> Result<KnownAgent, OfficeError> {
-        let (version, mut stored) = self.stored_agent(id).await?;
+        let id = &agent.id;
+        let (version, mut stored) = self.as_seen(agent).await?;
         if !stored.deputies.contains(deputy) {
             return Err(OfficeError::Conflict(format!("{deputy} is no deputy of {id}")));
+        }
+        if stored.blueprint.is_some() {
+            return Err(OfficeError::Conflict(format!("{id} is as its blueprint says: take that over")));
         }
         let before = answering_stored(&stored);
         let now = Accountable::Person(deputy.clone());
@@ -655,7 +727,7 @@ impl<S: Store> Office<S> {
     pub async fn add_key(
         &self,
         authority: &Authority,
-        id: &AgentId,
+        agent: &KnownAgent,
         name: &str,
         jwk: &str,
         expires_at: Option<Timestamp>,
@@ -666,7 +738,11 @@ impl<S: Store> Office<S> {
         }
         let key = warrantor_tokens::PublicKey::parse(jwk.as_bytes())
             .map_err(|cause| invalid("jwk", cause.to_string()))?;
-        let (version, mut stored) = self.stored_agent(id).await?;
+        let id = &agent.id;
+        let (version, mut stored) = self.as_seen(agent).await?;
+        if matches!(stored.state, AgentState::Retired { .. }) {
+            return Err(OfficeError::Conflict(format!("{id} was retired")));
+        }
         if stored.keys.len() >= MAX_AGENT_KEYS {
             return Err(OfficeError::Conflict(format!("{id} has {MAX_AGENT_KEYS} keys already")));
         }
@@ -679,7 +755,7 @@ impl<S: Store> Office<S> {
         let registered = authority.done(self.now());
         let thumbprint = key.thumbprint().to_owned();
         let said = vec![format!("key {name} registered: {thumbprint}")];
-        let entry = AgentKey { thumbprint, jwk: jwk.to_owned(), registered, expires_at };
+        let entry = AgentKey { thumbprint, jwk: key.canonical().to_owned(), registered, expires_at };
         stored.keys.insert(name.to_owned(), entry);
         let mut change = Change { said, ..Change::default() };
         change.put(keys::agent(id)?, Some(version), &stored)?;
@@ -695,10 +771,11 @@ impl<S: Store> Office<S> {
     pub async fn remove_key(
         &self,
         authority: &Authority,
-        id: &AgentId,
+        agent: &KnownAgent,
         name: &str,
     ) -> Result<KnownAgent, OfficeError> {
-        let (version, mut stored) = self.stored_agent(id).await?;
+        let id = &agent.id;
+        let (version, mut stored) = self.as_seen(agent).await?;
         let unknown = || OfficeError::Unknown { what: "key", name: name.to_owned() };
         let removed = stored.keys.remove(name).ok_or_else(unknown)?;
         let said = vec![format!("key {name} removed: {}", removed.thumbprint)];

@@ -6,14 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use warrantor_engine::registry::{self, StoredPerson};
+use warrantor_engine::{
+    StoredStanding,
+    registry::{self, StoredPerson},
+};
 use warrantor_model::{GroupName, PersonId, Subject, Timestamp};
-use warrantor_store::{Expect, Key, MAX_PAGE, Store};
+use warrantor_store::{Expect, Key, MAX_PAGE, Store, Wanted};
 
 use crate::{
     access::{DirectorySettings, SubjectAttribute},
     names,
-    office::{Authority, Change, Office, OfficeError},
+    office::{ATTEMPTS, Authority, Change, Office, OfficeError},
     people::{MAX_LIST, index_groups, invalid, line},
 };
 
@@ -145,7 +148,7 @@ impl<S: Store> Office<S> {
         from: usize,
         count: usize,
     ) -> Result<(usize, Vec<Provisioned<PersonId, StoredUser>>), OfficeError> {
-        self.listed(&names::directory_users()?, from, count, |user: &StoredUser| {
+        self.listed(&names::directory_users()?, from, count, |_, user: &StoredUser| {
             user.issuer == directory.issuer
         })
         .await
@@ -157,7 +160,7 @@ impl<S: Store> Office<S> {
         under: &Key,
         from: usize,
         count: usize,
-        is_own: impl Fn(&T) -> bool,
+        is_own: impl Fn(&str, &T) -> bool,
     ) -> Result<(usize, Vec<Provisioned<I, T>>), OfficeError> {
         let (mut total, mut found, mut after) = (0usize, Vec::new(), None);
         loop {
@@ -166,8 +169,8 @@ impl<S: Store> Office<S> {
             after = Some(last.clone());
             for (key, entry) in &page {
                 let what: T = registry::decode(key, entry)?;
-                let id = key.as_str().rsplit_once('/').and_then(|(_, id)| id.parse().ok());
-                if let Some(id) = id.filter(|_| is_own(&what)) {
+                let name = key.as_str().rsplit_once('/').map_or("", |(_, name)| name);
+                if let Some(id) = name.parse().ok().filter(|_| is_own(name, &what)) {
                     if total >= from && found.len() < count {
                         found.push(Provisioned { id, version: entry.version, what });
                     }
@@ -190,22 +193,37 @@ impl<S: Store> Office<S> {
         check(&draft)?;
         let subject = directory.subject(&draft)?;
         line("subject", &subject)?;
+        let taken = || {
+            OfficeError::Conflict(
+                "there is a user of this userName, externalId or subject already".to_owned(),
+            )
+        };
         let now = self.now();
-        let known = self.who(&directory.issuer, &subject).await?;
-        let id = match &known {
-            Some(id) => id.clone(),
+        let id = match self.who(&directory.issuer, &subject).await? {
+            Some(id) => id,
             None => self.fresh_person(Some(&draft.user_name))?,
         };
-        // Before anything else can be done in the name of somebody who is not active.
-        if !draft.active {
-            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("not active in the directory"))
-                .await?;
+        // Looked at before anybody is stopped: what is refused changes nothing.
+        if self.entry::<StoredUser>(&names::directory_user(&id)?).await?.is_some() {
+            return Err(taken());
         }
-        let mut change = Change { said: vec![format!("{id} provisioned")], ..Change::default() };
+        for by in [
+            Some(UserBy::UserName(draft.user_name.clone())),
+            draft.external_id.clone().map(UserBy::ExternalId),
+        ] {
+            if let Some(by) = by
+                && self.directory_user_by(directory, &by).await?.is_some()
+            {
+                return Err(taken());
+            }
+        }
+        let mut change = Change { said: vec![told_words(&id, None, &draft)], ..Change::default() };
         let user = StoredUser { issuer: directory.issuer.clone(), told: draft, created: now, changed: now };
         change.put(names::directory_user(&id)?, None, &user)?;
         claim_names(&mut change, directory, &id, None, &user.told)?;
-        if known.is_none() {
+        let is_there =
+            self.snapshot().person(&id).is_some() || registry::person(&*self.store, &id).await?.is_some();
+        if !is_there {
             let person = StoredPerson {
                 issuer: directory.issuer.clone(),
                 subject: subject.clone(),
@@ -214,79 +232,130 @@ impl<S: Store> Office<S> {
                 handles: BTreeMap::new(),
                 told_groups: BTreeSet::new(),
                 given_groups: BTreeSet::new(),
+                directory_groups: BTreeSet::new(),
                 left: None,
                 registered: authority.done(now),
             };
             change.put(warrantor_engine::keys::person(&id)?, None, &person)?;
-            change.put(names::who(&directory.issuer, &subject)?, None, &id)?;
         }
-        match self.act(authority, change).await {
-            Err(OfficeError::Contended) => {
-                return Err(OfficeError::Conflict(
-                    "there is a user of this userName, externalId or subject already".to_owned(),
-                ));
-            }
-            other => other?,
-        };
-        if known.is_some() {
-            self.tell_person(authority, &id, &user.told).await?;
-        }
-        if user.told.active {
-            self.active_again(authority, &id).await?;
-        }
+        self.bind(&mut change, &id, &directory.issuer, &subject).await?;
+        self.stand(authority, &id, user.told.active, change, "not active in the directory").await?;
+        self.tell_person(authority, &id, &user.told).await?;
         self.directory_user(directory, &id).await
     }
 
-    /// Takes in what a directory tells of a person now, whole.
+    /// Takes in what a directory tells of a person now: what `become_it` makes of what it told before.
     ///
     /// # Errors
-    /// [`OfficeError`].
-    pub async fn provision_again(
+    /// [`OfficeError`], those of `become_it` among them.
+    pub async fn provision_again<E: From<OfficeError>>(
         &self,
         authority: &Authority,
         directory: &DirectorySettings,
         id: &PersonId,
-        draft: UserDraft,
-    ) -> Result<Provisioned<PersonId, StoredUser>, OfficeError> {
-        check(&draft)?;
-        let before = self.directory_user(directory, id).await?;
-        if directory.subject(&draft)? != directory.subject(&before.what.told)? {
-            return Err(invalid(
-                match directory.subject {
+        become_it: impl Fn(&UserDraft) -> Result<UserDraft, E>,
+    ) -> Result<Provisioned<PersonId, StoredUser>, E> {
+        for _ in 0..ATTEMPTS {
+            let before = self.directory_user(directory, id).await?;
+            let draft = become_it(&before.what.told)?;
+            check(&draft)?;
+            if directory.subject(&draft)? != directory.subject(&before.what.told)? {
+                let field = match directory.subject {
                     SubjectAttribute::ExternalId => "externalId",
                     SubjectAttribute::UserName => "userName",
-                },
-                "it is the person's key here and cannot change: provision another user",
-            ));
-        }
-        if !draft.active {
-            self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("deactivated in the directory"))
-                .await?;
-        }
-        if before.what.told != draft {
-            let said = vec![match (before.what.told.active, draft.active) {
-                (true, false) => format!("{id} deactivated"),
-                (false, true) => format!("{id} active again"),
-                _ => format!("{id} changed"),
-            }];
-            let mut change = Change { said, ..Change::default() };
+                };
+                return Err(invalid(
+                    field,
+                    "it is the person's key here and cannot change: provision another user",
+                )
+                .into());
+            }
+            if names_moved(&before.what.told, &draft) {
+                self.names_are_free(directory, id, &draft).await?;
+            }
+            let said = told_words(id, Some(&before.what.told), &draft);
+            let mut change = Change { said: vec![said], ..Change::default() };
             let user = StoredUser { told: draft.clone(), changed: self.now(), ..before.what.clone() };
-            change.put(names::directory_user(id)?, Some(before.version), &user)?;
+            change.put(names::directory_user(id).map_err(OfficeError::from)?, Some(before.version), &user)?;
             claim_names(&mut change, directory, id, Some(&before.what.told), &draft)?;
-            match self.act(authority, change).await {
-                Err(OfficeError::Contended) if names_moved(&before.what.told, &draft) => {
-                    return Err(OfficeError::Conflict(
-                        "another user has this userName or externalId, or it changed meanwhile".to_owned(),
-                    ));
+            match self.stand(authority, id, draft.active, change, "deactivated in the directory").await {
+                Ok(()) => {
+                    self.tell_person(authority, id, &draft).await?;
+                    return Ok(self.directory_user(directory, id).await?);
                 }
-                other => other?,
-            };
-            self.tell_person(authority, id, &draft).await?;
+                Err(OfficeError::Contended) => {}
+                Err(cause) => return Err(cause.into()),
+            }
         }
-        if draft.active {
-            self.active_again(authority, id).await?;
+        Err(OfficeError::Contended.into())
+    }
+
+    async fn names_are_free(
+        &self,
+        directory: &DirectorySettings,
+        id: &PersonId,
+        draft: &UserDraft,
+    ) -> Result<(), OfficeError> {
+        let by = [
+            Some(UserBy::UserName(draft.user_name.clone())),
+            draft.external_id.clone().map(UserBy::ExternalId),
+        ];
+        for by in by.into_iter().flatten() {
+            if self.directory_user_by(directory, &by).await?.is_some_and(|other| other.id != *id) {
+                return Err(OfficeError::Conflict("another user has this userName or externalId".to_owned()));
+            }
         }
-        self.directory_user(directory, id).await
+        Ok(())
+    }
+
+    /// Commits a change together with where the person stands in the directory, so that the two never tell different things. A stop goes to the stop
+    /// file first: it reaches every process at once.
+    async fn stand(
+        &self,
+        authority: &Authority,
+        id: &PersonId,
+        active: bool,
+        mut change: Change<'_>,
+        reason: &str,
+    ) -> Result<(), OfficeError> {
+        let subject = Subject::InDirectory(id.clone());
+        let key = warrantor_engine::keys::standing(&subject)?;
+        let before: Option<(u64, StoredStanding)> = self.entry(&key).await?;
+        let now = self.now();
+        if !active {
+            self.stop_in_file(&subject, now);
+        }
+        match before {
+            // Nobody was ever stopped, and nobody is.
+            None if active => change.expect.push((key, Expect::Absent)),
+            before => {
+                let same = before.as_ref().is_some_and(|(_, before)| before.stopped != active);
+                let since = before.as_ref().filter(|_| same).map_or(now, |(_, before)| before.since);
+                let reason = Some(if active { "active in the directory" } else { reason }.to_owned());
+                let standing = StoredStanding { stopped: !active, since, reason };
+                change.put(key, before.map(|(version, _)| version), &standing)?;
+            }
+        }
+        self.act(authority, change).await?;
+        match active {
+            // Only now: as long as the file has it, it stands.
+            true => self.stop.clear(&subject)?,
+            // Once more: whoever lifted an earlier stop may have cleared this one too. Then it may go when there is no room.
+            false => {
+                self.stop_in_file(&subject, now);
+                if let Err(cause) = self.stop.absorbed(&subject, now) {
+                    tracing::warn!(%cause, "a stop stays in the stop file");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A stop that the file does not take stands all the same once it is committed; what is on its way out by then is not held.
+    fn stop_in_file(&self, subject: &Subject, now: Timestamp) {
+        if let Err(cause) = self.stop.stop(subject, now) {
+            tracing::error!(%cause, %subject, "the stop file does not take a stop; the store will");
+        }
     }
 
     /// A directory does not know a person any more. The person is stopped until it does.
@@ -299,26 +368,29 @@ impl<S: Store> Office<S> {
         directory: &DirectorySettings,
         id: &PersonId,
     ) -> Result<(), OfficeError> {
-        let user = self.directory_user(directory, id).await?;
-        self.stop_it(authority, &Subject::InDirectory(id.clone()), Some("deleted in the directory")).await?;
-        let mut change = Change { said: vec![format!("{id} deleted")], ..Change::default() };
-        let key = names::directory_user(id)?;
-        change.expect.push((key.clone(), Expect::Version(user.version)));
-        change.deletes.push(key);
-        change.deletes.push(names::user_name(&directory.issuer, &user.what.told.user_name)?);
-        if let Some(external) = &user.what.told.external_id {
-            change.deletes.push(names::external_id(&directory.issuer, external)?);
+        for _ in 0..ATTEMPTS {
+            let user = self.directory_user(directory, id).await?;
+            let mut change = Change { said: vec![format!("{id} deleted")], ..Change::default() };
+            let key = names::directory_user(id)?;
+            change.expect.push((key.clone(), Expect::Version(user.version)));
+            change.deletes.push(key);
+            change.deletes.push(names::user_name(&directory.issuer, &user.what.told.user_name)?);
+            if let Some(external) = &user.what.told.external_id {
+                change.deletes.push(names::external_id(&directory.issuer, external)?);
+            }
+            // Whoever comes back is put in groups anew.
+            if let Some((version, mut person)) = registry::person(&*self.store, id).await? {
+                let before = person.groups();
+                person.directory_groups.clear();
+                change.put(warrantor_engine::keys::person(id)?, Some(version), &person)?;
+                index_groups(&mut change, id, &before, &person.groups())?;
+            }
+            match self.stand(authority, id, false, change, "deleted in the directory").await {
+                Err(OfficeError::Contended) => {}
+                other => return other,
+            }
         }
-        self.act(authority, change).await.map(drop)
-    }
-
-    /// Lifts the directory's stop, if there is one.
-    async fn active_again(&self, authority: &Authority, id: &PersonId) -> Result<(), OfficeError> {
-        let subject = Subject::InDirectory(id.clone());
-        if self.is_stopped(&subject).await? {
-            self.lift_it(authority, &subject, Some("active in the directory")).await?;
-        }
-        Ok(())
+        Err(OfficeError::Contended)
     }
 
     /// What a directory tells of a person of the registry; what the bundle says of its own people stands.
@@ -367,21 +439,45 @@ impl<S: Store> Office<S> {
         directory: &DirectorySettings,
         from: usize,
         count: usize,
-        named: Option<&str>,
+        matches: impl Fn(&str, &StoredGroup) -> bool,
     ) -> Result<(usize, Vec<Provisioned<String, StoredGroup>>), OfficeError> {
-        self.listed(&names::directory_groups()?, from, count, |group: &StoredGroup| {
-            group.issuer == directory.issuer
-                && named.is_none_or(|named| group.display_name.eq_ignore_ascii_case(named))
+        self.listed(&names::directory_groups()?, from, count, |id, group: &StoredGroup| {
+            group.issuer == directory.issuer && matches(id, group)
         })
         .await
     }
 
-    /// Who is in a group.
+    /// Whom a directory has put in a group. What others put in, administrators or tokens, is not the directory's to see.
     ///
     /// # Errors
-    /// [`OfficeError`].
-    pub async fn members(&self, group: &GroupName) -> Result<Vec<PersonId>, OfficeError> {
-        self.ids(&warrantor_engine::keys::members(group)?, None, MAX_MEMBERS).await
+    /// [`OfficeError`]; a group of more than [`MAX_MEMBERS`] members is not told.
+    pub async fn members(
+        &self,
+        directory: &DirectorySettings,
+        group: &GroupName,
+    ) -> Result<BTreeSet<PersonId>, OfficeError> {
+        let limit = MAX_MEMBERS.saturating_add(1);
+        let ids: Vec<PersonId> = self.ids(&warrantor_engine::keys::members(group)?, None, limit).await?;
+        if ids.len() > MAX_MEMBERS {
+            return Err(invalid("members", format!("the group has more than {MAX_MEMBERS} members")));
+        }
+        let mut members = BTreeSet::new();
+        for some in ids.chunks(MEMBERS_AT_ONCE) {
+            let keys: BTreeMap<Key, &PersonId> = some
+                .iter()
+                .map(|id| Ok((warrantor_engine::keys::person(id)?, id)))
+                .collect::<Result<_, OfficeError>>()?;
+            let wanted = Wanted { entries: keys.keys().cloned().collect(), ..Wanted::default() };
+            let view = self.store.read(&wanted).await?;
+            for (key, id) in keys {
+                let Some(entry) = view.entries.get(&key) else { continue };
+                let person: StoredPerson = registry::decode(&key, entry)?;
+                if person.issuer == directory.issuer && person.directory_groups.contains(group) {
+                    members.insert(id.clone());
+                }
+            }
+        }
+        Ok(members)
     }
 
     /// Takes in a group.
@@ -471,13 +567,8 @@ impl<S: Store> Office<S> {
         id: &str,
     ) -> Result<(), OfficeError> {
         let group = self.directory_group(directory, id).await?;
-        loop {
-            let members: BTreeSet<PersonId> = self.members(&group.what.name).await?.into_iter().collect();
-            if members.is_empty() {
-                break;
-            }
-            self.change_members(authority, directory, &group.what.name, &BTreeSet::new(), &members).await?;
-        }
+        let members = self.members(directory, &group.what.name).await?;
+        self.change_members(authority, directory, &group.what.name, &BTreeSet::new(), &members).await?;
         let mut change =
             Change { said: vec![format!("group {} deleted", group.what.name)], ..Change::default() };
         let key = names::directory_group(id)?;
@@ -520,7 +611,7 @@ impl<S: Store> Office<S> {
         for (who, put_in) in [(remove, false), (add, true)] {
             let who: Vec<&PersonId> = who.iter().collect();
             for some in who.chunks(MEMBERS_AT_ONCE) {
-                self.change_some(authority, group, some, put_in).await?;
+                self.change_some(authority, directory, group, some, put_in).await?;
             }
         }
         Ok(())
@@ -529,6 +620,7 @@ impl<S: Store> Office<S> {
     async fn change_some(
         &self,
         authority: &Authority,
+        directory: &DirectorySettings,
         group: &GroupName,
         who: &[&PersonId],
         put_in: bool,
@@ -538,11 +630,14 @@ impl<S: Store> Office<S> {
             for id in who {
                 // The groups of the bundle's own people stand in the bundle.
                 let Some((version, mut stored)) = registry::person(&*self.store, id).await? else { continue };
+                if stored.issuer != directory.issuer {
+                    continue;
+                }
                 let before = stored.clone();
                 if put_in {
-                    stored.given_groups.insert(group.clone());
+                    stored.directory_groups.insert(group.clone());
                 } else {
-                    stored.given_groups.remove(group);
+                    stored.directory_groups.remove(group);
                 }
                 if stored == before {
                     continue;
@@ -555,7 +650,7 @@ impl<S: Store> Office<S> {
                 return Ok(());
             }
             match self.act(authority, change).await {
-                Err(OfficeError::Contended) if attempt < crate::office::ATTEMPTS => {}
+                Err(OfficeError::Contended) if attempt < ATTEMPTS => {}
                 other => return other.map(drop),
             }
         }
@@ -603,13 +698,21 @@ fn names_moved(before: &UserDraft, now: &UserDraft) -> bool {
     before.user_name != now.user_name || before.external_id != now.external_id
 }
 
-/// The name that policies have for a group: what is no letter, digit or one of `._-@+:` becomes `-`.
+/// The name that policies have for a group: spaces become `-`. A name with anything else in it that no name has is refused rather than bent: two groups
+/// must not become one.
 fn group_name(display_name: &str) -> Result<GroupName, OfficeError> {
-    let plain: String = display_name
-        .trim()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-@+:".contains(c) { c } else { '-' })
-        .collect();
-    let plain = plain.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    GroupName::new(plain).map_err(|cause| invalid("displayName", cause.to_string()))
+    GroupName::new(display_name.trim().replace(' ', "-"))
+        .map_err(|cause| invalid("displayName", cause.to_string()))
+}
+
+/// What changed of a person, in words.
+fn told_words(id: &PersonId, before: Option<&UserDraft>, now: &UserDraft) -> String {
+    match (before.map(|before| before.active), now.active) {
+        (None, true) => format!("{id} provisioned"),
+        (None, false) => format!("{id} provisioned, not active"),
+        (Some(true), false) => format!("{id} deactivated"),
+        (Some(false), true) => format!("{id} active again"),
+        (Some(_), _) if before == Some(now) => format!("{id} told again"),
+        (Some(_), _) => format!("{id} changed"),
+    }
 }

@@ -26,7 +26,7 @@ use warrantor_store::{
     Commit, CommitError, Expect, Key, KeyError, MAX_VALUE_BYTES, ReadError, Store, Wanted,
 };
 
-use crate::{fresh_id, names};
+use crate::{fresh_id, identity, names};
 
 /// How often a handover is tried again because somebody else handed over the same.
 const ATTEMPTS: usize = 5;
@@ -122,6 +122,14 @@ pub enum HandoverError {
     AnotherPerson {
         /// Who.
         person: PersonId,
+    },
+    /// The bundle gives somebody another id than the one they have here.
+    #[error("{person} of people.yaml is known here as {known}: give the person in people.yaml that id")]
+    OtherId {
+        /// Who.
+        person: PersonId,
+        /// As whom.
+        known: PersonId,
     },
     /// The stop file.
     #[error(transparent)]
@@ -373,13 +381,8 @@ impl<S: Store> Desk<'_, S> {
     /// [`HandoverError`].
     pub async fn note_bundle(&self) -> Result<(), HandoverError> {
         // A mandate of one person must never become another's because two files give two people one name.
-        for own in self.bundle.snapshot.own_people() {
-            if let Some((_, known)) = registry::person(&*self.store, &own.id).await?
-                && (known.issuer != own.issuer || known.subject != own.subject)
-            {
-                return Err(HandoverError::AnotherPerson { person: own.id.clone() });
-            }
-        }
+        let (snapshot, now) = (&self.bundle.snapshot, self.clock.now());
+        identity::bind_bundle(&*self.store, snapshot, &self.evidence, now, self.randomness).await?;
         let key = keys::bundle(&self.bundle.revision)?;
         if self.entry(&key).await?.is_some() {
             return Ok(());
@@ -492,7 +495,14 @@ impl<S: Store> Desk<'_, S> {
             review_at: agreed.and_then(|agreed| agreed.review_at),
         };
         let id = MandateId::new(fresh_id("m", now, self.randomness)?)?;
-        let mut commit = self.handover_commit(template, &id, &stored, now).await?;
+        // `run` resumes by the template's name: only what the bundle says itself, and nobody has filled in or written out, has that name.
+        let names_instance = agreed.is_none()
+            || self
+                .bundle
+                .templates
+                .get(&terms.template)
+                .is_some_and(|own| own.document == template.document);
+        let mut commit = self.handover_commit(template, &id, &stored, now, names_instance).await?;
         if let Some(once) = agreed.and_then(|agreed| agreed.once.as_ref()) {
             commit.expect.push((once.key.clone(), Expect::Absent));
             commit.puts.push((once.key.clone(), once.remembered(&id)?));
@@ -512,6 +522,7 @@ impl<S: Store> Desk<'_, S> {
         id: &MandateId,
         stored: &StoredMandate,
         now: Timestamp,
+        names_instance: bool,
     ) -> Result<Commit, HandoverError> {
         let event = Event::Handover(HandoverRecord {
             mandate: id.to_string(),
@@ -528,10 +539,12 @@ impl<S: Store> Desk<'_, S> {
             review_at: stored.review_at,
         });
         let mut commit = Commit::new(Record::new(fresh_id("h", now, self.randomness)?, now, event));
-        let instance_key = instance_key(template)?;
-        let before = self.entry(&instance_key).await?.map(|entry| entry.0);
-        commit.expect.push((instance_key.clone(), before.map_or(Expect::Absent, Expect::Version)));
-        commit.puts.push((instance_key, id.as_str().as_bytes().to_vec()));
+        if names_instance {
+            let instance_key = instance_key(template)?;
+            let before = self.entry(&instance_key).await?.map(|entry| entry.0);
+            commit.expect.push((instance_key.clone(), before.map_or(Expect::Absent, Expect::Version)));
+            commit.puts.push((instance_key, id.as_str().as_bytes().to_vec()));
+        }
         let agent = &template.terms.agent;
         for index in [names::mandate_of_person(&stored.person, id)?, names::mandate_of_agent(agent, id)?] {
             commit.puts.push((index, b"{}".to_vec()));

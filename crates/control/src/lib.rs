@@ -9,6 +9,7 @@ pub mod audit;
 pub mod directory;
 pub mod explain;
 pub mod handover;
+mod identity;
 pub mod keeper;
 pub mod keys;
 pub mod mandates;

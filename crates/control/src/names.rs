@@ -8,7 +8,7 @@ use warrantor_store::{Key, KeyError};
 pub(crate) fn of_resource(resource: &Resource) -> String {
     match resource {
         Resource::Deployment => "deployment".to_owned(),
-        Resource::Person(person) => format!("person:{person}"),
+        Resource::Person { id, .. } => format!("person:{id}"),
         Resource::Agent { id, .. } => format!("agent:{id}"),
         Resource::Mandate { id, .. } => format!("mandate:{id}"),
         Resource::Template(template) => format!("template:{template}"),
@@ -159,4 +159,14 @@ pub(crate) fn idempotency(sender: &str, key: &str) -> Result<Key, KeyError> {
 /// That something that counts once was used.
 pub(crate) fn used(digest: &Digest) -> Result<Key, KeyError> {
     Key::new(format!("used/{}", digest.hex()))
+}
+
+/// The key that an id is bound to.
+pub(crate) fn identity(person: &PersonId) -> Result<Key, KeyError> {
+    Key::new(format!("identity/{person}"))
+}
+
+/// That everybody of a revision is bound.
+pub(crate) fn bound(revision: &Digest) -> Result<Key, KeyError> {
+    Key::new(format!("bound/{}", revision.hex()))
 }

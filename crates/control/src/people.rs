@@ -12,6 +12,7 @@ use warrantor_model::{GroupName, Person, PersonId, PersonStatus, Subject};
 use warrantor_store::{Key, MAX_PAGE, Store};
 
 use crate::{
+    identity::{self, Bound},
     names,
     office::{Authority, Change, Office, OfficeError},
 };
@@ -134,7 +135,14 @@ impl<S: Store> Office<S> {
             subject: person.subject.clone(),
             name,
             mail: person.mail.clone(),
-            groups: person.groups.clone(),
+            groups: match version {
+                None => person.groups.clone(),
+                // A group that the bundle does not leave to the directory is the bundle's own, as in decisions.
+                Some(_) => {
+                    let snapshot = self.snapshot();
+                    person.groups.iter().filter(|group| snapshot.is_of_directory(group)).cloned().collect()
+                }
+            },
             roles: self.roles(&person.id).await?.1,
             standing,
             of_bundle: version.is_none(),
@@ -182,17 +190,17 @@ impl<S: Store> Office<S> {
         Ok(ids)
     }
 
-    /// Who has a subject of an issuer: of the bundle, or else of the registry.
+    /// Who has a subject of an issuer, or had it: an id is bound to it for good.
     ///
     /// # Errors
     /// [`OfficeError`].
     pub async fn who(&self, issuer: &str, subject: &str) -> Result<Option<PersonId>, OfficeError> {
+        if let Some((_, id)) = self.entry::<PersonId>(&names::who(issuer, subject)?).await? {
+            return Ok(Some(id));
+        }
         let snapshot = self.snapshot();
         let own = snapshot.own_people().find(|person| person.issuer == issuer && person.subject == subject);
-        if let Some(person) = own {
-            return Ok(Some(person.id.clone()));
-        }
-        Ok(self.entry::<PersonId>(&names::who(issuer, subject)?).await?.map(|(_, id)| id))
+        Ok(own.map(|person| person.id.clone()))
     }
 
     /// A person's roles, and the version of the entry.
@@ -221,12 +229,13 @@ impl<S: Store> Office<S> {
     /// [`OfficeError`]; [`OfficeError::Conflict`] when somebody has the id, or the issuer and subject, already.
     pub async fn register(&self, authority: &Authority, new: NewPerson) -> Result<KnownPerson, OfficeError> {
         check(&new)?;
-        if let Some(known) = self.who(&new.issuer, &new.subject).await? {
-            return Err(OfficeError::Conflict(format!("{known} has this issuer and subject already")));
-        }
-        let id = match new.id {
-            Some(id) => id,
-            None => self.fresh_person(new.name.as_deref())?,
+        let known = self.who(&new.issuer, &new.subject).await?;
+        let id = match (new.id, known) {
+            (Some(id), Some(known)) if id != known => {
+                return Err(OfficeError::Conflict(format!("{known} has this issuer and subject already")));
+            }
+            (_, Some(id)) | (Some(id), None) => id,
+            (None, None) => self.fresh_person(new.name.as_deref())?,
         };
         if self.snapshot().person(&id).is_some() || registry::person(&*self.store, &id).await?.is_some() {
             return Err(OfficeError::Conflict(format!("there is a person {id} already")));
@@ -239,17 +248,44 @@ impl<S: Store> Office<S> {
             handles: BTreeMap::new(),
             told_groups: BTreeSet::new(),
             given_groups: new.groups,
+            directory_groups: BTreeSet::new(),
             left: None,
             registered: authority.done(self.now()),
         };
         let mut change = Change { said: vec![format!("registered as {id}")], ..Change::default() };
         change.put(warrantor_engine::keys::person(&id)?, None, &stored)?;
-        change.put(names::who(&stored.issuer, &stored.subject)?, None, &id)?;
+        self.bind(&mut change, &id, &stored.issuer, &stored.subject).await?;
         for group in stored.groups() {
             change.puts.push((warrantor_engine::keys::member(&group, &id)?, b"{}".to_vec()));
         }
         self.act(authority, change).await?;
         self.person(&id).await
+    }
+
+    /// Binds an id and a key to each other, if that is not done yet.
+    pub(crate) async fn bind(
+        &self,
+        change: &mut Change<'_>,
+        id: &PersonId,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<(), OfficeError> {
+        match identity::bound(&*self.store, id, issuer, subject).await? {
+            Bound::Together(expect) => change.expect.extend(expect),
+            Bound::Free(free) => {
+                change.expect.extend(free.expect);
+                change.puts.extend(free.puts);
+            }
+            Bound::IdTaken => {
+                return Err(OfficeError::Conflict(format!(
+                    "{id} is or was somebody else: an id is never given twice"
+                )));
+            }
+            Bound::KeyHas(known) => {
+                return Err(OfficeError::Conflict(format!("{known} has this issuer and subject already")));
+            }
+        }
+        Ok(())
     }
 
     /// A new id, made from what a person is called.
@@ -356,11 +392,20 @@ impl<S: Store> Office<S> {
         told: Told,
         may_register: bool,
     ) -> Result<KnownPerson, OfficeError> {
-        let id = match self.who(issuer, subject).await? {
-            Some(id) => id,
-            None if may_register => {
+        let known = self.who(issuer, subject).await?;
+        let is_there = match &known {
+            Some(id) => {
+                self.snapshot().person(id).is_some() || registry::person(&*self.store, id).await?.is_some()
+            }
+            None => false,
+        };
+        let id = match known {
+            Some(id) if is_there => id,
+            // Where a directory says who there is, signing in makes nobody: the two might name people differently.
+            known if may_register && !self.has_directory(issuer).await? => {
+                let fresh = || self.fresh_person(told.handle.as_deref().or(told.name.as_deref()));
                 let new = NewPerson {
-                    id: Some(self.fresh_person(told.handle.as_deref().or(told.name.as_deref()))?),
+                    id: Some(known.map_or_else(fresh, Ok)?),
                     issuer: issuer.to_owned(),
                     subject: subject.to_owned(),
                     name: told.name.clone(),
@@ -369,9 +414,7 @@ impl<S: Store> Office<S> {
                 };
                 self.register(authority, new).await?.id
             }
-            None => {
-                return Err(OfficeError::Unknown { what: "person", name: format!("{subject} of {issuer}") });
-            }
+            _ => return Err(OfficeError::Unknown { what: "person", name: format!("{subject} of {issuer}") }),
         };
         if self.snapshot().person(&id).is_none() {
             self.change_person(authority, &id, |stored| {
@@ -425,6 +468,11 @@ impl<S: Store> Office<S> {
         id: &PersonId,
         reason: Option<&str>,
     ) -> Result<KnownPerson, OfficeError> {
+        if self.snapshot().person(id).is_some() {
+            return Err(OfficeError::Conflict(format!(
+                "{id} stands in the bundle: suspend the person, and publish people.yaml without"
+            )));
+        }
         // The stop first: it reaches everywhere at once.
         self.suspend_person(authority, id, reason).await?;
         let done = authority.done(self.now());

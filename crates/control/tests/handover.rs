@@ -197,7 +197,24 @@ async fn a_bundle_is_noted_once_with_its_files() {
         world.at_desk(async |desk| desk.note_bundle().await).await.unwrap();
     }
     let noted = records(&*world.store).await;
-    let [record] = noted.as_slice() else { panic!("{} records", noted.len()) };
+    let [bound, record] = noted.as_slice() else { panic!("{} records", noted.len()) };
+    assert!(matches!(&bound.event, Event::Act(act) if act.act == "people:bind"), "{bound:?}");
     let Event::Bundle(bundle) = &record.event else { panic!("{record:?}") };
     assert!(bundle.kept && bundle.revision == world.bundle.revision && bundle.files == 7);
+}
+
+#[tokio::test]
+async fn a_bundle_that_gives_somebody_the_id_of_another_or_another_id_is_not_noted() {
+    let world = World::new(MemoryStore::new());
+    world.at_desk(async |desk| desk.note_bundle().await).await.unwrap();
+    let files = BundleFiles::new();
+    for (right, wrong, part) in [
+        (r#"subject: "1""#, r#"subject: "9""#, "another person"),
+        ("id: bob", "id: robert", "known here as bob"),
+    ] {
+        let mut world_of = World::of(MemoryStore::new(), &files.clone().with("people.yaml", right, wrong));
+        world_of.store = std::sync::Arc::clone(&world.store);
+        let refused = world_of.at_desk(async |desk| desk.note_bundle().await).await.unwrap_err();
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
 }

@@ -149,7 +149,14 @@ pub enum Resource {
     /// The deployment as a whole.
     Deployment,
     /// A person.
-    Person(PersonId),
+    Person {
+        /// Who.
+        id: PersonId,
+        /// The person's groups.
+        groups: BTreeSet<GroupName>,
+        /// The person's roles.
+        roles: BTreeSet<String>,
+    },
     /// An agent.
     Agent {
         /// Which.
@@ -239,6 +246,13 @@ impl Administration {
             if let Some(name) = unknown {
                 faults.extend(broken(format!("{}: @{name} means nothing here", source.file)));
             }
+            let json = policy.to_json().map_err(|cause| broken(cause.to_string()))?;
+            if looks_at_membership_of_others(&json) {
+                faults.extend(broken(format!(
+                    "{}: a policy asks whether somebody other than `principal` and `resource` is in something: that is not known here, and would be false",
+                    source.file
+                )));
+            }
             let name =
                 policy.annotation("id").map_or_else(|| format!("{}#{nth}", source.file), str::to_owned);
             let id = PolicyId::new(&name);
@@ -274,6 +288,25 @@ impl Administration {
             cedar_policy::Decision::Allow => Ruling::Refused { forbidding: Vec::new(), errors },
             cedar_policy::Decision::Deny => Ruling::Refused { forbidding: deciding, errors },
         }
+    }
+}
+
+/// Whether `in` stands behind anything but a variable: groups and roles are told of who acts and of the person acted on, and of nobody else.
+fn looks_at_membership_of_others(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::Object(members) => members.iter().any(|(name, value)| {
+            let of_other = match name.as_str() {
+                "in" => value.get("left").is_some_and(|left| left.get("Var").is_none()),
+                "is" => {
+                    value.get("in").is_some()
+                        && value.get("left").is_some_and(|left| left.get("Var").is_none())
+                }
+                _ => false,
+            };
+            of_other || looks_at_membership_of_others(value)
+        }),
+        serde_json::Value::Array(items) => items.iter().any(looks_at_membership_of_others),
+        _ => false,
     }
 }
 
@@ -341,7 +374,10 @@ fn effect_names(effects: EffectSet) -> RestrictedExpression {
 fn resource_entity(resource: &Resource, all: &mut Vec<Entity>) -> Result<EntityUid, String> {
     let (uid, attributes) = match resource {
         Resource::Deployment => (uid("Deployment", "deployment")?, Vec::new()),
-        Resource::Person(person) => (uid("Person", person.as_str())?, Vec::new()),
+        Resource::Person { id, groups, roles } => {
+            let actor = Actor::Person { id: id.clone(), groups: groups.clone(), roles: roles.clone() };
+            return actor_entities(&actor, all);
+        }
         Resource::Template(template) => (uid("Template", template.as_str())?, Vec::new()),
         Resource::Agent { id, owners, sponsors, deputies, proposers, risk, effects, state } => {
             let attributes = vec![
@@ -522,6 +558,28 @@ mod tests {
     }
 
     #[test]
+    fn the_roles_and_groups_of_the_person_acted_on_are_known() {
+        let own = built(
+            r#"permit (principal in Role::"helpdesk", action == Action::"people:suspend", resource is Person)
+               unless { resource in Role::"administrator" || resource in Group::"board" };"#,
+        )
+        .unwrap();
+        let on = |roles: &[&str], groups: &[&str]| Resource::Person {
+            id: "ada".parse().unwrap(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        };
+        let rule = |resource: &Resource| {
+            matches!(
+                own.rule(&person("hugo", &["helpdesk"]), Act::SuspendPerson, resource),
+                Ruling::Permitted(_)
+            )
+        };
+        assert!(rule(&on(&[], &[])) && rule(&on(&["auditor"], &["finance"])));
+        assert!(!rule(&on(&["administrator"], &[])) && !rule(&on(&[], &["board"])));
+    }
+
+    #[test]
     fn a_policy_that_errs_refuses_what_others_permit() {
         let own = built(
             r#"permit (principal, action, resource);
@@ -551,6 +609,10 @@ mod tests {
                 "the id",
             ),
             ("permit (principal == ?principal, action, resource);", ""),
+            (
+                r#"permit (principal, action, resource); forbid (principal, action == Action::"mandates:revoke", resource is Mandate) when { resource.person in Role::"administrator" };"#,
+                "would be false",
+            ),
         ] {
             let faults = built(text).expect_err(text);
             assert!(faults.iter().any(|fault| fault.message.contains(part)), "{text}: {faults:?}");

@@ -39,9 +39,12 @@ pub struct StoredPerson {
     /// Groups that the provider's tokens told when the person signed in last.
     #[serde(default)]
     pub told_groups: BTreeSet<GroupName>,
-    /// Groups that the directory or an administrator put the person in.
+    /// Groups that an administrator put the person in.
     #[serde(default)]
     pub given_groups: BTreeSet<GroupName>,
+    /// Groups that the directory of the person's issuer put the person in.
+    #[serde(default)]
+    pub directory_groups: BTreeSet<GroupName>,
     /// Set when the person has left for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Done>,
@@ -63,7 +66,8 @@ impl StoredPerson {
     /// Every group the person is in.
     #[must_use]
     pub fn groups(&self) -> BTreeSet<GroupName> {
-        self.told_groups.union(&self.given_groups).cloned().collect()
+        let all = self.told_groups.iter().chain(&self.given_groups).chain(&self.directory_groups);
+        all.cloned().collect()
     }
 
     /// The person as decisions see it. That somebody is stopped stands elsewhere ([`Subject::of_person`]).
@@ -166,6 +170,31 @@ pub enum AgentState {
 }
 
 impl StoredAgent {
+    /// What one of a fleet is: as its blueprint stands now, and active only as long as that is an approved blueprint.
+    #[must_use]
+    pub fn of_fleet(self, plan: Option<&Self>) -> Self {
+        let Some(plan) =
+            plan.filter(|plan| plan.is_blueprint && matches!(plan.state, AgentState::Active { .. }))
+        else {
+            // Whoever looks at it sees one that nobody has approved.
+            let state = match self.state {
+                AgentState::OfBlueprint { .. } => AgentState::Proposed,
+                other => other,
+            };
+            return Self { state, ..self };
+        };
+        Self {
+            owner: plan.owner.clone(),
+            sponsors: plan.sponsors.clone(),
+            deputies: plan.deputies.clone(),
+            purpose: plan.purpose.clone(),
+            risk: plan.risk,
+            servers: plan.servers.clone(),
+            effects: plan.effects.clone(),
+            ..self
+        }
+    }
+
     /// The agent as decisions see it.
     #[must_use]
     pub fn agent(&self, id: &AgentId) -> Agent {
@@ -278,7 +307,7 @@ pub async fn members<S: Store>(
 /// Whom a chain has to do with and the bundle does not know.
 #[derive(Debug, Default)]
 pub(crate) struct Registered {
-    agents: Vec<Agent>,
+    agents: Vec<(AgentId, StoredAgent)>,
     people: Vec<Person>,
     /// What each of them must still be when a pass is committed.
     pub(crate) expect: BTreeMap<Subject, (Key, Expect)>,
@@ -322,12 +351,16 @@ impl Registered {
         let people: BTreeSet<PersonId> =
             terms().flat_map(|terms| [terms.person.clone(), terms.sponsor.clone()]).collect();
         registered.read(&reading, snapshot, &agents, people).await?;
+        registered.read_plans(&reading).await?;
         let mut accountable = BTreeSet::new();
         let mut groups = BTreeSet::new();
         for terms in terms() {
-            let agent = registered.agents.iter().find(|agent| agent.id == terms.agent);
-            let Some(agent) = snapshot.agent(&terms.agent).or(agent) else { continue };
-            for who in std::iter::once(&agent.owner).chain(&agent.sponsors) {
+            let own = snapshot.agent(&terms.agent).map(|agent| (&agent.owner, &agent.sponsors));
+            let mut agents = registered.agents.iter();
+            let agent =
+                agents.find(|(id, _)| *id == terms.agent).map(|(_, agent)| (&agent.owner, &agent.sponsors));
+            let Some((owner, sponsors)) = own.or(agent) else { continue };
+            for who in std::iter::once(owner).chain(sponsors) {
                 match who {
                     Accountable::Person(person) => drop(accountable.insert(person.clone())),
                     Accountable::Group(group) => drop(groups.insert(group.clone())),
@@ -343,6 +376,32 @@ impl Registered {
         }
         registered.read(&reading, snapshot, &BTreeSet::new(), accountable).await?;
         Ok(registered)
+    }
+
+    /// Reads the blueprints of those of a fleet: what they are is what these say now.
+    async fn read_plans<S: Store>(&mut self, reading: &Reading<'_, S>) -> Result<(), RegistryError> {
+        let plans: BTreeSet<AgentId> =
+            self.agents.iter().filter_map(|(_, agent)| agent.blueprint.clone()).collect();
+        let wanted: Vec<(AgentId, Key)> = plans
+            .into_iter()
+            .map(|id| Ok((id.clone(), keys::agent(&id)?)))
+            .collect::<Result<_, KeyError>>()?;
+        let entries = reading.entries(wanted.iter().map(|(_, key)| key.clone())).await?;
+        let mut plans = BTreeMap::new();
+        for (id, key) in wanted {
+            let entry = entries.get(&key);
+            if let Some(entry) = entry {
+                plans.insert(id.clone(), decode::<StoredAgent>(&key, entry)?);
+            }
+            let expected = entry.map_or(Expect::Absent, |entry| Expect::Version(entry.version));
+            self.expect.insert(Subject::Agent(id), (key, expected));
+        }
+        for (_, agent) in &mut self.agents {
+            if let Some(blueprint) = agent.blueprint.clone() {
+                *agent = agent.clone().of_fleet(plans.get(&blueprint));
+            }
+        }
+        Ok(())
     }
 
     /// Reads those who are not known yet.
@@ -368,7 +427,7 @@ impl Registered {
             let entry = entries.get(&key);
             match (&subject, entry) {
                 (Subject::Agent(id), Some(entry)) => {
-                    self.agents.push(decode::<StoredAgent>(&key, entry)?.agent(id));
+                    self.agents.push((id.clone(), decode::<StoredAgent>(&key, entry)?));
                 }
                 (Subject::Person(id), Some(entry)) => {
                     self.people.push(decode::<StoredPerson>(&key, entry)?.person(id));
@@ -383,6 +442,8 @@ impl Registered {
 
     /// The bundle with everybody who was read beside it.
     pub(crate) fn beside(&mut self, snapshot: &Snapshot) -> Snapshot {
-        snapshot.registering(std::mem::take(&mut self.people), std::mem::take(&mut self.agents))
+        let agents = std::mem::take(&mut self.agents);
+        let agents = agents.into_iter().map(|(id, agent)| agent.agent(&id)).collect();
+        snapshot.registering(std::mem::take(&mut self.people), agents)
     }
 }

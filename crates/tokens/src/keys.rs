@@ -23,6 +23,8 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
 pub const MAX_KEY_SET_BYTES: usize = 256 << 10;
 /// Most keys of a key set.
 pub const MAX_KEYS: usize = 100;
+/// Most bytes of one key that is registered by itself.
+const MAX_KEY_BYTES: usize = 8 << 10;
 /// Members of a JWK that belong to the owner of the private key alone (RFC 7518, section 6).
 const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
 /// The shortest modulus that is taken, in bits (RFC 7518, section 3.3).
@@ -51,6 +53,7 @@ pub struct PublicKey {
     pub(crate) key: DecodingKey,
     pub(crate) fits: Vec<Algorithm>,
     thumbprint: String,
+    canonical: String,
 }
 
 impl std::fmt::Debug for PublicKey {
@@ -65,7 +68,7 @@ impl PublicKey {
     /// # Errors
     /// [`PublicKeyError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, PublicKeyError> {
-        let json = Json::parse_within(bytes, MAX_KEY_SET_BYTES)
+        let json = Json::parse_within(bytes, MAX_KEY_BYTES)
             .map_err(|cause| PublicKeyError::Format(cause.to_string()))?;
         Self::of(&json)
     }
@@ -119,7 +122,14 @@ impl PublicKey {
             key,
             fits,
             thumbprint: jwk.thumbprint(ThumbprintHash::SHA256),
+            canonical: canonical(json),
         })
+    }
+
+    /// The members that make the key (RFC 7638, section 3.2), and its name and algorithm, as JSON text: what is worth keeping.
+    #[must_use]
+    pub fn canonical(&self) -> &str {
+        &self.canonical
     }
 
     /// The key's thumbprint (RFC 7638, SHA-256, base64url).
@@ -127,6 +137,12 @@ impl PublicKey {
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
     }
+}
+
+fn canonical(json: &Json) -> String {
+    let kept = ["kty", "crv", "x", "y", "n", "e", "kid", "alg"];
+    let members = kept.iter().filter_map(|name| Some(((*name).to_owned(), json.get(name)?.clone())));
+    Json::Object(members.collect()).canonical()
 }
 
 /// Why a key set is not taken.

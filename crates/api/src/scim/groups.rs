@@ -27,7 +27,7 @@ const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
 type Group = Provisioned<String, StoredGroup>;
 
-fn shown(group: &Group, members: Option<&[PersonId]>) -> Value {
+fn shown(group: &Group, members: Option<&BTreeSet<PersonId>>) -> Value {
     let mut value = json!({
         "schemas": [SCHEMA],
         "id": group.id,
@@ -47,9 +47,18 @@ fn shown(group: &Group, members: Option<&[PersonId]>) -> Value {
     value
 }
 
-async fn answer<S: Store>(api: &Api<S>, status: StatusCode, group: &Group) -> Result<Response, ScimError> {
-    let members = api.office.members(&group.what.name).await?;
-    let mut response = (status, Scim(shown(group, Some(&members)))).into_response();
+async fn answer<S: Store>(
+    api: &Api<S>,
+    directory: &Directory,
+    status: StatusCode,
+    group: &Group,
+    excluded: bool,
+) -> Result<Response, ScimError> {
+    let members = match excluded {
+        true => None,
+        false => Some(api.office.members(&directory.settings, &group.what.name).await?),
+    };
+    let mut response = (status, Scim(shown(group, members.as_ref()))).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/scim/v2/Groups/{}", group.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -85,29 +94,31 @@ pub(super) async fn list<S: Store>(
     directory: Directory,
     query: Query,
 ) -> Result<Scim, ScimError> {
-    let mut name = None;
-    if let Some(text) = &query.filter {
-        for one in filter::parse(text)? {
-            match one.attribute.as_str() {
-                "displayname" if name.is_none() => name = Some(one.value),
-                other => {
-                    return Err(ScimError::bad(
-                        "invalidFilter",
-                        format!("groups are found by displayName, and not by {other}"),
-                    ));
-                }
-            }
+    let mut wanted = Vec::new();
+    for one in query.filter.as_deref().map(filter::parse).transpose()?.unwrap_or_default() {
+        if !["displayname", "externalid", "id"].contains(&one.attribute.as_str()) {
+            let why =
+                format!("groups are found by displayName, externalId or id, and not by {}", one.attribute);
+            return Err(ScimError::bad("invalidFilter", why));
         }
+        wanted.push(one);
     }
+    let matches = |id: &str, group: &StoredGroup| {
+        wanted.iter().all(|one| match one.attribute.as_str() {
+            "displayname" => group.display_name.eq_ignore_ascii_case(&one.value),
+            "externalid" => group.external_id.as_deref() == Some(one.value.as_str()),
+            _ => id == one.value,
+        })
+    };
     let Window { from, count } = query.window;
-    let found = api.office.directory_groups(&directory.settings, from, count, name.as_deref()).await?;
+    let found = api.office.directory_groups(&directory.settings, from, count, matches).await?;
     let mut resources = Vec::new();
     for group in &found.1 {
         let members = match query.excluded.iter().any(|name| name == "members") {
             true => None,
-            false => Some(api.office.members(&group.what.name).await?),
+            false => Some(api.office.members(&directory.settings, &group.what.name).await?),
         };
-        resources.push(shown(group, members.as_deref()));
+        resources.push(shown(group, members.as_ref()));
     }
     Ok(listed(found.0, query.window, resources))
 }
@@ -121,17 +132,19 @@ pub(super) async fn create<S: Store>(
     let who = member(&sent, "members").map_or(Ok(BTreeSet::new()), members)?;
     let Directory { settings, authority } = &directory;
     let group = api.office.provision_group(authority, settings, &name, external, &who).await?;
-    answer(&api, StatusCode::CREATED, &group).await
+    answer(&api, &directory, StatusCode::CREATED, &group, false).await
 }
 
 pub(super) async fn read<S: Store>(
     State(api): State<Arc<Api<S>>>,
     directory: Directory,
     id: Result<Id<Name>, Problem>,
+    query: Query,
 ) -> Result<Response, ScimError> {
     let Id(Name(id)) = id?;
     let group = api.office.directory_group(&directory.settings, &id).await?;
-    answer(&api, StatusCode::OK, &group).await
+    let excluded = query.excluded.iter().any(|name| name == "members");
+    answer(&api, &directory, StatusCode::OK, &group, excluded).await
 }
 
 pub(super) async fn replace<S: Store>(
@@ -147,7 +160,7 @@ pub(super) async fn replace<S: Store>(
     let group = api.office.directory_group(settings, &id).await?;
     api.office.rename_group(authority, settings, &id, &name, external).await?;
     settle(&api, &directory, &group, wanted).await?;
-    answer(&api, StatusCode::OK, &api.office.directory_group(settings, &id).await?).await
+    answer(&api, &directory, StatusCode::OK, &api.office.directory_group(settings, &id).await?, false).await
 }
 
 /// Makes a group have exactly these members.
@@ -157,7 +170,7 @@ async fn settle<S: Store>(
     group: &Group,
     wanted: BTreeSet<PersonId>,
 ) -> Result<(), ScimError> {
-    let now: BTreeSet<PersonId> = api.office.members(&group.what.name).await?.into_iter().collect();
+    let now = api.office.members(&directory.settings, &group.what.name).await?;
     let add = wanted.difference(&now).cloned().collect();
     let remove = now.difference(&wanted).cloned().collect();
     let Directory { settings, authority } = directory;
@@ -173,7 +186,7 @@ pub(super) async fn patch<S: Store>(
     let Id(Name(id)) = id?;
     let operations = patch::operations(&sent)?;
     let group = api.office.directory_group(&directory.settings, &id).await?;
-    let mut wanted: BTreeSet<PersonId> = api.office.members(&group.what.name).await?.into_iter().collect();
+    let mut wanted = api.office.members(&directory.settings, &group.what.name).await?;
     let mut called = (group.what.display_name.clone(), group.what.external_id.clone());
     for operation in &operations {
         change(&mut called, &mut wanted, operation)?;
@@ -181,7 +194,7 @@ pub(super) async fn patch<S: Store>(
     let Directory { settings, authority } = &directory;
     api.office.rename_group(authority, settings, &id, &called.0, called.1).await?;
     settle(&api, &directory, &group, wanted).await?;
-    answer(&api, StatusCode::OK, &api.office.directory_group(settings, &id).await?).await
+    answer(&api, &directory, StatusCode::OK, &api.office.directory_group(settings, &id).await?, false).await
 }
 
 /// What one operation changes of a group.

@@ -115,6 +115,10 @@ impl From<Problem> for ScimError {
 
 impl From<OfficeError> for ScimError {
     fn from(cause: OfficeError) -> Self {
+        // A directory that is told of a conflict gives up; one that is told to come back does.
+        if matches!(cause, OfficeError::Contended) {
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, None, cause.to_string());
+        }
         Problem::from(cause).into()
     }
 }

@@ -56,5 +56,10 @@ fn operation(one: &Value) -> Result<Operation<'_>, ScimError> {
     if target == Target::Remove && path.is_none() {
         return Err(ScimError::bad("noTarget", "what is to be removed has to be named in `path`"));
     }
-    Ok(Operation { target, path, value: member(one, "value") })
+    // `null` is as good as nothing, and for a removal it is the same as everything that the path names.
+    Ok(Operation {
+        target,
+        path,
+        value: member(one, "value").filter(|value| !value.is_null() || target != Target::Remove),
+    })
 }

@@ -50,8 +50,8 @@ fn shown(user: &Provisioned<PersonId, StoredUser>) -> Value {
     value
 }
 
-/// What a whole user says.
-fn draft(sent: &Value) -> Result<UserDraft, ScimError> {
+/// What a whole user says. Whether somebody is active stays as it was `before` where nothing is said of it.
+fn draft(sent: &Value, before: bool) -> Result<UserDraft, ScimError> {
     let some = |name: &str| member(sent, name).map_or(Ok(None), |value| text(name, value));
     let user_name = some("userName")?.ok_or_else(|| ScimError::bad("invalidValue", "userName is missing"))?;
     let display_name = match some("displayName")? {
@@ -59,7 +59,7 @@ fn draft(sent: &Value) -> Result<UserDraft, ScimError> {
         None => member(sent, "name").map_or(Ok(None), called)?,
     };
     let mail = member(sent, "emails").map_or(Ok(Vec::new()), addresses)?;
-    let active = member(sent, "active").map_or(Ok(true), |value| boolean("active", value))?;
+    let active = member(sent, "active").map_or(Ok(before), |value| boolean("active", value))?;
     Ok(UserDraft { user_name, external_id: some("externalId")?, display_name, mail, active })
 }
 
@@ -174,7 +174,7 @@ pub(super) async fn create<S: Store>(
     directory: Directory,
     Sent(sent): Sent,
 ) -> Result<Response, ScimError> {
-    let user = api.office.provision(&directory.authority, &directory.settings, draft(&sent)?).await?;
+    let user = api.office.provision(&directory.authority, &directory.settings, draft(&sent, true)?).await?;
     Ok(answer(StatusCode::CREATED, &user))
 }
 
@@ -195,7 +195,8 @@ pub(super) async fn replace<S: Store>(
 ) -> Result<Response, ScimError> {
     let Id(id) = id?;
     let Directory { settings, authority } = &directory;
-    let user = api.office.provision_again(authority, settings, &id, draft(&sent)?).await?;
+    let become_it = |before: &UserDraft| draft(&sent, before.active);
+    let user = api.office.provision_again::<ScimError>(authority, settings, &id, become_it).await?;
     Ok(answer(StatusCode::OK, &user))
 }
 
@@ -207,11 +208,13 @@ pub(super) async fn patch<S: Store>(
 ) -> Result<Response, ScimError> {
     let Id(id) = id?;
     let Directory { settings, authority } = &directory;
-    let mut told = api.office.directory_user(settings, &id).await?.what.told;
-    for operation in patch::operations(&sent)? {
-        change(&mut told, &operation)?;
-    }
-    let user = api.office.provision_again(authority, settings, &id, told).await?;
+    let operations = patch::operations(&sent)?;
+    let become_it = |before: &UserDraft| {
+        let mut told = before.clone();
+        operations.iter().try_for_each(|operation| change(&mut told, operation))?;
+        Ok(told)
+    };
+    let user = api.office.provision_again::<ScimError>(authority, settings, &id, become_it).await?;
     Ok(answer(StatusCode::OK, &user))
 }
 
@@ -334,7 +337,7 @@ mod tests {
                 "emails":[{"value":"second@x.org"},{"primary":true,"value":"a@x.org","type":"work"}],"displayName":"","locale":"en-US","externalId":"00u","groups":[],"password":"1mz050nq","active":true}"#,
         )
         .unwrap();
-        let read = draft(&okta).unwrap();
+        let read = draft(&okta, true).unwrap();
         assert_eq!(read.display_name.as_deref(), Some("A B"));
         assert_eq!(read.mail, ["a@x.org", "second@x.org"]);
         for bad in [
@@ -343,7 +346,7 @@ mod tests {
             r#"{"userName":"a","active":"maybe"}"#,
             r#"{"userName":"a","emails":[{"value":1}]}"#,
         ] {
-            assert!(draft(&serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
+            assert!(draft(&serde_json::from_str(bad).unwrap(), true).is_err(), "{bad}");
         }
     }
 }

@@ -120,8 +120,11 @@ async fn a_suspended_agent_is_refused_at_the_very_next_call_and_goes_on_when_it_
     let stopped = plane.ask(&resp, "POST", "/v1/agents/bot/suspend", Some(why)).await.is(200);
     assert_eq!(stopped["standing"], "suspended");
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
+    // Whom a responder stopped, neither the responder nor the owner lets go on.
     plane.ask(&resp, "POST", "/v1/agents/bot/resume", None).await.is(403);
-    plane.ask(&owner, "POST", "/v1/agents/bot/resume", None).await.is(200);
+    plane.ask(&owner, "POST", "/v1/agents/bot/resume", None).await.is(403);
+    let anna = plane.person("anna", &["administrator"]).await;
+    plane.ask(&anna, "POST", "/v1/agents/bot/resume", None).await.is(200);
     assert_eq!(plane.call(&mandate).await, None);
 }
 
@@ -221,12 +224,9 @@ async fn a_retired_agent_is_gone_for_good_with_its_name() {
     let mandate = plane.settle(&owner, "bot").await;
     plane.ask(&owner, "POST", "/v1/agents/bot/retire", None).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
-    plane.ask(&owner, "POST", "/v1/agents/bot/resume", None).await.is(200);
-    assert_eq!(
-        plane.call(&mandate).await,
-        Some(ReasonCode::AgentInactive),
-        "resuming does not bring it back"
-    );
+    let anna = plane.person("anna", &["administrator"]).await;
+    plane.ask(&anna, "POST", "/v1/agents/bot/resume", None).await.is(409);
+    assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
     plane.ask(&owner, "PUT", "/v1/agents/bot/proposal", Some(spec("owner", "owner", &[]))).await.is(409);
 }
 
@@ -257,4 +257,70 @@ async fn a_proposal_that_could_not_work_is_refused_with_the_field_at_fault() {
         let refused = plane.ask(&owner, "PUT", "/v1/agents/bot/proposal", Some(wrong.clone())).await.is(400);
         assert_eq!(refused["field"], field, "{wrong}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn nobody_approves_what_their_own_client_proposed_and_a_client_ends_with_its_maker() {
+    let plane = Plane::new();
+    let anna = plane.person("anna", &["administrator"]).await;
+    let otto = plane.person("otto", &["administrator"]).await;
+    let new = json!({ "name": "ci", "roles": ["administrator"] });
+    let client = plane.ask(&anna, "POST", "/v1/clients", Some(new)).await.is(201);
+    let client = client["token"].as_str().unwrap().to_owned();
+    let digest = proposed(&plane, &client, "bot", spec("anna", "anna", &[])).await;
+    approve(&plane, &anna, "bot", &digest).await.is(403);
+    approve(&plane, &otto, "bot", &digest).await.is(200);
+    plane.ask(&otto, "POST", "/v1/people/anna/suspend", None).await.is(200);
+    plane.ask(&client, "GET", "/v1/me", None).await.is(401);
+}
+
+#[tokio::test]
+async fn an_approval_that_was_ruled_on_another_proposal_changes_nothing() {
+    let plane = Plane::new();
+    let owner = plane.person("owner", &[]).await;
+    let office = plane.api.office();
+    let host = |act| Plane::host(act);
+    use warrantor_decide::administration::Act;
+    let seen_digest = proposed(&plane, &owner, "bot", spec("owner", "owner", &[])).await;
+    let seen = office.agent(&"bot".parse().unwrap()).await.unwrap();
+    // Between the ruling and the act the same is proposed by somebody else.
+    proposed(&plane, &owner, "bot", spec("owner", "owner", &[])).await;
+    let raced = office.approve(&host(Act::ApproveAgent), &seen, &seen_digest.parse().unwrap()).await;
+    assert!(matches!(raced, Err(warrantor_control::office::OfficeError::Contended)), "{raced:?}");
+    let shown = plane.ask(&owner, "GET", "/v1/agents/bot", None).await.is(200);
+    assert_eq!(shown["standing"], "proposed");
+}
+
+#[tokio::test]
+async fn a_fleet_is_what_its_blueprint_is_now_and_nothing_without_it() {
+    let plane = Plane::new();
+    let owner = plane.person("owner", &[]).await;
+    let anna = plane.person("anna", &["administrator"]).await;
+    let mut plan = spec("owner", "owner", &[]);
+    plan["is_blueprint"] = true.into();
+    let digest = proposed(&plane, &owner, "plan", plan.clone()).await;
+    approve(&plane, &anna, "plan", &digest).await.is(200);
+    plane.ask(&owner, "POST", "/v1/agents/plan/fleet", Some(json!({ "id": "one" }))).await.is(201);
+    let mandate = plane.settle(&owner, "one").await;
+    assert_eq!(plane.call(&mandate).await, None);
+    let mut narrower = plan.clone();
+    narrower["effects"] = json!(["pay"]);
+    let digest = proposed(&plane, &owner, "plan", narrower).await;
+    approve(&plane, &anna, "plan", &digest).await.is(200);
+    assert_eq!(
+        plane.call(&mandate).await,
+        Some(ReasonCode::ToolNotAvailable),
+        "the fleet kept the wider ceiling"
+    );
+    let mut no_plan = plan.clone();
+    no_plan["is_blueprint"] = false.into();
+    let digest = proposed(&plane, &owner, "plan", no_plan).await;
+    approve(&plane, &anna, "plan", &digest).await.is(200);
+    assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
+    let digest = proposed(&plane, &owner, "plan", plan).await;
+    approve(&plane, &anna, "plan", &digest).await.is(200);
+    assert_eq!(plane.call(&mandate).await, None);
+    plane.ask(&owner, "POST", "/v1/agents/plan/retire", None).await.is(200);
+    plane.ask(&anna, "POST", "/v1/agents/plan/resume", None).await.is(409);
+    assert_eq!(plane.call(&mandate).await, Some(ReasonCode::AgentInactive));
 }

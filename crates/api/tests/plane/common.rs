@@ -229,9 +229,9 @@ impl Plane {
         let office = self.api.office();
         let spec = serde_json::from_value(spec(owner, sponsor, deputies)).unwrap();
         let proposed =
-            office.propose(&Self::host(Act::ProposeAgent), &id.parse().unwrap(), spec).await.unwrap();
-        let digest = proposed.proposal.unwrap().digest;
-        office.approve(&Self::host(Act::ApproveAgent), &id.parse().unwrap(), &digest).await.unwrap();
+            office.propose(&Self::host(Act::ProposeAgent), &id.parse().unwrap(), None, spec).await.unwrap();
+        let digest = proposed.proposal.as_ref().unwrap().digest;
+        office.approve(&Self::host(Act::ApproveAgent), &proposed, &digest).await.unwrap();
     }
 
     /// How a reading call under a mandate is answered: the reason, or none when it passes and is released.

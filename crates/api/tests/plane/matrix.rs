@@ -59,21 +59,17 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     let office = plane.api.office();
     let proposer = warrantor_decide::administration::Act::ProposeAgent;
     let new = serde_json::from_value(spec("owner", "owner", &["deputy"])).unwrap();
-    let proposed = office.propose(&Plane::host(proposer), &"new-bot".parse().unwrap(), new).await.unwrap();
+    let proposed =
+        office.propose(&Plane::host(proposer), &"new-bot".parse().unwrap(), None, new).await.unwrap();
     let mut fleet = spec("owner", "owner", &["deputy"]);
     fleet["is_blueprint"] = true.into();
     let fleet = serde_json::from_value(fleet).unwrap();
-    let plan = office.propose(&Plane::host(proposer), &"plan".parse().unwrap(), fleet).await.unwrap();
+    let plan = office.propose(&Plane::host(proposer), &"plan".parse().unwrap(), None, fleet).await.unwrap();
     let approver = warrantor_decide::administration::Act::ApproveAgent;
-    office
-        .approve(&Plane::host(approver), &"plan".parse().unwrap(), &plan.proposal.unwrap().digest)
-        .await
-        .unwrap();
+    office.approve(&Plane::host(approver), &plan, &plan.proposal.as_ref().unwrap().digest).await.unwrap();
     let keys = warrantor_decide::administration::Act::ChangeKeys;
-    office
-        .add_key(&Plane::host(keys), &"bot".parse().unwrap(), "old", &key(1).to_string(), None)
-        .await
-        .unwrap();
+    let bot = office.agent(&"bot".parse().unwrap()).await.unwrap();
+    office.add_key(&Plane::host(keys), &bot, "old", &key(1).to_string(), None).await.unwrap();
     let mandate = plane.settle(&tokens["hander-over"], "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let decision = last_decision(&plane).await;

@@ -233,3 +233,49 @@ async fn the_document_is_served_as_it_is_generated() {
     let generated: Value = serde_json::to_value(warrantor_api::openapi()).unwrap();
     assert_eq!(served, generated);
 }
+
+#[tokio::test]
+async fn an_id_is_one_persons_for_good() {
+    let plane = Plane::new();
+    let anna = plane.person("anna", &["administrator"]).await;
+    let host = Plane::host(warrantor_decide::administration::Act::ChangePerson);
+    // Somebody who stood in people.yaml before, with a role.
+    let desk = warrantor_control::people::NewPerson {
+        id: Some("zoe".parse().unwrap()),
+        issuer: ISSUER.into(),
+        subject: "zoe-1".into(),
+        name: None,
+        mail: Default::default(),
+        groups: Default::default(),
+    };
+    plane.api.office().register(&host, desk).await.unwrap();
+    let other = json!({ "id": "zoe", "issuer": ISSUER, "subject": "zoe-2" });
+    plane.ask(&anna, "POST", "/v1/people", Some(other)).await.is(409);
+    let again = json!({ "id": "zoe-again", "issuer": ISSUER, "subject": "zoe-1" });
+    plane.ask(&anna, "POST", "/v1/people", Some(again)).await.is(409);
+}
+
+#[tokio::test]
+async fn everybody_has_a_bound_on_sessions_and_signing_out_ends_all_of_them() {
+    let plane = Plane::new();
+    let anna = plane.person("anna", &["administrator"]).await;
+    plane.person("bea", &[]).await;
+    let mut last = String::new();
+    for _ in 0..99 {
+        last = plane.session("bea").await;
+    }
+    let office = plane.api.office();
+    let host = Plane::host(warrantor_decide::administration::Act::ReadPerson);
+    let (id, lasts) = ("bea".parse().unwrap(), Duration::from_secs(60));
+    let now = warrantor_model::Clock::now(&*plane.clock);
+    assert!(office.begin_session(&host, &id, lasts, now).await.is_err(), "the hundred and first began");
+    plane.ask(&last, "DELETE", "/v1/sessions/current", None).await.is(204);
+    plane.ask(&last, "GET", "/v1/me", None).await.is(401);
+    assert_eq!(plane.ask(&anna, "DELETE", "/v1/people/bea/sessions", None).await.is(200)["ended"], 99);
+    // Those that have ended make room for new ones.
+    for _ in 0..100 {
+        plane.session("bea").await;
+    }
+    plane.clock.advance(Duration::from_secs(9 * 3600));
+    plane.session("bea").await;
+}

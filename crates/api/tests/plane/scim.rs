@@ -161,9 +161,87 @@ async fn groups_come_and_go_and_policies_know_them_by_name() {
         )
         .await
         .is(400);
-    plane.ask(&token, "DELETE", &path, None).await.is(204);
+    plane.ask(&token, "POST", "/scim/v2/Groups", Some(json!({ "displayName": "$accounting" }))).await.is(400);
+    // Without a value, or with none that says anything, everybody goes.
+    let all = patch(json!([{ "op": "remove", "path": "members", "value": null }]));
+    plane.ask(&token, "PATCH", &path, Some(all)).await.is(200);
     assert_eq!(groups(&dave).await, 0);
+    // Whom others put in is not the directory's to see, or to take out.
+    let by_hand = json!({ "groups": ["accounting"] });
+    plane.ask(&anna, "PUT", &format!("/v1/people/{carol}/groups"), Some(by_hand)).await.is(200);
+    assert_eq!(plane.ask(&token, "GET", &path, None).await.is(200)["members"], json!([]));
+    plane
+        .ask(&token, "PUT", &path, Some(json!({ "displayName": "accounting", "members": [] })))
+        .await
+        .is(200);
+    assert_eq!(groups(&carol).await, 1);
+    plane.ask(&token, "DELETE", &path, None).await.is(204);
+    assert_eq!((groups(&carol).await, groups(&dave).await), (1, 0));
     plane.ask(&token, "GET", &path, None).await.is(404);
+}
+
+#[tokio::test]
+async fn a_user_who_is_deleted_comes_back_without_groups() {
+    let plane = Plane::new();
+    let token = plane.client("okta", "provisioner").await;
+    let anna = plane.person("anna", &["administrator"]).await;
+    let carol = created(&plane, &token, "carol").await;
+    let group = json!({ "displayName": "accounting", "members": [{ "value": carol }] });
+    plane.ask(&token, "POST", "/scim/v2/Groups", Some(group)).await.is(201);
+    plane.ask(&token, "DELETE", &format!("/scim/v2/Users/{carol}"), None).await.is(204);
+    assert_eq!(created(&plane, &token, "carol").await, carol);
+    let shown = plane.ask(&anna, "GET", &format!("/v1/people/{carol}"), None).await.is(200);
+    assert_eq!((shown["groups"].clone(), shown["standing"].as_str()), (json!([]), Some("active")));
+}
+
+#[tokio::test]
+async fn a_replacement_that_says_nothing_of_activity_lifts_nothing() {
+    let plane = Plane::new();
+    let token = plane.client("okta", "provisioner").await;
+    let carol = created(&plane, &token, "carol").await;
+    let path = format!("/scim/v2/Users/{carol}");
+    plane.ask(&token, "PATCH", &path, Some(active(false.into()))).await.is(200);
+    let mut silent = okta("carol", "00u-carol");
+    silent.as_object_mut().unwrap().remove("active");
+    assert_eq!(plane.ask(&token, "PUT", &path, Some(silent)).await.is(200)["active"], false);
+}
+
+#[tokio::test]
+async fn what_a_directory_says_last_is_what_stands_however_its_requests_meet() {
+    let plane = std::sync::Arc::new(Plane::new());
+    let token = plane.client("okta", "provisioner").await;
+    let anna = plane.person("anna", &["administrator"]).await;
+    let carol = created(&plane, &token, "carol").await;
+    let path = format!("/scim/v2/Users/{carol}");
+    for _ in 0..40 {
+        let mut at_once = Vec::new();
+        for body in [active(false.into()), active(true.into()), active(false.into()), active(true.into())] {
+            let (plane, token, path) = (std::sync::Arc::clone(&plane), token.clone(), path.clone());
+            at_once.push(tokio::spawn(async move {
+                plane.ask(&token, "PATCH", &path, Some(body)).await.status.as_u16()
+            }));
+        }
+        for one in at_once {
+            let status = one.await.unwrap();
+            assert!([200, 503].contains(&status), "{status}");
+        }
+        let told = plane.ask(&token, "GET", &path, None).await.is(200)["active"].as_bool().unwrap();
+        let shown = plane.ask(&anna, "GET", &format!("/v1/people/{carol}"), None).await.is(200);
+        assert_eq!(shown["standing"] == "active", told, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_of_a_known_user_stops_nobody() {
+    let plane = Plane::new();
+    let token = plane.client("okta", "provisioner").await;
+    let anna = plane.person("anna", &["administrator"]).await;
+    let carol = created(&plane, &token, "carol").await;
+    let mut again = okta("carol", "00u-carol");
+    again["active"] = false.into();
+    plane.ask(&token, "POST", "/scim/v2/Users", Some(again)).await.is(409);
+    let shown = plane.ask(&anna, "GET", &format!("/v1/people/{carol}"), None).await.is(200);
+    assert_eq!(shown["standing"], "active");
 }
 
 #[tokio::test]

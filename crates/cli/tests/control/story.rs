@@ -111,13 +111,15 @@ fn a_person_who_leaves_the_directory_ends_what_their_agent_does_at_the_very_next
     let (status, _) = plane.ask(&fiona_token, "POST", "/v1/mandates", Some(&task));
     assert_eq!(status, 401);
     // The record says who, when, why.
-    let stops = world.events("standing");
-    let stop = stops.iter().find(|stop| stop["subject"] == format!("directory:{fiona}")).unwrap();
+    let acts = world.events("act");
+    let said = format!("{fiona} deactivated");
+    let stop = acts.iter().find(|act| act["changes"] == json!([said])).unwrap();
     assert_eq!(
-        (stop["change"].as_str(), stop["reason"].as_str()),
-        (Some("stopped"), Some("deactivated in the directory"))
+        (stop["act"].as_str(), stop["actor"].as_str()),
+        (Some("directory:provision"), Some("client:okta"))
     );
-    assert!(stop["evidence"].as_str().unwrap().starts_with("client:okta (token "), "{stop}");
+    assert!(stop["evidence"].as_str().unwrap().starts_with("token "), "{stop}");
+    assert_eq!(stop["policies"], json!(["provisioners-tell-who-there-is"]));
     let handed = world.events("handover");
     let handed = handed.iter().find(|one| one["mandate"] == mandate).unwrap();
     assert!(handed["evidence"].as_str().unwrap().contains("signed in with http://127.0.0.1"), "{handed}");
@@ -150,6 +152,7 @@ fn warrantor_model_digest(text: &str) -> String {
 #[test]
 fn a_session_is_whose_it_is_until_it_is_ended() {
     let world = World::new();
+    world.write("bundle/warrantor.toml", "[directory]\ngroups = [\"finance\"]\n");
     let (_provider, issuer) = provider(&world);
     let mut plane = Plane::on(&world, &issuer);
     let person = plane.sign_in("fiona", false);

@@ -24,7 +24,10 @@ const DERIVED: &[(&[&str], &str)] = &[
     (&["schema", "trace"], "docs/reference/schemas/trace.json"),
     (&["schema", "gateway"], "docs/reference/schemas/gateway.json"),
     (&["schema", "tokens"], "docs/reference/schemas/tokens.json"),
+    (&["schema", "serve"], "docs/reference/schemas/serve.json"),
     (&["help-markdown"], "docs/reference/cli.md"),
+    (&["api-document"], "docs/reference/api/openapi.json"),
+    (&["api-markdown"], "docs/reference/api/README.md"),
 ];
 
 /// The references in Markdown that are rendered from the schemas above.
@@ -38,10 +41,11 @@ const FORMATS: &[(&str, &str)] = &[
     ("trace", "docs/reference/formats/trace.md"),
     ("gateway", "docs/reference/formats/gateway.md"),
     ("tokens", "docs/reference/formats/tokens.md"),
+    ("serve", "docs/reference/formats/serve.md"),
 ];
 
 /// Directories that hold derived files only; anything else in them has outlived its source.
-const DERIVED_ONLY: &[&str] = &["docs/reference/schemas", "docs/reference/formats"];
+const DERIVED_ONLY: &[&str] = &["docs/reference/schemas", "docs/reference/formats", "docs/reference/api"];
 
 /// Writes every derived file anew.
 pub(crate) fn write(repository: &Repository) -> Result<Ending> {

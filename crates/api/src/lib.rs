@@ -12,6 +12,7 @@ mod metrics;
 mod people;
 pub mod problem;
 pub mod provider;
+mod reference;
 pub mod request;
 mod routes;
 mod scim;
@@ -30,6 +31,7 @@ use warrantor_engine::{StopFile, bodies::SealKey};
 use warrantor_model::{Clock, PersonId, Randomness};
 use warrantor_store::Store;
 
+pub use reference::reference;
 pub use routes::{OPEN, openapi, router};
 pub use serve::{ApiServer, serve_metrics};
 

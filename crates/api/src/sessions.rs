@@ -47,7 +47,7 @@ pub(crate) struct SignIn {
     responses((status = 200, body = SignIn), (status = "default", body = ProblemBody)))]
 pub(crate) async fn how<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Json<SignIn>, Problem> {
     let provider = api.provider()?;
-    let metadata = provider.metadata(api.office.now()).await.map_err(unavailable)?;
+    let metadata = provider.metadata(api.office.now()).await.map_err(|cause| unavailable(&cause))?;
     Ok(Json(SignIn {
         issuer: provider.settings().issuer.clone(),
         client_id: provider.settings().client_id.clone(),
@@ -173,7 +173,7 @@ pub(crate) async fn end<S: Store>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unavailable(cause: ProviderError) -> Problem {
+fn unavailable(cause: &ProviderError) -> Problem {
     tracing::warn!(%cause, "the identity provider does not answer");
     Problem::new(Kind::ProviderUnavailable, cause.to_string())
 }
@@ -183,7 +183,7 @@ fn refused(cause: ProviderError) -> Problem {
         ProviderError::Refused(why) => {
             Problem::new(Kind::Unauthenticated, format!("the token is refused: {why}"))
         }
-        cause => unavailable(cause),
+        cause => unavailable(&cause),
     }
 }
 

@@ -134,6 +134,12 @@ pub(crate) enum Command {
     /// The reference of this command line, as Markdown.
     #[command(hide = true)]
     HelpMarkdown,
+    /// The OpenAPI document of the control plane.
+    #[command(hide = true)]
+    ApiDocument,
+    /// The reference of the control plane's interface, as Markdown.
+    #[command(hide = true)]
+    ApiMarkdown,
 }
 
 /// Where the state is.
@@ -284,7 +290,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// people, agents, trackers, manifest, mandate, config, trace, gateway or tokens.
+    /// people, agents, trackers, manifest, mandate, config, trace, gateway, tokens or serve.
     pub(crate) kind: warrantor_bundle::FileKind,
 }
 

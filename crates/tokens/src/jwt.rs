@@ -272,6 +272,7 @@ mod tests {
     const AT: i64 = 1_893_499_200;
 
     /// A key pair of P-256, made anew for each test: (signing key, public JWK).
+    #[expect(clippy::disallowed_methods, reason = "keys of a test are nobody's")]
     fn pair() -> (EncodingKey, serde_json::Value) {
         use aws_lc_rs::{rand::SystemRandom, signature};
         let der = signature::EcdsaKeyPair::generate_pkcs8(

@@ -120,7 +120,7 @@ pub(super) async fn list<S: Store>(
         };
         resources.push(shown(group, members.as_ref()));
     }
-    Ok(listed(found.0, query.window, resources))
+    Ok(listed(found.0, query.window, &resources))
 }
 
 pub(super) async fn create<S: Store>(

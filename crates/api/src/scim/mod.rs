@@ -231,7 +231,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-pub(super) fn listed(total: usize, window: Window, resources: Vec<Value>) -> Scim {
+pub(super) fn listed(total: usize, window: Window, resources: &[Value]) -> Scim {
     Scim(json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
         "totalResults": total,
@@ -310,7 +310,7 @@ async fn resource_types<S: Store>(State(_): State<Arc<Api<S>>>, _: Directory) ->
             "meta": { "resourceType": "ResourceType", "location": format!("/scim/v2/ResourceTypes/{name}") },
         })
     };
-    listed(2, Window::default(), vec![one("User"), one("Group")])
+    listed(2, Window::default(), &[one("User"), one("Group")])
 }
 
 async fn schemas<S: Store>(State(_): State<Arc<Api<S>>>, _: Directory) -> Scim {
@@ -340,5 +340,5 @@ async fn schemas<S: Store>(State(_): State<Arc<Api<S>>>, _: Directory) -> Scim {
         attribute("displayName", "string", false, true, "server"),
         attribute("members", "complex", true, false, "none"),
     ];
-    listed(2, Window::default(), vec![one("User", user), one("Group", group)])
+    listed(2, Window::default(), &[one("User", user), one("Group", group)])
 }

@@ -115,7 +115,8 @@ pub(super) async fn list<S: Store>(
     let Some(text) = &query.filter else {
         let Window { from, count } = query.window;
         let (total, users) = api.office.directory_users(&directory.settings, from, count).await?;
-        return Ok(listed(total, query.window, users.iter().map(shown).collect()));
+        let shown: Vec<Value> = users.iter().map(shown).collect();
+        return Ok(listed(total, query.window, &shown));
     };
     let mut found: Option<Provisioned<PersonId, StoredUser>> = None;
     for (nth, one) in filter::parse(text)?.into_iter().enumerate() {
@@ -158,7 +159,7 @@ pub(super) async fn list<S: Store>(
     }
     let resources: Vec<Value> =
         found.iter().skip(query.window.from).take(query.window.count).map(shown).collect();
-    Ok(listed(usize::from(found.is_some()), query.window, resources))
+    Ok(listed(usize::from(found.is_some()), query.window, &resources))
 }
 
 fn known<T>(found: Result<T, warrantor_control::office::OfficeError>) -> Result<Option<T>, ScimError> {

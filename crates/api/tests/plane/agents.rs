@@ -158,7 +158,7 @@ async fn an_orphan_is_refused_listed_and_works_again_under_its_deputy() {
     let plane = Plane::new();
     let anna = plane.person("anna", &["administrator"]).await;
     let dora = plane.person("dora", &[]).await;
-    let alice = plane.person("hander", &[]).await;
+    let alice = plane.person("giver", &[]).await;
     plane.person("owner", &[]).await;
     plane.agent("bot", "owner", "owner", &["dora"]).await;
     let mandate = plane.settle(&alice, "bot").await;

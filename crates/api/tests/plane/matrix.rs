@@ -15,7 +15,7 @@ const ROLES: &[&str] = &[
     "person",
     "owner",
     "deputy",
-    "hander-over",
+    "giver",
     "administrator",
     "auditor",
     "responder",
@@ -31,7 +31,7 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
         ("person", &[][..]),
         ("owner", &[]),
         ("deputy", &[]),
-        ("hander-over", &[]),
+        ("giver", &[]),
         ("administrator", &["administrator"]),
         ("auditor", &["auditor"]),
         ("responder", &["responder"]),
@@ -70,7 +70,7 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     let keys = warrantor_decide::administration::Act::ChangeKeys;
     let bot = office.agent(&"bot".parse().unwrap()).await.unwrap();
     office.add_key(&Plane::host(keys), &bot, "old", &key(1).to_string(), None).await.unwrap();
-    let mandate = plane.settle(&tokens["hander-over"], "bot").await;
+    let mandate = plane.settle(&tokens["giver"], "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let decision = last_decision(&plane).await;
     let known = BTreeMap::from([

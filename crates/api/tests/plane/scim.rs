@@ -27,7 +27,8 @@ async fn created(plane: &Plane, okta_token: &str, name: &str) -> String {
     user.is(201)["id"].as_str().unwrap().to_owned()
 }
 
-fn active(value: Value) -> Value {
+fn active(value: impl Into<Value>) -> Value {
+    let value: Value = value.into();
     json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
         "Operations": [{ "op": "replace", "value": { "active": value } }],
@@ -86,7 +87,7 @@ async fn a_deactivated_person_is_refused_at_the_very_next_call_and_only_the_dire
     let mandate = plane.settle(&carol, "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let path = format!("/scim/v2/Users/{id}");
-    plane.ask(&token, "PATCH", &path, Some(active(false.into()))).await.is(200);
+    plane.ask(&token, "PATCH", &path, Some(active(false))).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::PersonInactive));
     plane.ask(&carol, "GET", "/v1/me", None).await.is(401);
     let shown = plane.ask(&anna, "GET", &format!("/v1/people/{id}"), None).await.is(200);
@@ -96,7 +97,7 @@ async fn a_deactivated_person_is_refused_at_the_very_next_call_and_only_the_dire
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::PersonInactive));
     // And the directory does not lift what an administrator stopped.
     plane.ask(&anna, "POST", &format!("/v1/people/{id}/suspend"), None).await.is(200);
-    plane.ask(&token, "PATCH", &path, Some(active("True".into()))).await.is(200);
+    plane.ask(&token, "PATCH", &path, Some(active("True"))).await.is(200);
     assert_eq!(plane.call(&mandate).await, Some(ReasonCode::PersonInactive));
     plane.ask(&anna, "POST", &format!("/v1/people/{id}/resume"), None).await.is(200);
     assert_eq!(plane.call(&mandate).await, None);
@@ -200,7 +201,7 @@ async fn a_replacement_that_says_nothing_of_activity_lifts_nothing() {
     let token = plane.client("okta", "provisioner").await;
     let carol = created(&plane, &token, "carol").await;
     let path = format!("/scim/v2/Users/{carol}");
-    plane.ask(&token, "PATCH", &path, Some(active(false.into()))).await.is(200);
+    plane.ask(&token, "PATCH", &path, Some(active(false))).await.is(200);
     let mut silent = okta("carol", "00u-carol");
     silent.as_object_mut().unwrap().remove("active");
     assert_eq!(plane.ask(&token, "PUT", &path, Some(silent)).await.is(200)["active"], false);
@@ -215,7 +216,7 @@ async fn what_a_directory_says_last_is_what_stands_however_its_requests_meet() {
     let path = format!("/scim/v2/Users/{carol}");
     for _ in 0..40 {
         let mut at_once = Vec::new();
-        for body in [active(false.into()), active(true.into()), active(false.into()), active(true.into())] {
+        for body in [active(false), active(true), active(false), active(true)] {
             let (plane, token, path) = (std::sync::Arc::clone(&plane), token.clone(), path.clone());
             at_once.push(tokio::spawn(async move {
                 plane.ask(&token, "PATCH", &path, Some(body)).await.status.as_u16()
@@ -263,7 +264,7 @@ async fn a_directory_sees_nobody_of_another() {
     let other = made.await.unwrap().token;
     let path = format!("/scim/v2/Users/{id}");
     plane.ask(&other, "GET", &path, None).await.is(404);
-    plane.ask(&other, "PATCH", &path, Some(active(false.into()))).await.is(404);
+    plane.ask(&other, "PATCH", &path, Some(active(false))).await.is(404);
     plane.ask(&other, "DELETE", &path, None).await.is(404);
     assert_eq!(plane.ask(&other, "GET", "/scim/v2/Users", None).await.is(200)["totalResults"], 0);
     let group = json!({ "displayName": "accounting", "members": [{ "value": id }] });

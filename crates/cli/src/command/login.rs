@@ -107,9 +107,14 @@ fn server(args: &ServerArgs) -> anyhow::Result<String> {
     Ok(args.server.trim_end_matches('/').to_owned())
 }
 
+/// A member that is a text.
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name).and_then(Value::as_str)
+}
+
 fn problem(status: StatusCode, answer: &Value) -> anyhow::Error {
-    let detail = answer["detail"].as_str().or_else(|| answer["error_description"].as_str());
-    let title = answer["title"].as_str().or_else(|| answer["error"].as_str()).unwrap_or("it was refused");
+    let detail = text(answer, "detail").or_else(|| text(answer, "error_description"));
+    let title = text(answer, "title").or_else(|| text(answer, "error")).unwrap_or("it was refused");
     match detail {
         Some(detail) => anyhow::anyhow!("{title}: {detail} ({status})"),
         None => anyhow::anyhow!("{title} ({status})"),
@@ -161,7 +166,7 @@ async fn sign_in(server: &str, device: bool, out: Output) -> anyhow::Result<Kept
         true => (by_device(&how, out).await?, None),
         false => (by_browser(&how, &nonce, out).await?, Some(nonce)),
     };
-    let Some(id_token) = tokens["id_token"].as_str() else { bail!("the identity provider gave no ID token") };
+    let Some(id_token) = text(&tokens, "id_token") else { bail!("the identity provider gave no ID token") };
     let body = json!({ "id_token": id_token, "nonce": nonce });
     let (status, session) =
         ask(Method::POST, &format!("{server}/v1/sessions"), None, Sent::Json(&body)).await?;
@@ -210,11 +215,8 @@ async fn code(listener: &TcpListener, state: &str, issuer: &str) -> anyhow::Resu
         let (stream, _) = listener.accept().await?;
         // One that says nothing must not keep the browser from being heard.
         let heard = tokio::time::timeout(Duration::from_secs(5), callback(stream, state, issuer)).await;
-        match heard {
-            Ok(Ok(Some(found))) => {
-                return found.map_err(|refused| anyhow::anyhow!("the provider says: {refused}"));
-            }
-            Ok(Ok(None) | Err(_)) | Err(_) => {}
+        if let Ok(Ok(Some(found))) = heard {
+            return found.map_err(|refused| anyhow::anyhow!("the provider says: {refused}"));
         }
     }
 }
@@ -272,12 +274,13 @@ async fn by_device(how: &SignIn, out: Output) -> anyhow::Result<Value> {
     if status != StatusCode::OK {
         return Err(problem(status, &asked));
     }
-    let text = |name: &str| {
-        asked[name].as_str().map(str::to_owned).with_context(|| format!("the provider gave no {name}"))
+    let needed = |name: &str| {
+        text(&asked, name).map(str::to_owned).with_context(|| format!("the provider gave no {name}"))
     };
-    let (device_code, user_code, uri) = (text("device_code")?, text("user_code")?, text("verification_uri")?);
+    let (device_code, user_code, uri) =
+        (needed("device_code")?, needed("user_code")?, needed("verification_uri")?);
     out.note(&format!("On any device, open\n  {uri}\nand type the code\n  {user_code}"));
-    let mut interval = asked["interval"].as_u64().unwrap_or(5).clamp(1, LONGEST_INTERVAL);
+    let mut interval = asked.get("interval").and_then(Value::as_u64).unwrap_or(5).clamp(1, LONGEST_INTERVAL);
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("device_code", device_code.as_str()),
@@ -287,7 +290,7 @@ async fn by_device(how: &SignIn, out: Output) -> anyhow::Result<Value> {
         loop {
             tokio::time::sleep(Duration::from_secs(interval)).await;
             let (status, answer) = ask(Method::POST, &how.token_endpoint, None, Sent::Form(&form)).await?;
-            match answer["error"].as_str() {
+            match text(&answer, "error") {
                 _ if status == StatusCode::OK => return Ok(answer),
                 Some("authorization_pending") => {}
                 Some("slow_down") => interval = interval.saturating_add(5).min(LONGEST_INTERVAL),
@@ -315,9 +318,14 @@ pub(crate) fn whoami(args: &ServerArgs, out: Output) -> anyhow::Result<Exit> {
         return Err(problem(status, &me));
     }
     out.answer(&me, |to| {
-        let person = me["person"]["id"].as_str().unwrap_or(&kept.person);
-        let roles: Vec<&str> =
-            me["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let person = me.pointer("/person/id").and_then(Value::as_str).unwrap_or(&kept.person);
+        let roles: Vec<&str> = me
+            .get("roles")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") };
         writeln!(to, "You are {person} at {server} ({roles}) until {}", kept.expires_at)
     })?;

@@ -54,6 +54,11 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Audit(command) => audit::run(command, *out),
         Command::Completion(args) => completion(&args, *out),
         Command::DemoWorld(args) => demo::world(args),
+        Command::ApiDocument => {
+            let document = serde_json::to_string_pretty(&warrantor_api::openapi())?;
+            out.text(&document).map(|()| Exit::Done)
+        }
+        Command::ApiMarkdown => out.text(&warrantor_api::reference()).map(|()| Exit::Done),
         Command::HelpMarkdown => {
             let options =
                 clap_markdown::MarkdownOptions::new().title("Command line".to_owned()).show_footer(false);

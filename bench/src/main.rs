@@ -12,6 +12,7 @@
 mod decide;
 mod disk;
 mod gateway;
+mod plane;
 mod process;
 mod report;
 mod trace;
@@ -30,6 +31,8 @@ enum Name {
     Run,
     /// Calls through the gateway against the direct connection and a bare passthrough.
     Gateway,
+    /// Decisions, handovers and stops where very much is registered.
+    Plane,
     /// Durable records a second against append and fdatasync.
     Store,
     /// What tracing costs: deciding, taking results in, replaying.
@@ -73,6 +76,10 @@ fn main() -> anyhow::Result<()> {
     if wanted(Name::Gateway) {
         let binary = build(&root)?;
         parts.push(gateway::measure(&binary, arguments.rounds.min(5))?);
+    }
+    if wanted(Name::Plane) {
+        let binary = build(&root)?;
+        parts.push(plane::measure(&binary, arguments.rounds.min(5))?);
     }
     let text = report::render(&parts);
     println!("{text}");

@@ -122,7 +122,8 @@ fn metadata(issuer: &str, jwks: &str, named: &str) -> String {
 
 #[test]
 fn a_provider_sends_us_nowhere_but_where_it_may() {
-    let cases: [(&str, fn(&str) -> String); 6] = [
+    type Answers = fn(&str) -> String;
+    let cases: [(&str, Answers); 6] = [
         ("another issuer", |own| metadata(own, &format!("{own}/jwks"), "https://login.example.com")),
         ("a file", |own| metadata(own, "file:///etc/passwd", own)),
         ("a machine of the inner network", |own| {

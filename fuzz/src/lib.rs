@@ -37,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle_mandate", targets::bundle::mandate),
     ("bundle_manifest", targets::bundle::manifest),
     ("bundle_people", targets::bundle::people),
+    ("bundle_serve", targets::bundle::serve),
     ("bundle_tokens", targets::bundle::tokens),
     ("bundle_trace", targets::bundle::trace),
     ("bundle_trackers", targets::bundle::trackers),
@@ -57,4 +58,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("model_json", targets::model::json),
     ("model_path", targets::model::path),
     ("model_record", targets::model::record),
+    ("tokens_key", targets::tokens::key),
+    ("tokens_token", targets::tokens::token),
 ];

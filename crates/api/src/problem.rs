@@ -176,6 +176,8 @@ impl From<OfficeError> for Problem {
             OfficeError::Standing(warrantor_control::standing::StandingError::Final { subject }) => {
                 Self::new(Kind::Conflict, format!("{subject} has ended for good: hand it over again"))
             }
+            // A commit that is too large is a mistake of whoever put it together.
+            OfficeError::Commit(warrantor_store::CommitError::Malformed(_)) => Self::internal(&cause),
             OfficeError::Read(_)
             | OfficeError::Commit(_)
             | OfficeError::Standing(_)

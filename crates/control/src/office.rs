@@ -395,7 +395,15 @@ impl<S: Store> Office<S> {
             now: self.clock.now(),
             randomness: &*self.randomness,
         };
-        Ok(standing::stop(&self.stop, Some(&*self.store), subject, &act).await?)
+        let stopped = standing::stop(&self.stop, Some(&*self.store), subject, &act).await?;
+        // It stands: one of the two is enough. But whoever looks after the deployment should know.
+        if let Err(cause) = &stopped.file {
+            tracing::error!(%cause, %subject, "the stop file does not take a stop; the store has it");
+        }
+        if let Err(cause) = &stopped.record {
+            tracing::error!(cause, %subject, "a stop is in force and not recorded yet");
+        }
+        Ok(stopped)
     }
 
     /// Lifts a stop, in the words of an authority.

@@ -24,6 +24,10 @@ pub(crate) fn mandate(bytes: &[u8]) -> Reading {
     file(FileKind::Mandate, bytes)
 }
 
+pub(crate) fn serve(bytes: &[u8]) -> Reading {
+    file(FileKind::Serve, bytes)
+}
+
 pub(crate) fn config(bytes: &[u8]) -> Reading {
     file(FileKind::Config, bytes)
 }

@@ -5,3 +5,4 @@ pub(crate) mod decide;
 pub(crate) mod ledger;
 pub(crate) mod mcp;
 pub(crate) mod model;
+pub(crate) mod tokens;

@@ -5,6 +5,7 @@
 //! recorded and told as a problem of the catalogue.
 
 mod agents;
+mod bundles;
 mod clients;
 mod deployment;
 mod mandates;

@@ -71,6 +71,8 @@ catalogue! {
     KeyReused = "key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
     /// What was agreed to is not what would be handed over.
     NotAsShown = "not-as-shown", CONFLICT, "What was agreed to is not what would be handed over";
+    /// A bundle does not pass its checks.
+    NotPublished = "not-published", UNPROCESSABLE_ENTITY, "The bundle does not pass its checks";
     /// Too large.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The request is too large";
     /// Another media type.

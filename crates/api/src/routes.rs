@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing,
 };
@@ -24,13 +24,15 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, clients, deployment, mandates, people,
+    Api, agents, bundles, clients, deployment, mandates, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, sessions,
 };
 
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 1 << 20;
+/// Most bytes of a bundle that is published, as JSON.
+const MAX_BUNDLE: usize = 8 << 20;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The header that a request's id comes and goes in.
@@ -106,6 +108,10 @@ table! {
     get "/v1/mandates/{id}" mandates::read __path_read;
     post "/v1/mandates/{id}/revoke" mandates::revoke __path_revoke;
     post "/v1/mandates/{id}/complete" mandates::complete __path_complete;
+    post "/v1/bundles" bundles::publish __path_publish;
+    get "/v1/bundles" bundles::list __path_list;
+    get "/v1/bundles/{number}/difference" bundles::compare __path_compare;
+    post "/v1/bundles/{number}/roll-back" bundles::roll_back __path_roll_back;
     get "/v1/lockdown" deployment::read __path_read;
     put "/v1/lockdown" deployment::lock __path_lock;
     delete "/v1/lockdown" deployment::unlock __path_unlock;
@@ -177,6 +183,7 @@ fn problems(document: &mut utoipa::openapi::OpenApi) {
 /// The router: every endpoint of the table, SCIM, and what surrounds each request.
 pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
     endpoints::<S>()
+        .layer(from_fn(bounded))
         .route("/healthz", routing::get(deployment::healthz))
         .route("/openapi.json", routing::get(document))
         .merge(scim::router::<S>())
@@ -186,9 +193,17 @@ pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::MethodNotAllowed, "this path has other methods: see /openapi.json")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BUNDLE))
         .layer(from_fn_with_state(Arc::clone(&api), around::<S>))
         .with_state(api)
+}
+
+/// A bundle may be larger than anything else that is sent; whoever sends one has said who they are before it is read.
+async fn bounded(mut request: Request, next: Next) -> Response {
+    if request.uri().path() != "/v1/bundles" {
+        DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+    }
+    next.run(request).await
 }
 
 /// The document, made once.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use warrantor_model::{
-    AgentId, Digest, MandateId, ServerName, TemplateId, Timestamp, json::MAX_BYTES, time::parse_duration,
+    AgentId, Digest, EnforcementPoint, MandateId, ServerName, TemplateId, Timestamp, json::MAX_BYTES,
+    time::parse_duration,
 };
 
 use crate::{
@@ -40,6 +41,8 @@ pub struct GatewayConfig {
     pub bundle: Loaded,
     /// Where it was loaded from.
     pub bundle_dir: PathBuf,
+    /// Its name, when it follows what is published for it.
+    pub point: Option<EnforcementPoint>,
     /// The data directory, when the file names one.
     pub data: Option<PathBuf>,
     /// Where to listen.
@@ -144,8 +147,20 @@ pub struct Token {
 /// # Errors
 /// Everything that is wrong with any of them; nothing is loaded then.
 pub fn load_gateway(file: &Path) -> Result<GatewayConfig, Report> {
+    loaded(file, None)
+}
+
+/// Loads a gateway's settings and its tokens beside a bundle that decides in place of the directory's.
+///
+/// # Errors
+/// Everything that is wrong with any of them, also where the settings name what this bundle does not have.
+pub fn load_gateway_beside(file: &Path, published: Loaded) -> Result<GatewayConfig, Report> {
+    loaded(file, Some(published))
+}
+
+fn loaded(file: &Path, published: Option<Loaded>) -> Result<GatewayConfig, Report> {
     let mut report = Report::default();
-    let config = load_into(file, &mut report);
+    let config = load_into(file, published, &mut report);
     report.sort();
     match config {
         Some(mut config) if report.is_passed() => {
@@ -156,11 +171,11 @@ pub fn load_gateway(file: &Path) -> Result<GatewayConfig, Report> {
     }
 }
 
-fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
+fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Option<GatewayConfig> {
     let (doc, config): (_, GatewayFile) = read(file, report)?;
     let base = file.parent().unwrap_or(Path::new(""));
     let bundle_dir = base.join(&config.bundle);
-    let bundle = match load(&bundle_dir) {
+    let bundle = match published.map_or_else(|| load(&bundle_dir), Ok) {
         Ok(bundle) => Some(bundle),
         Err(faults) => {
             faults.into_diagnostics().into_iter().for_each(|fault| report.push(fault));
@@ -172,6 +187,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
     let servers = servers(&doc, &config, &mut paths, report);
     let sets = sets::sets(&doc, &config, &servers, &mut paths, report);
     let limits = limits(&doc, &config.limits, report);
+    let point = point(&doc, config.point.as_deref(), report);
     let endpoints = servers.keys().chain(sets.keys()).cloned().collect();
     let tokens = tokens(&base.join(&config.tokens), &endpoints, report);
     let bundle = bundle?;
@@ -180,6 +196,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
     bound(&tokens, &bundle, &config.tokens, report);
     Some(GatewayConfig {
         bundle_dir,
+        point,
         data: config.data.as_ref().map(|data| base.join(data)),
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
@@ -194,6 +211,18 @@ fn load_into(file: &Path, report: &mut Report) -> Option<GatewayConfig> {
         bundle,
         warnings: Vec::new(),
     })
+}
+
+/// The name of an enforcement point.
+pub(crate) fn point(doc: &Doc, name: Option<&str>, report: &mut Report) -> Option<EnforcementPoint> {
+    match name?.parse() {
+        Ok(point) => Some(point),
+        Err(cause) => {
+            let message = format!("{:?} names no enforcement point: {cause}", short(name?));
+            doc.error(report, &["point"], message, "write a name such as gateway-eu");
+            None
+        }
+    }
 }
 
 pub(crate) fn read<T: serde::de::DeserializeOwned>(file: &Path, report: &mut Report) -> Option<(Doc, T)> {

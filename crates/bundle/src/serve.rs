@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use warrantor_model::time::parse_duration;
+use warrantor_model::{EnforcementPoint, time::parse_duration};
 
 use crate::{
     Loaded,
     doc::Doc,
     files::serve::{ProviderEntry, ServeFile},
-    gateway::read,
+    gateway::{point, read},
     load,
     read::split_cure,
     report::{Diagnostic, Report},
@@ -31,6 +31,8 @@ const MOST_LEEWAY: Duration = Duration::from_secs(300);
 pub struct ServeConfig {
     /// The bundle.
     pub bundle: Loaded,
+    /// Its name, when it follows what is published for it.
+    pub point: Option<EnforcementPoint>,
     /// The data directory, when the file names one.
     pub data: Option<PathBuf>,
     /// Where to listen.
@@ -110,9 +112,11 @@ fn load_into(file: &Path, report: &mut Report) -> Option<ServeConfig> {
         doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
     }
     let metrics = config.metrics.as_ref().and_then(|text| address(&doc, "metrics", text, report));
+    let point = point(&doc, config.point.as_deref(), report);
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     Some(ServeConfig {
         bundle: bundle?,
+        point,
         data: config.data.map(|data| base.join(data)),
         listen,
         metrics,

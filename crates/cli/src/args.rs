@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warrantor_model::{AgentId, MandateId, PersonId, ServerName, TaskId, TemplateId};
+use warrantor_model::{AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId};
 
 /// Before an AI agent's action takes effect, one decision: who acts, what it does, and why. Permit, deny with a usable reason, or ask a human.
 #[derive(Debug, Parser)]
@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Make credentials for clients of the control plane, such as a directory, on the host of the data directory.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Publish bundles, see what was published, and go back, on the host of the data directory.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Make tokens for callers of a gateway.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -534,6 +537,76 @@ pub(crate) struct OfficePlace {
     pub(crate) bundle: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Publish a bundle that passes its checks. Gateways and control planes whose configuration has a `point` decide on it within seconds.
+    #[command(
+        after_help = "Examples:\n  warrantor bundle publish ./bundle --reason 'Payments need two approvers'\n  warrantor bundle publish ./bundle --reason 'Try it in one region first' --point gateway-eu\n\nExit code 0 when it is published, 1 when the bundle does not pass its checks."
+    )]
+    Publish(PublishArgs),
+    /// List what was published, the latest first.
+    #[command(
+        after_help = "Examples:\n  warrantor bundle history\n  warrantor bundle history --before 120 --limit 20 -o json"
+    )]
+    History(HistoryArgs),
+    /// Say in words what a publication says differently.
+    #[command(
+        after_help = "Examples:\n  warrantor bundle difference 7\n  warrantor bundle difference 7 --against 3 -o json"
+    )]
+    Difference(DifferenceArgs),
+    /// Publish an earlier publication again, for the enforcement points that it was for.
+    #[command(after_help = "Examples:\n  warrantor bundle roll-back 6 --reason 'Payments were refused'")]
+    RollBack(RollBackArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// The bundle directory.
+    pub(crate) dir: PathBuf,
+    /// Why; it is part of the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// An enforcement point that it is for; every one where none is named. Can be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) point: Vec<EnforcementPoint>,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Begin before this publication.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) before: Option<u64>,
+    /// How many to list at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DifferenceArgs {
+    /// The publication's number.
+    pub(crate) number: u64,
+    /// The publication to compare with; the one before when none is named.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) against: Option<u64>,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollBackArgs {
+    /// The publication's number.
+    pub(crate) number: u64,
+    /// Why; it is part of the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) place: OfficePlace,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,19 +19,17 @@ use warrantor_engine::{
 use warrantor_model::{
     AgentStatus, Clock, Decimal, Digest, IdError, Json, MandateId, PersonId, PersonStatus, Randomness,
     Subject, TaskId, TemplateId, Timestamp,
-    record::{BundleRecord, Event, HandoverRecord, Record},
+    record::{Event, HandoverRecord, Record},
     time::NoRandomness,
 };
-use warrantor_store::{
-    Commit, CommitError, Expect, Key, KeyError, MAX_VALUE_BYTES, ReadError, Store, Wanted,
-};
+use warrantor_store::{Commit, CommitError, Expect, Key, KeyError, ReadError, Store, Wanted};
 
-use crate::{fresh_id, identity, names};
+use crate::{bundles, fresh_id, names};
 
 /// How often a handover is tried again because somebody else handed over the same.
 const ATTEMPTS: usize = 5;
 /// How long a handover waits for its record.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What handing over needs.
 pub struct Desk<'a, S> {
@@ -380,36 +378,8 @@ impl<S: Store> Desk<'_, S> {
     /// # Errors
     /// [`HandoverError`].
     pub async fn note_bundle(&self) -> Result<(), HandoverError> {
-        // A mandate of one person must never become another's because two files give two people one name.
-        let (snapshot, now) = (&self.bundle.snapshot, self.clock.now());
-        identity::bind_bundle(&*self.store, snapshot, &self.evidence, now, self.randomness).await?;
-        let key = keys::bundle(&self.bundle.revision)?;
-        if self.entry(&key).await?.is_some() {
-            return Ok(());
-        }
-        let files: Vec<(&str, String)> = self
-            .bundle
-            .archive
-            .iter()
-            .map(|(path, bytes)| (path.as_str(), String::from_utf8_lossy(bytes).into_owned()))
-            .collect();
-        let archive = serde_json::to_vec(&files)?;
-        let kept = archive.len() <= MAX_VALUE_BYTES;
         let now = self.clock.now();
-        let event = Event::Bundle(BundleRecord {
-            revision: self.bundle.revision,
-            files: u64::try_from(files.len()).unwrap_or(u64::MAX),
-            kept,
-            evidence: self.evidence.clone(),
-        });
-        let mut commit = Commit::new(Record::new(fresh_id("b", now, self.randomness)?, now, event));
-        commit.expect.push((key.clone(), Expect::Absent));
-        commit.puts.push((key, if kept { archive } else { b"[]".to_vec() }));
-        match self.commit(commit).await {
-            // Another process was first.
-            Ok(()) | Err(CommitError::Moved { .. }) => Ok(()),
-            Err(cause) => Err(cause.into()),
-        }
+        bundles::note(&*self.store, self.bundle, &self.evidence, now, self.randomness).await
     }
 
     fn template(&self, template: &TemplateId) -> Result<&MandateTemplate, HandoverError> {

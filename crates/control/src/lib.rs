@@ -6,6 +6,8 @@
 pub mod access;
 pub mod agents;
 pub mod audit;
+pub mod bundles;
+pub mod difference;
 pub mod directory;
 pub mod explain;
 pub mod handover;

@@ -170,3 +170,13 @@ pub(crate) fn identity(person: &PersonId) -> Result<Key, KeyError> {
 pub(crate) fn bound(revision: &Digest) -> Result<Key, KeyError> {
     Key::new(format!("bound/{}", revision.hex()))
 }
+
+/// A publication, by its number.
+pub(crate) fn publication(number: u64) -> Result<Key, KeyError> {
+    Key::new(format!("publication/{number:012}"))
+}
+
+/// Which publication decides where.
+pub(crate) fn publication_heads() -> Result<Key, KeyError> {
+    Key::new("publications/heads")
+}

@@ -188,6 +188,8 @@ ids! {
     DecisionId, "a decision's id", SERVER_EXTRA;
     /// A tool server as the bundle names it.
     ServerName, "a server's name", SERVER_EXTRA;
+    /// An enforcement point, as it names itself in records.
+    EnforcementPoint, "an enforcement point's name", SERVER_EXTRA;
     /// A tool as its server names it, or something else that a server offers: see [`Offer`].
     ToolName, "a tool's name", TOOL_EXTRA;
 }

@@ -26,8 +26,8 @@ pub use decimal::Decimal;
 pub use decision::{Finding, Layer, NextStep, Question, ReasonCode, Refusal};
 pub use digest::Digest;
 pub use id::{
-    AgentId, DecisionId, GroupName, IdError, MandateId, Offer, PersonId, ServerName, TaskId, TemplateId,
-    ToolName, ToolRef,
+    AgentId, DecisionId, EnforcementPoint, GroupName, IdError, MandateId, Offer, PersonId, ServerName,
+    TaskId, TemplateId, ToolName, ToolRef,
 };
 pub use json::Json;
 pub use mandate::{Asked, Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};

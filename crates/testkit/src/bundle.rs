@@ -128,6 +128,12 @@ impl BundleFiles {
         self
     }
 
+    /// The texts by their paths.
+    #[must_use]
+    pub fn texts(&self) -> std::collections::BTreeMap<String, String> {
+        self.0.iter().cloned().collect()
+    }
+
     /// The bundle.
     #[must_use]
     pub fn load(&self) -> Loaded {

@@ -234,6 +234,16 @@ impl Plane {
         office.approve(&Self::host(Act::ApproveAgent), &proposed, &digest).await.unwrap();
     }
 
+    /// Publishes a bundle from the host.
+    pub(crate) async fn publish(&self, files: &BundleFiles) -> warrantor_control::bundles::Publication {
+        let new = warrantor_control::bundles::ToPublish {
+            files: files.texts().into_iter().map(|(path, text)| (path, text.into_bytes())).collect(),
+            reason: "because".to_owned(),
+            points: BTreeSet::new(),
+        };
+        self.api.office().publish(&Self::host(Act::PublishBundle), new).await.unwrap()
+    }
+
     /// How a reading call under a mandate is answered: the reason, or none when it passes and is released.
     pub(crate) async fn call(&self, mandate: &str) -> Option<ReasonCode> {
         let mandate: MandateId = mandate.parse().unwrap();

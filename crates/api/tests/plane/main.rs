@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod bundles;
 mod common;
 mod mandates;
 mod matrix;

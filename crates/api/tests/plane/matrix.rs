@@ -70,6 +70,7 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     let keys = warrantor_decide::administration::Act::ChangeKeys;
     let bot = office.agent(&"bot".parse().unwrap()).await.unwrap();
     office.add_key(&Plane::host(keys), &bot, "old", &key(1).to_string(), None).await.unwrap();
+    plane.publish(&crate::common::files()).await;
     let mandate = plane.settle(&tokens["giver"], "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let decision = last_decision(&plane).await;
@@ -143,6 +144,14 @@ fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, O
             return (format!("/v1/mandates/{}/complete", known["mandate"]), None);
         }
         "GET /v1/decisions/{id}" => return (format!("/v1/decisions/{}", known["decision"]), None),
+        "POST /v1/bundles" => {
+            let files = crate::common::files().texts();
+            ("/v1/bundles", Some(json!({ "files": files, "reason": "because" })))
+        }
+        "GET /v1/bundles/{number}/difference" => ("/v1/bundles/1/difference", None),
+        "POST /v1/bundles/{number}/roll-back" => {
+            ("/v1/bundles/1/roll-back", Some(json!({ "reason": "because" })))
+        }
         "POST /v1/sessions" => {
             ("/v1/sessions", Some(json!({ "id_token": "a.b.c", "nonce": "0123456789abcdef" })))
         }

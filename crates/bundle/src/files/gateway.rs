@@ -18,6 +18,9 @@ use super::{
 pub struct GatewayFile {
     /// The bundle's directory, from this file's directory.
     pub bundle: String,
+    /// This enforcement point's name, such as `gateway-eu`. With a name it follows what is published for it, or for every enforcement point: that decides in
+    /// place of the directory's bundle from its publication on.
+    pub point: Option<String>,
     /// The data directory, from this file's directory; by default that of the command line.
     pub data: Option<String>,
     /// The file of tokens, from this file's directory.

@@ -12,6 +12,9 @@ use super::{gateway::TlsEntry, text::DurationText};
 pub struct ServeFile {
     /// The bundle's directory, from this file's directory.
     pub bundle: String,
+    /// This enforcement point's name, such as `gateway-eu`. With a name it follows what is published for it, or for every enforcement point: that decides in
+    /// place of the directory's bundle from its publication on.
+    pub point: Option<String>,
     /// The data directory, from this file's directory; by default that of the command line.
     pub data: Option<String>,
     /// Where to listen: an address and a port. By default `127.0.0.1:8421`.

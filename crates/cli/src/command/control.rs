@@ -31,7 +31,10 @@ use warrantor_decide::{
 use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
-use super::serving::{interrupted, keep, log};
+use super::{
+    publishing::Following,
+    serving::{interrupted, keep, log},
+};
 use crate::{
     args::{DevArgs, Place, ServeArgs},
     deployment::Deployment,
@@ -139,10 +142,12 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         tls: certificate,
         administration: policies,
         provider: entry,
+        point,
         ..
     } = config;
-    let bundle = Arc::new(bundle);
     let deployment = Arc::new(Deployment::open(&place, Some(&bundle)).await?);
+    let mut following = Following::at(&deployment, &bundle, point)?;
+    let bundle = following.first(bundle).await?;
     let administration = administration(policies.as_deref())?;
     let tls = certificate.map(|(certificate, key)| tls(&certificate, &key)).transpose()?;
     let provider = entry.as_ref().map(provider).transpose()?;
@@ -165,6 +170,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         args.config.clone(),
         Arc::clone(&api),
         Arc::clone(&deployment),
+        following,
         signal(SignalKind::hangup())?,
         out,
     ));
@@ -252,19 +258,21 @@ async fn has_administrator(office: &Office<SqliteStore>) -> anyhow::Result<bool>
     }
 }
 
-/// Reads the configuration anew at every hangup. One that is at fault changes nothing.
+/// Reads the configuration anew at every hangup, and when a bundle is published for this point. One that is at fault changes nothing.
 async fn reload(
     file: std::path::PathBuf,
     api: Arc<Api<SqliteStore>>,
     deployment: Arc<Deployment>,
+    mut following: Following,
     mut hangups: Signal,
     out: Output,
 ) {
-    while hangups.recv().await.is_some() {
+    while following.or_hangup(&mut hangups).await {
         let read = async {
             let config = load_serve(&file)?;
             let administration = administration(config.administration.as_deref())?;
-            let bundle = Arc::new(config.bundle);
+            following.go_on_at(config.point);
+            let bundle = following.first(config.bundle).await?;
             desk(&deployment, &bundle, &deployment.keys.seal()?).note_bundle().await?;
             let revision = bundle.revision;
             api.go_on_with(bundle, administration);

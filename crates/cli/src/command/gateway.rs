@@ -18,7 +18,9 @@ use tokio::{
 };
 use warrantor_bundle::{
     Loaded, Report,
-    gateway::{GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, load_gateway},
+    gateway::{
+        GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, load_gateway, load_gateway_beside,
+    },
 };
 use warrantor_control::handover::{Desk, HandoverError};
 use warrantor_engine::{Engine, EngineParts, Settings};
@@ -35,6 +37,7 @@ use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
 
 use super::{
     control::tls,
+    publishing::Following,
     serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of},
     traces::Traces,
 };
@@ -77,7 +80,7 @@ struct SetEndpoint {
 }
 
 async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
-    let config = load_gateway(&args.config)?;
+    let mut config = load_gateway(&args.config)?;
     for warning in &config.warnings {
         tracing::warn!(place = warning.place(), "{warning}");
     }
@@ -86,7 +89,12 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     let deployment = Arc::new(Deployment::open(&place, Some(&config.bundle)).await?);
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
+    let mut following = Following::at(&deployment, &config.bundle, config.point.clone())?;
+    if let Some(published) = following.bundle().await? {
+        config = load_gateway_beside(&args.config, published)?;
+    }
     let (listen, snapshot) = (config.listen, Arc::clone(&config.bundle.snapshot));
+    let settings = Settings::named(config.point.as_ref().map_or("gateway", AsRef::as_ref));
     let traces = config.traces.clone();
     let metrics = match config.metrics {
         Some(address) => {
@@ -106,7 +114,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
         seal: deployment.keys.seal()?,
         clock: Arc::clone(&deployment.clock) as _,
         randomness: Arc::clone(&deployment.randomness) as _,
-        settings: Settings::named("gateway"),
+        settings,
     });
     let traces = Traces::to(traces.as_ref(), &base)?;
     let mut listening = listening(&serving, listener.local_addr()?);
@@ -121,6 +129,7 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     let reloading = tokio::spawn(reload(
         Reload { file: args.config.clone(), base, listen, deployment: Arc::clone(&deployment), out },
         gateway.handle(),
+        following,
         signal(SignalKind::hangup())?,
     ));
     let interrupted = interrupted()?;
@@ -164,14 +173,15 @@ struct Reload {
     out: Output,
 }
 
-/// Reads the configuration anew at every hangup. One that is at fault changes nothing.
+/// Reads the configuration anew at every hangup, and when a bundle is published for this point. One that is at fault changes nothing.
 async fn reload(
     reload: Reload,
     gateway: Handle<warrantor_store_sql::SqliteStore, Handing>,
+    mut following: Following,
     mut hangups: Signal,
 ) {
-    while hangups.recv().await.is_some() {
-        match reload.now(&gateway).await {
+    while following.or_hangup(&mut hangups).await {
+        match reload.now(&gateway, &mut following).await {
             Ok(revision) => {
                 reload
                     .out
@@ -193,8 +203,13 @@ impl Reload {
     async fn now(
         &self,
         gateway: &Handle<warrantor_store_sql::SqliteStore, Handing>,
+        following: &mut Following,
     ) -> anyhow::Result<Digest> {
-        let config = load_gateway(&self.file)?;
+        let mut config = load_gateway(&self.file)?;
+        following.go_on_at(config.point.clone());
+        if let Some(published) = following.bundle().await? {
+            config = load_gateway_beside(&self.file, published)?;
+        }
         if config.listen != self.listen {
             tracing::warn!(now = %self.listen, "the new address takes effect at the next start");
         }

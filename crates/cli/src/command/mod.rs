@@ -11,6 +11,7 @@ mod login;
 mod mandate;
 mod manifest;
 mod people;
+mod publishing;
 mod replay;
 mod run;
 mod serving;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Person(command) => people::person(command, *out),
         Command::Agent(command) => people::agent(command, *out),
         Command::Client(command) => people::client(command, *out),
+        Command::Bundle(command) => publishing::bundle(command, *out),
         Command::Token(command) => gateway::token(command, *out),
         Command::Init(args) => bundle::init(&args, *out),
         Command::Doctor(args) => doctor::run(&args, *out),

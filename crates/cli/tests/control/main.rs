@@ -16,5 +16,6 @@ mod support;
 mod attacks;
 mod crash;
 mod plane;
+mod publishing;
 mod schema;
 mod story;

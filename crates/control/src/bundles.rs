@@ -1,0 +1,287 @@
+//! Published bundles: revisions with an author and a reason, a history that only grows, and which of them decides where.
+//!
+//! What is published has passed every check that a start would make of it. Going back is publishing an earlier revision again: nothing is taken out of
+//! the history.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use serde::{Deserialize, Serialize};
+use warrantor_bundle::{Loaded, Report, load_files};
+use warrantor_engine::{keys, registry::Done};
+use warrantor_model::{
+    Digest, EnforcementPoint, Randomness, Timestamp,
+    record::{BundleRecord, Event, Record},
+};
+use warrantor_store::{Commit, CommitError, Expect, MAX_VALUE_BYTES, Store, Wanted};
+
+use crate::{
+    difference::{Difference, difference},
+    fresh_id,
+    handover::{DEADLINE, HandoverError},
+    identity, names,
+    office::{Authority, Change, Office, OfficeError},
+    people::invalid,
+};
+
+/// Most enforcement points that one publication names.
+const MAX_POINTS: usize = 64;
+
+/// One publication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    /// Its number: the first is 1.
+    pub number: u64,
+    /// The digest of the bundle's files.
+    #[schema(value_type = String)]
+    pub revision: Digest,
+    /// Who published it, and when.
+    #[schema(value_type = Object)]
+    pub published: Done,
+    /// Why.
+    pub reason: String,
+    /// The enforcement points that it is for; every one where none is named.
+    #[schema(value_type = Vec<String>)]
+    pub points: BTreeSet<EnforcementPoint>,
+    /// The publication that this one goes back to.
+    pub back_to: Option<u64>,
+}
+
+/// Which publication decides where.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heads {
+    /// How many publications there were.
+    last: u64,
+    /// The last one that is for every enforcement point.
+    everywhere: Option<u64>,
+    /// The last one that names an enforcement point.
+    points: BTreeMap<EnforcementPoint, u64>,
+}
+
+impl Heads {
+    /// The publication that decides at an enforcement point.
+    #[must_use]
+    pub fn at(&self, point: &EnforcementPoint) -> Option<u64> {
+        self.everywhere.max(self.points.get(point).copied())
+    }
+}
+
+/// What is to be published.
+#[derive(Debug)]
+pub struct ToPublish {
+    /// The files, by their paths within the bundle.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Why.
+    pub reason: String,
+    /// The enforcement points that it is for; every one where none is named.
+    pub points: BTreeSet<EnforcementPoint>,
+}
+
+/// Why a bundle was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It does not pass its checks.
+    #[error("the bundle does not pass its checks: {0}")]
+    Faults(Report),
+    /// Something else.
+    #[error(transparent)]
+    Office(#[from] OfficeError),
+}
+
+impl<S: Store> Office<S> {
+    /// Which publication decides where, and the version of the entry.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn heads(&self) -> Result<(Option<u64>, Heads), OfficeError> {
+        let found = self.entry::<Heads>(&names::publication_heads()?).await?;
+        Ok(found.map_or((None, Heads::default()), |(version, heads)| (Some(version), heads)))
+    }
+
+    /// Publishes a bundle.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is published then.
+    pub async fn publish(&self, authority: &Authority, new: ToPublish) -> Result<Publication, PublishError> {
+        check_words(&new.reason, &new.points)?;
+        if let Some((path, _)) = new.files.iter().find(|(path, _)| path.starts_with("tests/")) {
+            let detail =
+                format!("{path}: this version runs no tests of bundles, and publishes none untested");
+            return Err(PublishError::Office(invalid("files", detail)));
+        }
+        let loaded = load_files(new.files).map_err(PublishError::Faults)?;
+        self.announce(authority, &loaded, new.reason, new.points, None).await.map_err(Into::into)
+    }
+
+    /// Goes back to an earlier publication.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn roll_back(
+        &self,
+        authority: &Authority,
+        number: u64,
+        reason: String,
+    ) -> Result<Publication, PublishError> {
+        let earlier = self.publication(number).await?;
+        check_words(&reason, &earlier.points)?;
+        let loaded = self.published(&earlier.revision).await?;
+        self.announce(authority, &loaded, reason, earlier.points, Some(number)).await.map_err(Into::into)
+    }
+
+    async fn announce(
+        &self,
+        authority: &Authority,
+        loaded: &Loaded,
+        reason: String,
+        points: BTreeSet<EnforcementPoint>,
+        back_to: Option<u64>,
+    ) -> Result<Publication, OfficeError> {
+        let (evidence, now) = (authority.evidence(), self.now());
+        if archived(loaded)?.is_none() {
+            let detail = format!("a bundle of more than {MAX_VALUE_BYTES} bytes is not published");
+            return Err(invalid("files", detail));
+        }
+        note(&*self.store, loaded, &evidence, now, &*self.randomness).await?;
+        let (version, mut heads) = self.heads().await?;
+        heads.last = heads.last.saturating_add(1);
+        let number = heads.last;
+        match points.is_empty() {
+            true => heads.everywhere = Some(number),
+            false => heads.points.extend(points.iter().map(|point| (point.clone(), number))),
+        }
+        let publication = Publication {
+            number,
+            revision: loaded.revision,
+            published: authority.done(now),
+            reason: reason.clone(),
+            points,
+            back_to,
+        };
+        let said = match back_to {
+            Some(earlier) => format!("publication {number}: back to {earlier}, {}", loaded.revision),
+            None => format!("publication {number}: {}", loaded.revision),
+        };
+        let mut change = Change { said: vec![said], reason: Some(&reason), ..Change::default() };
+        change.put(names::publication(number)?, None, &publication)?;
+        change.put(names::publication_heads()?, version, &heads)?;
+        self.act(authority, change).await?;
+        Ok(publication)
+    }
+
+    /// A publication.
+    ///
+    /// # Errors
+    /// [`OfficeError`]; [`OfficeError::Unknown`] when there is none.
+    pub async fn publication(&self, number: u64) -> Result<Publication, OfficeError> {
+        let unknown = || OfficeError::Unknown { what: "publication", name: number.to_string() };
+        Ok(self.entry(&names::publication(number)?).await?.ok_or_else(unknown)?.1)
+    }
+
+    /// The publications before one, the latest first.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn publications(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Publication>, OfficeError> {
+        let last = self.heads().await?.1.last;
+        let mut number = before.map_or(last, |before| before.saturating_sub(1).min(last));
+        let mut all = Vec::new();
+        while number > 0 && all.len() < limit {
+            all.push(self.publication(number).await?);
+            number = number.saturating_sub(1);
+        }
+        Ok(all)
+    }
+
+    /// A published bundle, loaded anew from the files that were kept.
+    ///
+    /// # Errors
+    /// [`OfficeError`]; [`OfficeError::Conflict`] when this version of the program does not load it.
+    pub async fn published(&self, revision: &Digest) -> Result<Loaded, OfficeError> {
+        let unknown = || OfficeError::Unknown { what: "bundle", name: revision.to_string() };
+        let found: Option<(u64, Vec<(String, String)>)> = self.entry(&keys::bundle(revision)?).await?;
+        let (_, files) = found.filter(|(_, files)| !files.is_empty()).ok_or_else(unknown)?;
+        let files = files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
+        let loaded = load_files(files)
+            .map_err(|report| OfficeError::Conflict(format!("{revision} does not load: {report}")))?;
+        if loaded.revision != *revision {
+            return Err(OfficeError::Conflict(format!(
+                "what is kept of {revision} is not what was published"
+            )));
+        }
+        Ok(loaded)
+    }
+
+    /// What a publication says differently from another; from the one before when none is named.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn compare(&self, number: u64, against: Option<u64>) -> Result<Vec<Difference>, OfficeError> {
+        let after = self.published(&self.publication(number).await?.revision).await?;
+        let before = match against.unwrap_or(number.saturating_sub(1)) {
+            // Before the first one there was nothing.
+            0 => None,
+            other => Some(self.published(&self.publication(other).await?.revision).await?),
+        };
+        Ok(difference(before.as_ref(), &after))
+    }
+}
+
+fn check_words(reason: &str, points: &BTreeSet<EnforcementPoint>) -> Result<(), OfficeError> {
+    if reason.trim().is_empty() || reason.len() > 1000 || reason.chars().any(char::is_control) {
+        return Err(invalid("reason", "say in a line of at most 1000 bytes why"));
+    }
+    if points.len() > MAX_POINTS {
+        return Err(invalid("points", format!("at most {MAX_POINTS} are named at once")));
+    }
+    Ok(())
+}
+
+/// Makes a bundle's revision known: binds who is in it, and keeps its files, so that what is decided on it can be decided again.
+pub(crate) async fn note<S: Store>(
+    store: &S,
+    bundle: &Loaded,
+    evidence: &str,
+    now: Timestamp,
+    randomness: &dyn Randomness,
+) -> Result<(), HandoverError> {
+    // A mandate of one person must never become another's because two files give two people one name.
+    identity::bind_bundle(store, &bundle.snapshot, evidence, now, randomness).await?;
+    let key = keys::bundle(&bundle.revision)?;
+    let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
+    if store.read(&wanted).await?.entries.contains_key(&key) {
+        return Ok(());
+    }
+    let archive = archived(bundle)?;
+    let event = Event::Bundle(BundleRecord {
+        revision: bundle.revision,
+        files: u64::try_from(bundle.archive.len()).unwrap_or(u64::MAX),
+        kept: archive.is_some(),
+        evidence: evidence.to_owned(),
+    });
+    let mut commit = Commit::new(Record::new(fresh_id("b", now, randomness)?, now, event));
+    commit.expect.push((key.clone(), Expect::Absent));
+    commit.puts.push((key, archive.unwrap_or_else(|| b"[]".to_vec())));
+    match tokio::time::timeout(DEADLINE, store.commit(commit)).await {
+        // Another process was first.
+        Ok(Ok(_) | Err(CommitError::Moved { .. })) => Ok(()),
+        Ok(Err(cause)) => Err(cause.into()),
+        Err(_) => Err(CommitError::unknown("the store did not answer in time").into()),
+    }
+}
+
+/// The files as they are kept; none of a bundle that is too large for it.
+fn archived(bundle: &Loaded) -> Result<Option<Vec<u8>>, serde_json::Error> {
+    let files: Vec<(&str, Cow<'_, str>)> =
+        bundle.archive.iter().map(|(path, bytes)| (path.as_str(), String::from_utf8_lossy(bytes))).collect();
+    let bytes = serde_json::to_vec(&files)?;
+    Ok((bytes.len() <= MAX_VALUE_BYTES).then_some(bytes))
+}

@@ -70,7 +70,7 @@ fn a_gateway_decides_on_what_is_published_for_its_point_while_sessions_go_on() {
     }
     let acts = world.events("act");
     let told = |act: &str| acts.iter().filter(|one| one["act"] == act).count();
-    assert_eq!((told("bundle:publish"), told("bundle:rollBack")), (3, 1), "{acts:?}");
+    assert_eq!((told("bundles:publish"), told("bundles:roll-back")), (3, 1), "{acts:?}");
     world.verified();
 }
 

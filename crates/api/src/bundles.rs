@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::{FromRequest, Request, State},
+    http::StatusCode,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use warrantor_control::{
-    bundles::{Publication, PublishError, ToPublish},
-    difference::Difference,
-};
+use warrantor_control::bundles::{Differences, Publication, PublishError, ToPublish};
 use warrantor_decide::administration::{Act, Resource};
 use warrantor_model::EnforcementPoint;
 use warrantor_store::Store;
@@ -64,9 +65,11 @@ impl From<PublishError> for Problem {
 pub(crate) async fn publish<S: Store>(
     State(api): State<Arc<Api<S>>>,
     caller: Caller,
-    Body(new): Body<NewBundle>,
+    request: Request,
 ) -> Result<(StatusCode, Json<Publication>), Problem> {
     let authority = api.may(&caller, Act::PublishBundle, &Resource::Deployment).await?;
+    // It is large: only of somebody who may is it read.
+    let Body(new) = Body::<NewBundle>::from_request(request, &()).await?;
     let files = new.files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
     let new = ToPublish { files, reason: new.reason, points: new.points };
     Ok((StatusCode::CREATED, Json(api.office.publish(&authority, new).await?)))
@@ -112,24 +115,17 @@ pub(crate) async fn list<S: Store>(
     Ok(Json(Publications { items, next }))
 }
 
-/// What a publication says differently from another.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Differences {
-    /// Each difference, in words.
-    pub(crate) items: Vec<Difference>,
-}
-
 /// Which publication to compare with.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AgainstParams {
-    /// The other publication; the one before when nothing is said.
+    /// The other publication. When nothing is said, the last one before that was for the same enforcement points or for all.
     #[param(minimum = 1)]
     against: Option<u64>,
 }
 
-/// What a publication says differently from the one before, or from another, in words.
+/// What a publication says differently from what decided before, or from another one, in words and by the lines of the files.
 #[utoipa::path(get, path = "/v1/bundles/{number}/difference", tag = "bundles", operation_id = "comparePublications",
     params(("number" = u64, Path, description = "The publication's number"), AgainstParams),
     responses((status = 200, body = Differences), (status = "default", body = ProblemBody)))]
@@ -140,8 +136,7 @@ pub(crate) async fn compare<S: Store>(
     Params(params): Params<AgainstParams>,
 ) -> Result<Json<Differences>, Problem> {
     api.may(&caller, Act::ReadBundle, &Resource::Deployment).await?;
-    let items = api.office.compare(number, params.against).await?;
-    Ok(Json(Differences { items }))
+    Ok(Json(api.office.compare(number, params.against).await?))
 }
 
 /// Why a publication is gone back to.

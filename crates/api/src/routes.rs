@@ -183,10 +183,10 @@ fn problems(document: &mut utoipa::openapi::OpenApi) {
 /// The router: every endpoint of the table, SCIM, and what surrounds each request.
 pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
     endpoints::<S>()
-        .layer(from_fn(bounded))
         .route("/healthz", routing::get(deployment::healthz))
         .route("/openapi.json", routing::get(document))
         .merge(scim::router::<S>())
+        .layer(from_fn(bounded))
         .fallback(|| async {
             Problem::new(Kind::NotFound, "there is nothing at this path: see /openapi.json")
         })

@@ -41,10 +41,8 @@ pub struct GatewayConfig {
     pub bundle: Loaded,
     /// Where it was loaded from.
     pub bundle_dir: PathBuf,
-    /// Its name, when it follows what is published for it.
-    pub point: Option<EnforcementPoint>,
-    /// The data directory, when the file names one.
-    pub data: Option<PathBuf>,
+    /// Where it serves.
+    pub place: ServingPlace,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where metrics are told.
@@ -158,6 +156,36 @@ pub fn load_gateway_beside(file: &Path, published: Loaded) -> Result<GatewayConf
     loaded(file, Some(published))
 }
 
+/// What of a gateway's settings has to be known before its bundle is.
+///
+/// # Errors
+/// What is wrong with the file itself.
+pub fn gateway_place(file: &Path) -> Result<ServingPlace, Report> {
+    let mut report = Report::default();
+    let read: Option<(Doc, GatewayFile)> = read(file, &mut report);
+    place(file, read.map(|(doc, config)| (doc, config.point, config.data)), report)
+}
+
+/// Where something serves, and by whose publications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingPlace {
+    /// Its name, when it follows what is published for it.
+    pub point: Option<EnforcementPoint>,
+    /// The data directory, when the file names one.
+    pub data: Option<PathBuf>,
+}
+
+pub(crate) fn place(
+    file: &Path,
+    read: Option<(Doc, Option<String>, Option<String>)>,
+    mut report: Report,
+) -> Result<ServingPlace, Report> {
+    let Some((doc, name, data)) = read else { return Err(report) };
+    let point = point(&doc, name.as_deref(), &mut report);
+    let data = data.map(|data| file.parent().unwrap_or(Path::new("")).join(data));
+    if report.is_passed() { Ok(ServingPlace { point, data }) } else { Err(report) }
+}
+
 fn loaded(file: &Path, published: Option<Loaded>) -> Result<GatewayConfig, Report> {
     let mut report = Report::default();
     let config = load_into(file, published, &mut report);
@@ -196,8 +224,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     bound(&tokens, &bundle, &config.tokens, report);
     Some(GatewayConfig {
         bundle_dir,
-        point,
-        data: config.data.as_ref().map(|data| base.join(data)),
+        place: ServingPlace { point, data: config.data.as_ref().map(|data| base.join(data)) },
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
         metrics: metrics(&doc, &config, report),

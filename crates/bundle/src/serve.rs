@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use warrantor_model::{EnforcementPoint, time::parse_duration};
+use warrantor_model::time::parse_duration;
 
 use crate::{
     Loaded,
     doc::Doc,
     files::serve::{ProviderEntry, ServeFile},
-    gateway::{point, read},
+    gateway::{ServingPlace, place, point, read},
     load,
     read::split_cure,
     report::{Diagnostic, Report},
@@ -31,10 +31,8 @@ const MOST_LEEWAY: Duration = Duration::from_secs(300);
 pub struct ServeConfig {
     /// The bundle.
     pub bundle: Loaded,
-    /// Its name, when it follows what is published for it.
-    pub point: Option<EnforcementPoint>,
-    /// The data directory, when the file names one.
-    pub data: Option<PathBuf>,
+    /// Where it serves.
+    pub place: ServingPlace,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where metrics are told.
@@ -79,8 +77,30 @@ pub struct ProviderConfig {
 /// # Errors
 /// Everything that is wrong with any of them; nothing is loaded then.
 pub fn load_serve(file: &Path) -> Result<ServeConfig, Report> {
+    loaded(file, None)
+}
+
+/// Loads the control plane's settings beside a bundle that it hands over by in place of the directory's.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn load_serve_beside(file: &Path, published: Loaded) -> Result<ServeConfig, Report> {
+    loaded(file, Some(published))
+}
+
+/// What of the control plane's settings has to be known before its bundle is.
+///
+/// # Errors
+/// What is wrong with the file itself.
+pub fn serve_place(file: &Path) -> Result<ServingPlace, Report> {
     let mut report = Report::default();
-    let config = load_into(file, &mut report);
+    let read: Option<(Doc, ServeFile)> = read(file, &mut report);
+    place(file, read.map(|(doc, config)| (doc, config.point, config.data)), report)
+}
+
+fn loaded(file: &Path, published: Option<Loaded>) -> Result<ServeConfig, Report> {
+    let mut report = Report::default();
+    let config = load_into(file, published, &mut report);
     report.sort();
     match config {
         Some(mut config) if report.is_passed() => {
@@ -91,10 +111,10 @@ pub fn load_serve(file: &Path) -> Result<ServeConfig, Report> {
     }
 }
 
-fn load_into(file: &Path, report: &mut Report) -> Option<ServeConfig> {
+fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Option<ServeConfig> {
     let (doc, config): (_, ServeFile) = read(file, report)?;
     let base = file.parent().unwrap_or(Path::new(""));
-    let bundle = match load(&base.join(&config.bundle)) {
+    let bundle = match published.map_or_else(|| load(&base.join(&config.bundle)), Ok) {
         Ok(bundle) => Some(bundle),
         Err(faults) => {
             faults.into_diagnostics().into_iter().for_each(|fault| report.push(fault));
@@ -116,8 +136,7 @@ fn load_into(file: &Path, report: &mut Report) -> Option<ServeConfig> {
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     Some(ServeConfig {
         bundle: bundle?,
-        point,
-        data: config.data.map(|data| base.join(data)),
+        place: ServingPlace { point, data: config.data.map(|data| base.join(data)) },
         listen,
         metrics,
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),

@@ -9,8 +9,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use warrantor_bundle::{Loaded, Report, load_files};
-use warrantor_engine::{keys, registry::Done};
+use tokio::task::spawn_blocking;
+use warrantor_bundle::{Loaded, Report, ServerSettings, load_files};
+use warrantor_engine::{
+    keys,
+    registry::{self, Done},
+};
 use warrantor_model::{
     Digest, EnforcementPoint, Randomness, Timestamp,
     record::{BundleRecord, Event, Record},
@@ -113,7 +117,9 @@ impl<S: Store> Office<S> {
                 format!("{path}: this version runs no tests of bundles, and publishes none untested");
             return Err(PublishError::Office(invalid("files", detail)));
         }
-        let loaded = load_files(new.files).map_err(PublishError::Faults)?;
+        let loaded = load_beside(new.files).await?.map_err(PublishError::Faults)?;
+        nothing_of_a_host(&loaded)?;
+        self.nobody_who_is_registered(&loaded).await?;
         self.announce(authority, &loaded, new.reason, new.points, None).await.map_err(Into::into)
     }
 
@@ -151,7 +157,11 @@ impl<S: Store> Office<S> {
         heads.last = heads.last.saturating_add(1);
         let number = heads.last;
         match points.is_empty() {
-            true => heads.everywhere = Some(number),
+            true => {
+                heads.everywhere = Some(number);
+                // What was for some is older.
+                heads.points.clear();
+            }
             false => heads.points.extend(points.iter().map(|point| (point.clone(), number))),
         }
         let publication = Publication {
@@ -210,7 +220,8 @@ impl<S: Store> Office<S> {
         let found: Option<(u64, Vec<(String, String)>)> = self.entry(&keys::bundle(revision)?).await?;
         let (_, files) = found.filter(|(_, files)| !files.is_empty()).ok_or_else(unknown)?;
         let files = files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
-        let loaded = load_files(files)
+        let loaded = load_beside(files)
+            .await?
             .map_err(|report| OfficeError::Conflict(format!("{revision} does not load: {report}")))?;
         if loaded.revision != *revision {
             return Err(OfficeError::Conflict(format!(
@@ -220,18 +231,82 @@ impl<S: Store> Office<S> {
         Ok(loaded)
     }
 
-    /// What a publication says differently from another; from the one before when none is named.
+    /// What a publication says differently from another. When none is named: from what decided before at every point that it is for.
     ///
     /// # Errors
     /// [`OfficeError`].
-    pub async fn compare(&self, number: u64, against: Option<u64>) -> Result<Vec<Difference>, OfficeError> {
-        let after = self.published(&self.publication(number).await?.revision).await?;
-        let before = match against.unwrap_or(number.saturating_sub(1)) {
-            // Before the first one there was nothing.
-            0 => None,
-            other => Some(self.published(&self.publication(other).await?.revision).await?),
+    pub async fn compare(&self, number: u64, against: Option<u64>) -> Result<Differences, OfficeError> {
+        let publication = self.publication(number).await?;
+        let against = match against {
+            Some(other) => Some(other),
+            None => self.before(&publication).await?,
         };
-        Ok(difference(before.as_ref(), &after))
+        let after = self.published(&publication.revision).await?;
+        let before = match against {
+            None => None,
+            Some(other) => Some(self.published(&self.publication(other).await?.revision).await?),
+        };
+        let compared = spawn_blocking(move || difference(before.as_ref(), &after)).await;
+        Ok(Differences { against, items: compared.map_err(|cause| stopped(&cause))? })
+    }
+
+    /// The last publication before one that was for the same points or for all.
+    async fn before(&self, publication: &Publication) -> Result<Option<u64>, OfficeError> {
+        let mut number = publication.number.saturating_sub(1);
+        while number > 0 {
+            let earlier = self.publication(number).await?;
+            if earlier.points.is_empty() || earlier.points == publication.points {
+                return Ok(Some(number));
+            }
+            number = number.saturating_sub(1);
+        }
+        Ok(None)
+    }
+
+    /// Of somebody who is registered only the registry tells: a bundle would stand above it, and above the directory that says who has left.
+    async fn nobody_who_is_registered(&self, bundle: &Loaded) -> Result<(), OfficeError> {
+        for person in bundle.snapshot.own_people() {
+            if registry::person(&*self.store, &person.id).await?.is_some() {
+                let detail =
+                    format!("people.yaml: {} is registered; leave them out of the bundle", person.id);
+                return Err(invalid("files", detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a publication says differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Differences {
+    /// The publication that it was compared with; none before the first.
+    pub against: Option<u64>,
+    /// Each difference, in words.
+    pub items: Vec<Difference>,
+}
+
+/// Loads files on a thread of its own: schemas and policies take their time.
+async fn load_beside(files: Vec<(String, Vec<u8>)>) -> Result<Result<Loaded, Report>, OfficeError> {
+    spawn_blocking(move || load_files(files)).await.map_err(|cause| stopped(&cause))
+}
+
+fn stopped(cause: &tokio::task::JoinError) -> OfficeError {
+    OfficeError::Conflict(format!("the bundle could not be looked at: {cause}"))
+}
+
+/// Whoever may publish says what is permitted, not which programs run on the machines of gateways and what those are given to read.
+fn nothing_of_a_host(bundle: &Loaded) -> Result<(), OfficeError> {
+    let of_a_host = |settings: &ServerSettings| {
+        !settings.env.is_empty() || !settings.pass.is_empty() || settings.cwd.is_some()
+    };
+    match bundle.config.servers.iter().find(|(_, settings)| of_a_host(settings)) {
+        None => Ok(()),
+        Some((server, _)) => Err(invalid(
+            "files",
+            format!(
+                "warrantor.toml: `env`, `pass` and `cwd` of {server} belong to the machine that starts it, and are not published"
+            ),
+        )),
     }
 }
 

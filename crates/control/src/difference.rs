@@ -1,8 +1,12 @@
 //! What two bundles say differently, in words: for whoever publishes one, and whoever looks at the history.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
+use similar::{ChangeTag, TextDiff};
 use warrantor_bundle::Loaded;
 
 use crate::sentences::sentences;
@@ -18,12 +22,29 @@ pub struct Difference {
     pub new: Vec<String>,
 }
 
+/// Most characters of a line that is told.
+const MAX_LINE: usize = 400;
+/// How long the lines of a file are compared before a coarser answer does.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// Things by their names, each with what is said of it.
 type Told = BTreeMap<String, BTreeSet<String>>;
 
-/// What `after` says differently from `before`, or from nothing, by what it is about.
+/// What `after` says differently from `before`, or from nothing: first in words by what it is about, then by the lines of each file that changed, so that
+/// no change is passed over.
 #[must_use]
 pub fn difference(before: Option<&Loaded>, after: &Loaded) -> Vec<Difference> {
+    let files = |bundle: &Loaded| bundle.archive.iter().cloned().collect::<BTreeMap<_, _>>();
+    let (was, is) = (before.map(files).unwrap_or_default(), files(after));
+    let paths: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let of = |files: &BTreeMap<String, Vec<u8>>, path: &String| files.get(path).cloned().unwrap_or_default();
+    let changed = paths.into_iter().filter(|path| was.get(*path) != is.get(*path));
+    let changed = changed.map(|path| lines(path, &of(&was, path), &of(&is, path)));
+    words(before, after).into_iter().chain(changed).collect()
+}
+
+/// What is said differently of people, agents, tools and mandates.
+fn words(before: Option<&Loaded>, after: &Loaded) -> Vec<Difference> {
     let (before, after) = (before.map(told).unwrap_or_default(), told(after));
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let none = BTreeSet::new();
@@ -92,17 +113,29 @@ fn told(bundle: &Loaded) -> Told {
         }
         told.insert(format!("mandate {id}"), lines);
     }
-    // Of what has no sentences the text tells.
-    for (path, bytes) in &bundle.archive {
-        let of_its_own = path.starts_with("mandates/")
-            || path.starts_with("tools/")
-            || path == "people.yaml"
-            || path == "agents.yaml";
-        if !of_its_own {
-            let text = String::from_utf8_lossy(bytes);
-            let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned);
-            told.insert(format!("file {path}"), lines.collect());
+    told
+}
+
+/// What the files say differently, line by line: the proof beside the words, and the only word on what has none.
+fn lines(path: &str, before: &[u8], after: &[u8]) -> Difference {
+    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+    let compared = TextDiff::configure().timeout(PATIENCE).diff_lines(&*before, &*after);
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    for change in compared.iter_all_changes() {
+        match change.tag() {
+            ChangeTag::Equal => {}
+            ChangeTag::Delete => gone.push(short(change.value())),
+            ChangeTag::Insert => new.push(short(change.value())),
         }
     }
-    told
+    Difference { about: format!("file {path}"), gone, new }
+}
+
+/// A line as it is told. Pinned definitions are one line of many thousand characters.
+fn short(line: &str) -> String {
+    let line = line.trim_end();
+    match line.char_indices().nth(MAX_LINE) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{}… ({} bytes)", line.get(..end).unwrap_or_default(), line.len()),
+    }
 }

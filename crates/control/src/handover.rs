@@ -27,7 +27,7 @@ use warrantor_store::{Commit, CommitError, Expect, Key, KeyError, ReadError, Sto
 use crate::{bundles, fresh_id, names};
 
 /// How often a handover is tried again because somebody else handed over the same.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;
 /// How long a handover waits for its record.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 

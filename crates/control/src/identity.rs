@@ -12,7 +12,11 @@ use warrantor_model::{
 };
 use warrantor_store::{Commit, CommitError, Expect, Key, Store, Wanted};
 
-use crate::{fresh_id, handover::HandoverError, names};
+use crate::{
+    fresh_id,
+    handover::{ATTEMPTS, HandoverError},
+    names,
+};
 
 /// How many are bound by one commit.
 const AT_ONCE: usize = 200;
@@ -96,6 +100,24 @@ pub(crate) async fn bind_bundle<S: Store>(
     now: Timestamp,
     randomness: &dyn Randomness,
 ) -> Result<(), HandoverError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match bind_once(store, snapshot, evidence, now, randomness).await {
+            // Another process bound somebody at the same time, or somebody registered: perhaps under the same id.
+            Err(HandoverError::Commit(CommitError::Moved { .. })) if attempts < ATTEMPTS => {}
+            other => return other,
+        }
+    }
+}
+
+async fn bind_once<S: Store>(
+    store: &S,
+    snapshot: &Snapshot,
+    evidence: &str,
+    now: Timestamp,
+    randomness: &dyn Randomness,
+) -> Result<(), HandoverError> {
     let marker = names::bound(&snapshot.revision())?;
     let wanted = Wanted { entries: [marker.clone()].into(), ..Wanted::default() };
     if store.read(&wanted).await?.entries.contains_key(&marker) {
@@ -147,11 +169,7 @@ async fn commit<S: Store>(
     let mut commit = Commit::new(Record::new(fresh_id("a", now, randomness)?, now, event));
     commit.puts = puts;
     commit.expect = expect;
-    match store.commit(commit).await {
-        // Another process bound the same at the same time, or somebody registered: looked at again at the next start.
-        Ok(_) | Err(CommitError::Moved { .. }) => Ok(()),
-        Err(cause) => Err(cause.into()),
-    }
+    store.commit(commit).await.map(drop).map_err(HandoverError::Commit)
 }
 
 /// What the office makes of it.

@@ -119,7 +119,7 @@ async fn a_difference_is_told_in_the_words_of_what_changed() {
     let items = compare("/v1/bundles/2/difference").await;
     let about: Vec<&str> =
         items.as_array().unwrap().iter().map(|one| one["about"].as_str().unwrap()).collect();
-    assert_eq!(about, ["agent invoice-bot", "mandate pay"]);
+    assert_eq!(about, ["agent invoice-bot", "mandate pay", "file agents.yaml", "file mandates/pay.yaml"]);
     assert_eq!(items[0]["gone"], json!(["is for: settles invoices"]));
     assert_eq!(items[0]["new"], json!(["is for: settles all invoices"]));
     assert!(items[1]["gone"].to_string().contains("1200"), "{items}");
@@ -142,6 +142,78 @@ async fn a_difference_is_told_in_the_words_of_what_changed() {
         assert!(about.contains(name), "{name}: {about}");
     }
     plane.ask(&publisher, "GET", "/v1/bundles/9/difference", None).await.is(404);
+}
+
+/// What has no sentence is told by its line, and so are a line that moved and one of two that are alike.
+#[tokio::test]
+async fn no_change_of_a_bundle_goes_untold() {
+    let plane = Plane::new();
+    let two = "@id(\"one\") permit (principal, action, resource)\nwhen { true };\n@id(\"two\") permit (principal, action, resource)\nwhen { true };\n";
+    let one = two.replacen("when { true };", ";", 1);
+    let changes: [(BundleFiles, BundleFiles, &str); 5] = [
+        (files(), files().with("tools/bank.yaml", "    failure: atomic\n", ""), "failure: atomic"),
+        (files(), files().with("tools/bank.yaml", "text: { free: true }", "text: {}"), "free: true"),
+        (
+            files(),
+            files().with("mandates/settle.yaml", "max_length: 10", "max_length: 9999"),
+            "max_length: 9999",
+        ),
+        (files().and("policies/all.cedar", two), files().and("policies/all.cedar", &one), "when { true };"),
+        (
+            files(),
+            files().and("agents.yaml", &files().texts()["agents.yaml"].replace("agents:", "# x\nagents:")),
+            "# x",
+        ),
+    ];
+    for (before, after, told) in changes {
+        let before = plane.publish(&before).await;
+        let after = plane.publish(&after).await;
+        assert_ne!(before.revision, after.revision);
+        let differences = plane.api.office().compare(after.number, None).await.unwrap();
+        assert_eq!(differences.against, Some(before.number));
+        let lines = serde_json::to_string(&differences.items).unwrap();
+        assert!(lines.contains(told), "{told}: {lines}");
+    }
+}
+
+/// A bundle for everybody is compared with what decided for everybody, not with what was tried at one point.
+#[tokio::test]
+async fn a_publication_is_compared_with_what_decided_where_it_will() {
+    let (plane, publisher) = plane().await;
+    for (files, points) in [(files(), &[][..]), (changed(), &["eu"]), (changed(), &["us"]), (changed(), &[])]
+    {
+        plane.ask(&publisher, "POST", "/v1/bundles", Some(body(&files, points))).await.is(201);
+    }
+    for (number, against) in [(1, None), (2, Some(1)), (3, Some(1)), (4, Some(1))] {
+        let told =
+            plane.ask(&publisher, "GET", &format!("/v1/bundles/{number}/difference"), None).await.is(200);
+        assert_eq!(told["against"], json!(against), "{number}");
+        assert_ne!(told["items"], json!([]), "{number}");
+    }
+}
+
+/// Whoever publishes says what is permitted. What a machine runs, and who has left the company, is not theirs to say.
+#[tokio::test]
+async fn a_bundle_says_nothing_of_a_host_s_programs_and_of_registered_people() {
+    let (plane, publisher) = plane().await;
+    let with = |setting: &str| {
+        let settings = format!("[directory]\ngroups = []\n[servers.bank]\n{setting}\n");
+        files().and("warrantor.toml", &settings)
+    };
+    for (files, part) in [
+        (with("env = { LD_PRELOAD = \"/tmp/x.so\" }"), "belong to the machine"),
+        (with("pass = [\"SECRET\"]"), "belong to the machine"),
+        (with("cwd = \"/\""), "belong to the machine"),
+        (
+            files().with("people.yaml", "people:\n", "people:\n  - { id: publisher, issuer: \"https://login.example.com\", subject: \"subject-of-publisher\", groups: [bosses] }\n"),
+            "publisher is registered",
+        ),
+    ] {
+        let answered = plane.ask(&publisher, "POST", "/v1/bundles", Some(body(&files, &[]))).await;
+        assert_eq!(answered.status.as_u16(), 400, "{part}: {}", answered.body);
+        assert!(answered.body["detail"].as_str().unwrap().contains(part), "{part}: {}", answered.body);
+    }
+    plane.ask(&publisher, "POST", "/v1/bundles", Some(body(&with("timeout = \"5s\""), &[]))).await.is(201);
 }
 
 #[tokio::test]
@@ -179,12 +251,19 @@ async fn two_who_publish_at_once_are_both_in_the_history_or_one_is_told_to_try_a
 #[tokio::test]
 async fn a_bundle_may_be_larger_than_other_requests_and_not_without_bound() {
     let (plane, publisher) = plane().await;
+    let nobody = plane.person("nobody", &[]).await;
     let with = |bytes: usize| {
         let comment = format!("# {}\n", "x".repeat(70)).repeat(bytes / 73);
         body(&files().and("policies/long.cedar", &comment.replace('#', "//")), &[])
     };
     let large = plane.ask(&publisher, "POST", "/v1/bundles", Some(with(12 << 20))).await;
     assert_eq!(large.status.as_u16(), 413, "{}", large.body);
+    // What nobody may send is not even read.
+    let unread = plane.ask(&nobody, "POST", "/v1/bundles", Some(with(12 << 20))).await;
+    assert_eq!(unread.status.as_u16(), 403, "{}", unread.body);
+    let user = json!({ "schemas": [], "userName": "x".repeat(2 << 20) });
+    let okta = plane.client("okta", "provisioner").await;
+    plane.ask(&okta, "POST", "/scim/v2/Users", Some(user)).await.is(413);
     let mut handover = json!({ "template": "x".repeat(2 << 20) });
     handover["agent"] = "bot".into();
     plane.ask(&publisher, "POST", "/v1/mandates", Some(handover)).await.is(413);

@@ -18,7 +18,7 @@ use warrantor_api::{
 };
 use warrantor_bundle::{
     Loaded, Report, load,
-    serve::{DEFAULT_LISTEN, ProviderConfig, ServeConfig, load_serve},
+    serve::{DEFAULT_LISTEN, ProviderConfig, ServeConfig, load_serve, load_serve_beside, serve_place},
 };
 use warrantor_control::{
     handover::Desk,
@@ -130,11 +130,17 @@ struct Listening {
 }
 
 async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
-    let config = load_serve(&args.config)?;
+    let followed = serve_place(&args.config)?;
+    let place = Place { data: args.place.data.clone().or(followed.data), ..args.place.clone() };
+    let own = load_serve(&args.config);
+    let deployment =
+        Arc::new(Deployment::open(&place, own.as_ref().ok().map(|config| &config.bundle)).await?);
+    let mut following = Following::at(&deployment, followed.point)?;
+    let (number, config) = following_serve(&following, &args.config, own).await?;
+    following.took(number);
     for warning in &config.warnings {
         tracing::warn!(place = warning.place(), "{warning}");
     }
-    let place = Place { data: args.place.data.clone().or_else(|| config.data.clone()), ..args.place.clone() };
     let ServeConfig {
         bundle,
         listen,
@@ -142,12 +148,9 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         tls: certificate,
         administration: policies,
         provider: entry,
-        point,
         ..
     } = config;
-    let deployment = Arc::new(Deployment::open(&place, Some(&bundle)).await?);
-    let mut following = Following::at(&deployment, &bundle, point)?;
-    let bundle = following.first(bundle).await?;
+    let bundle = Arc::new(bundle);
     let administration = administration(policies.as_deref())?;
     let tls = certificate.map(|(certificate, key)| tls(&certificate, &key)).transpose()?;
     let provider = entry.as_ref().map(provider).transpose()?;
@@ -258,6 +261,18 @@ async fn has_administrator(office: &Office<SqliteStore>) -> anyhow::Result<bool>
     }
 }
 
+/// The settings beside what is published, or beside the directory's bundle where nothing is.
+async fn following_serve(
+    following: &Following,
+    file: &Path,
+    own: Result<ServeConfig, Report>,
+) -> anyhow::Result<(Option<u64>, ServeConfig)> {
+    match following.bundle().await? {
+        Some((number, published)) => Ok((Some(number), load_serve_beside(file, published)?)),
+        None => Ok((None, own?)),
+    }
+}
+
 /// Reads the configuration anew at every hangup, and when a bundle is published for this point. One that is at fault changes nothing.
 async fn reload(
     file: std::path::PathBuf,
@@ -267,26 +282,29 @@ async fn reload(
     mut hangups: Signal,
     out: Output,
 ) {
-    while following.or_hangup(&mut hangups).await {
+    while let Some(why) = following.or_hangup(&mut hangups).await {
         let read = async {
-            let config = load_serve(&file)?;
+            let (number, config) = following_serve(&following, &file, load_serve(&file)).await?;
             let administration = administration(config.administration.as_deref())?;
-            following.go_on_at(config.point);
-            let bundle = following.first(config.bundle).await?;
+            following.warn_of(config.place.point.as_ref());
+            let bundle = Arc::new(config.bundle);
             desk(&deployment, &bundle, &deployment.keys.seal()?).note_bundle().await?;
             let revision = bundle.revision;
             api.go_on_with(bundle, administration);
-            anyhow::Ok(revision)
+            anyhow::Ok((number, revision))
         };
         match read.await {
-            Ok(revision) => {
+            Ok((number, revision)) => {
+                following.took(number);
                 out.note(&format!("warrantor: the configuration was read anew; the bundle is {revision}"));
             }
             Err(cause) => {
                 let told = cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render);
-                out.note(&format!(
-                    "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
-                ));
+                if following.failed(why, &told) {
+                    out.note(&format!(
+                        "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
+                    ));
+                }
             }
         }
     }

@@ -86,7 +86,8 @@ impl Findings {
 pub(crate) fn run(args: &DoctorArgs, out: Output) -> anyhow::Result<Exit> {
     let mut found = Findings::default();
     let config = args.config.as_deref().and_then(|file| configuration(file, &mut found));
-    let data = args.place.data.clone().or_else(|| config.as_ref().and_then(|config| config.data.clone()));
+    let data =
+        args.place.data.clone().or_else(|| config.as_ref().and_then(|config| config.place.data.clone()));
     let place = Place { data, ..args.place.clone() };
     block_on(async {
         data_directory(&place, &mut found).await;

@@ -19,7 +19,8 @@ use tokio::{
 use warrantor_bundle::{
     Loaded, Report,
     gateway::{
-        GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, load_gateway, load_gateway_beside,
+        GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, gateway_place, load_gateway,
+        load_gateway_beside,
     },
 };
 use warrantor_control::handover::{Desk, HandoverError};
@@ -80,21 +81,27 @@ struct SetEndpoint {
 }
 
 async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
-    let mut config = load_gateway(&args.config)?;
+    let followed = gateway_place(&args.config)?;
+    let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
+    let place = Place { data: args.place.data.clone().or(followed.data), ..args.place.clone() };
+    let own = load_gateway(&args.config);
+    if followed.point.is_none()
+        && let Err(faults) = own
+    {
+        return Err(faults.into());
+    }
+    let deployment =
+        Arc::new(Deployment::open(&place, own.as_ref().ok().map(|config| &config.bundle)).await?);
+    let mut following = Following::at(&deployment, followed.point)?;
+    let (number, config) = following_gateway(&following, &args.config, own).await?;
+    following.took(number);
     for warning in &config.warnings {
         tracing::warn!(place = warning.place(), "{warning}");
     }
-    let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
-    let place = Place { data: args.place.data.clone().or_else(|| config.data.clone()), ..args.place.clone() };
-    let deployment = Arc::new(Deployment::open(&place, Some(&config.bundle)).await?);
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
-    let mut following = Following::at(&deployment, &config.bundle, config.point.clone())?;
-    if let Some(published) = following.bundle().await? {
-        config = load_gateway_beside(&args.config, published)?;
-    }
     let (listen, snapshot) = (config.listen, Arc::clone(&config.bundle.snapshot));
-    let settings = Settings::named(config.point.as_ref().map_or("gateway", AsRef::as_ref));
+    let settings = Settings::named(config.place.point.as_ref().map_or("gateway", AsRef::as_ref));
     let traces = config.traces.clone();
     let metrics = match config.metrics {
         Some(address) => {
@@ -180,7 +187,7 @@ async fn reload(
     mut following: Following,
     mut hangups: Signal,
 ) {
-    while following.or_hangup(&mut hangups).await {
+    while let Some(why) = following.or_hangup(&mut hangups).await {
         match reload.now(&gateway, &mut following).await {
             Ok(revision) => {
                 reload
@@ -189,6 +196,9 @@ async fn reload(
             }
             Err(cause) => {
                 let told = cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render);
+                if !following.failed(why, &told) {
+                    continue;
+                }
                 reload.out.note(&format!(
                     "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
                 ));
@@ -199,17 +209,26 @@ async fn reload(
     }
 }
 
+/// The settings beside what is published, or beside the directory's bundle where nothing is.
+async fn following_gateway(
+    following: &Following,
+    file: &Path,
+    own: Result<GatewayConfig, Report>,
+) -> anyhow::Result<(Option<u64>, GatewayConfig)> {
+    match following.bundle().await? {
+        Some((number, published)) => Ok((Some(number), load_gateway_beside(file, published)?)),
+        None => Ok((None, own?)),
+    }
+}
+
 impl Reload {
     async fn now(
         &self,
         gateway: &Handle<warrantor_store_sql::SqliteStore, Handing>,
         following: &mut Following,
     ) -> anyhow::Result<Digest> {
-        let mut config = load_gateway(&self.file)?;
-        following.go_on_at(config.point.clone());
-        if let Some(published) = following.bundle().await? {
-            config = load_gateway_beside(&self.file, published)?;
-        }
+        let (number, config) = following_gateway(following, &self.file, load_gateway(&self.file)).await?;
+        following.warn_of(config.place.point.as_ref());
         if config.listen != self.listen {
             tracing::warn!(now = %self.listen, "the new address takes effect at the next start");
         }
@@ -218,6 +237,7 @@ impl Reload {
         // Before anything is decided on it.
         serving.mandates.note_bundle().await?;
         gateway.replace(serving, snapshot);
+        following.took(number);
         Ok(revision)
     }
 }

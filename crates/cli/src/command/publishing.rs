@@ -1,12 +1,12 @@
 //! `bundle`: publishing from the host of the data directory; and following what was published, for commands that serve.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use warrantor_bundle::{Loaded, load};
+use warrantor_bundle::{Loaded, load, load_files};
 use warrantor_control::{
     bundles::{Publication, PublishError, ToPublish},
-    office::{Office, OfficeError},
+    office::Office,
 };
 use warrantor_decide::administration::Act;
 use warrantor_model::EnforcementPoint;
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often a command that serves looks for something newer.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it waits before it tries again to take what it could not.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn bundle(command: BundleCommand, out: Output) -> anyhow::Result<Exit> {
     block_on(async move {
@@ -47,10 +49,14 @@ pub(crate) fn bundle(command: BundleCommand, out: Output) -> anyhow::Result<Exit
                 let opened = Opened::at(&args.place).await?;
                 let differences = opened.office.compare(args.number, args.against).await?;
                 out.answer(&differences, |to| {
-                    if differences.is_empty() {
-                        return writeln!(to, "They say the same.");
+                    match differences.against {
+                        None => writeln!(to, "Nothing decided before it.")?,
+                        Some(other) => writeln!(to, "Compared with publication {other}:")?,
                     }
-                    for difference in &differences {
+                    if differences.items.is_empty() {
+                        return writeln!(to, "They are the same, to the byte.");
+                    }
+                    for difference in &differences.items {
                         writeln!(to, "{}", difference.about)?;
                         difference.gone.iter().try_for_each(|line| writeln!(to, "  - {line}"))?;
                         difference.new.iter().try_for_each(|line| writeln!(to, "  + {line}"))?;
@@ -127,58 +133,74 @@ fn row(publication: &Publication) -> Vec<String> {
 pub(super) struct Following {
     office: Office<SqliteStore>,
     point: Option<EnforcementPoint>,
-    /// The publication that was taken, or tried, last.
-    seen: Option<u64>,
+    /// The publication that is decided on.
+    taken: Option<u64>,
+    /// Why the last one could not be taken, until one can.
+    fault: Option<String>,
+}
+
+/// Why a command that serves looks at its configuration anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was told to.
+    Hangup,
+    /// Something newer is published, or what is published could not be taken yet.
+    Published,
 }
 
 impl Following {
-    /// One that has seen nothing. Without a point it never sees anything.
-    pub(super) fn at(
-        deployment: &Deployment,
-        own: &Loaded,
-        point: Option<EnforcementPoint>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { office: office(deployment, own, administration(None)?), point, seen: None })
+    /// One that has taken nothing. Without a point it never will.
+    pub(super) fn at(deployment: &Deployment, point: Option<EnforcementPoint>) -> anyhow::Result<Self> {
+        let nobody = load_files(Vec::new())?;
+        let office = office(deployment, &nobody, administration(None)?);
+        Ok(Self { office, point, taken: None, fault: None })
     }
 
-    /// The published bundle that decides here, if there is one.
-    pub(super) async fn bundle(&mut self) -> anyhow::Result<Option<Loaded>> {
+    /// The published bundle that decides here, if there is one, and its number: to be given to [`Following::took`] once it does.
+    pub(super) async fn bundle(&self) -> anyhow::Result<Option<(u64, Loaded)>> {
         let Some(point) = &self.point else { return Ok(None) };
         let Some(number) = self.office.heads().await?.1.at(point) else { return Ok(None) };
         let publication = self.office.publication(number).await?;
-        let published = self.office.published(&publication.revision).await;
-        // What does not load is told once. A store that did not answer is asked again.
-        if matches!(published, Ok(_) | Err(OfficeError::Conflict(_) | OfficeError::Unknown { .. })) {
-            self.seen = Some(number);
+        Ok(Some((number, self.office.published(&publication.revision).await?)))
+    }
+
+    /// From here on this is decided on.
+    pub(super) fn took(&mut self, number: Option<u64>) {
+        self.taken = number;
+        self.fault = None;
+    }
+
+    /// That something could not be taken. True when it is to be told: a fault that stays is told once.
+    pub(super) fn failed(&mut self, why: Why, told: &str) -> bool {
+        let is_new = self.fault.as_deref() != Some(told);
+        self.fault = Some(told.to_owned());
+        why == Why::Hangup || is_new
+    }
+
+    /// Warns of a name that takes effect at the next start: it stands in the records of this one.
+    pub(super) fn warn_of(&self, point: Option<&EnforcementPoint>) {
+        if point != self.point.as_ref() {
+            tracing::warn!("the new `point` takes effect at the next start");
         }
-        Ok(Some(published?))
     }
 
-    /// The bundle that decides here: what is published for it, or its own.
-    pub(super) async fn first(&mut self, own: Loaded) -> anyhow::Result<Arc<Loaded>> {
-        Ok(Arc::new(self.bundle().await?.unwrap_or(own)))
-    }
-
-    /// Follows another point from here on.
-    pub(super) fn go_on_at(&mut self, point: Option<EnforcementPoint>) {
-        self.point = point;
-    }
-
-    /// Waits until something newer is published or a hangup comes; false when neither can come any more.
-    pub(super) async fn or_hangup(&self, hangups: &mut Signal) -> bool {
+    /// Waits until the configuration is to be looked at anew; none when that cannot be any more.
+    pub(super) async fn or_hangup(&self, hangups: &mut Signal) -> Option<Why> {
         tokio::select! {
-            came = hangups.recv() => came.is_some(),
-            () = self.moved() => true,
+            came = hangups.recv() => came.map(|()| Why::Hangup),
+            () = self.moved() => Some(Why::Published),
         }
     }
 
-    /// Ends when something newer is published. A store that does not answer is asked again: calls ask it too, and are refused meanwhile.
+    /// Ends when something newer is published. A store that does not answer is asked again: calls ask it too, and are refused meanwhile. What could not be
+    /// taken is tried again: it may have been the store, or a file that somebody mends.
     async fn moved(&self) {
         let Some(point) = &self.point else { return std::future::pending().await };
+        let patience = if self.fault.is_some() { TRY_AGAIN } else { LOOK };
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(patience).await;
             match self.office.heads().await {
-                Ok((_, heads)) if heads.at(point) != self.seen => return,
+                Ok((_, heads)) if heads.at(point) != self.taken => return,
                 Ok(_) => {}
                 Err(cause) => tracing::warn!(%cause, "it cannot be told whether a bundle was published"),
             }

@@ -1,7 +1,7 @@
 //! The HTTP face of the control plane, floor 6.
 //!
-//! Every endpoint stands once in the table of [`routes`], which makes both the router and the OpenAPI document. An endpoint takes a [`request::Caller`], or
-//! it is open to everybody and says so there. What it does is asked of the policies of administration before it is done ([`Api::may`]); what they refuse is
+//! Every endpoint stands once in the table of `routes`, which makes both the router and the OpenAPI document. An endpoint takes a [`request::Caller`], or
+//! it is open to everybody and says so there. What it does is asked of the policies of administration before it is done (`Api::may`); what they refuse is
 //! recorded and told as a problem of the catalogue.
 
 mod agents;

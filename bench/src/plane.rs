@@ -49,11 +49,12 @@ struct Size {
 const LITTLE: Size = Size { agents: 100, people: 100, mandates: 100 };
 const MUCH: Size = Size { agents: 100_000, people: 10_000, mandates: 1_000_000 };
 
-struct Fixed;
+struct Wall;
 
-impl Clock for Fixed {
+impl Clock for Wall {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_700_000_000_000_000)
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 }
 
@@ -161,7 +162,7 @@ impl World {
             snapshot: Arc::clone(&bundle.snapshot),
             stop: Arc::clone(&stop),
             seal: SealKey::new([9; 32]),
-            clock: Arc::new(Fixed),
+            clock: Arc::new(Wall),
             randomness: Arc::clone(&randomness) as _,
             settings: Settings::named("bench"),
         });
@@ -200,7 +201,7 @@ impl World {
             stop: &self.stop,
             bundle: &self.bundle,
             seal: &seal,
-            clock: &Fixed,
+            clock: &Wall,
             randomness: &*self.randomness,
             evidence: "bench".to_owned(),
         };
@@ -246,8 +247,7 @@ impl World {
         let mut took = Vec::new();
         for nth in 0..10 {
             let subject = Subject::Agent(format!("stopped-{nth}").parse()?);
-            let act =
-                Act { evidence: "bench", reason: None, now: Fixed.now(), randomness: &*self.randomness };
+            let act = Act { evidence: "bench", reason: None, now: Wall.now(), randomness: &*self.randomness };
             let begun = Instant::now();
             standing::stop(&self.stop, Some(&*self.store), &subject, &act).await?;
             took.push(begun.elapsed().as_secs_f64() * 1e6);
@@ -281,7 +281,7 @@ impl Filling<'_> {
             reason: None,
             entry: None,
         });
-        let mut commit = Commit::new(Record::new(format!("fill-{}", self.commits), Fixed.now(), event));
+        let mut commit = Commit::new(Record::new(format!("fill-{}", self.commits), Wall.now(), event));
         commit.puts = std::mem::take(&mut self.puts);
         self.store.commit(commit).await?;
         self.commits = self.commits.saturating_add(1);
@@ -290,7 +290,7 @@ impl Filling<'_> {
 }
 
 fn done() -> Done {
-    Done { at: Fixed.now(), by: "host".to_owned() }
+    Done { at: Wall.now(), by: "host".to_owned() }
 }
 
 fn person(nth: usize) -> StoredPerson {
@@ -339,8 +339,8 @@ fn mandate(nth: usize, size: Size) -> anyhow::Result<StoredMandate> {
         parent: None,
         task: format!("t{nth}").parse()?,
         person: format!("p{}", nth % size.people).parse()?,
-        handed_over_at: Fixed.now(),
-        expires_at: Fixed.now().plus(std::time::Duration::from_secs(8 * 3600)),
+        handed_over_at: Wall.now(),
+        expires_at: Wall.now().plus(std::time::Duration::from_secs(8 * 3600)),
         terms: Digest::of(document.as_bytes()),
         document,
         consent: None,

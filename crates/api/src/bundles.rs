@@ -110,6 +110,10 @@ pub(crate) async fn list<S: Store>(
     if limit == 0 || limit > MAX_PAGE {
         return Err(Problem::invalid("limit", format!("1 to {MAX_PAGE} items make a page")));
     }
+    // A publication's number is an int64 of JSON Schema, and the first is 1.
+    if params.before.is_some_and(|before| before == 0 || i64::try_from(before).is_err()) {
+        return Err(Problem::invalid("before", "name the number of a publication, 1 or more"));
+    }
     let items = api.office.publications(params.before, limit).await?;
     let next = items.last().map(|last| last.number).filter(|last| *last > 1 && items.len() == limit);
     Ok(Json(Publications { items, next }))

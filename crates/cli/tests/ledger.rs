@@ -77,27 +77,27 @@ const CHANGES: &[(&str, Option<u64>, &str)] = &[
     ("changed_leaf", Some(5), "the leaf hash stored with entry 5 was changed"),
     ("changed_record_with_its_leaf", Some(1), "history was rewritten between size 1 and size"),
     ("removed_record", Some(5), "entry 5 is missing"),
-    ("removed_record_and_closed_the_gap", None, "it covers 18 records where the head has 17"),
-    ("truncated_tail", Some(15), "its tail was cut off"),
-    ("truncated_tail_with_the_head", None, "it covers 18 records where the head has 15"),
+    ("removed_record_and_closed_the_gap", None, "it covers 19 records where the head has 18"),
+    ("truncated_tail", Some(16), "its tail was cut off"),
+    ("truncated_tail_with_the_head", None, "it covers 19 records where the head has 16"),
     ("swapped_records", Some(1), "history was rewritten between size 1 and size"),
-    ("appended_record", None, "the head claims 18 entries, the rows end at 19"),
-    ("longer_head", None, "it covers 18 records where the head has 19"),
+    ("appended_record", None, "the head claims 19 entries, the rows end at 20"),
+    ("longer_head", None, "it covers 19 records where the head has 20"),
     ("changed_frontier", None, "the head's frontier is not that of the entries"),
     ("forged_root", None, "changed or forged"),
     ("forged_size", None, "changed or forged"),
     ("forged_signature", None, "changed or forged"),
     ("unsigned_checkpoint", None, "the note has no signatures"),
-    ("moved_checkpoint", None, "stands under size 17, but was signed for 18"),
-    ("rolled_back_to_the_first_checkpoint", None, "it covers 18 records where the head has 1"),
-    ("emptied", None, "it covers 18 records where the head has 0"),
+    ("moved_checkpoint", None, "stands under size 18, but was signed for 19"),
+    ("rolled_back_to_the_first_checkpoint", None, "it covers 19 records where the head has 1"),
+    ("emptied", None, "it covers 19 records where the head has 0"),
     ("unreadable_record", Some(5), "record 5 does not read"),
 ];
 
 #[test]
 fn every_change_of_the_database_is_found_with_its_place() {
     let world = ledger();
-    assert_eq!(world.verified()["size"], 18);
+    assert_eq!(world.verified()["size"], 19);
     for (change, index, says) in CHANGES {
         let data = world.path(&format!("tampered-{change}"));
         copy(&world.data(), &data);
@@ -122,7 +122,7 @@ fn checkpoints_that_were_removed_are_missed_only_by_who_has_none_beside_the_data
     let key = fs::read_to_string(world.data().join("keys/ledger.vkeys")).unwrap();
     tamper(&world.data(), "removed_checkpoints");
     // The last one is kept in the key directory as well, and vouches for everything.
-    assert_eq!(world.verified()["signed"], 18);
+    assert_eq!(world.verified()["signed"], 19);
     let keys = world.path("no-keys");
     fs::create_dir(&keys).unwrap();
     let more = ["--keys", keys.to_str().unwrap(), "--key", key.trim()];
@@ -150,7 +150,7 @@ fn a_database_that_was_rolled_back_is_found_and_not_signed_again_until_a_person_
         session.passes("perform", r#"{"id":"later"}"#);
         session.end();
     });
-    found(&world.data(), &[], "rolled back", Some(18), "its tail was cut off");
+    found(&world.data(), &[], "rolled back", Some(19), "its tail was cut off");
     // Its limits would count anew, so nothing goes on with it.
     let mut session = world.bare_session();
     assert_eq!(session.line_or_end(), None);
@@ -174,7 +174,7 @@ fn a_restored_backup_goes_on_in_a_new_epoch_that_says_what_was_lost() {
     assert_eq!(begun["epoch"], 2, "{begun}");
     let ledger = world.events("ledger");
     let epoch = ledger.last().unwrap();
-    assert_eq!((&epoch["kind"], &epoch["lost_from"]), (&json!("epoch_begun"), &json!(20)), "{epoch}");
+    assert_eq!((&epoch["kind"], &epoch["lost_from"]), (&json!("epoch_begun"), &json!(21)), "{epoch}");
     let mut session = world.session();
     session.passes("perform", r#"{"id":"later"}"#);
     session.end();
@@ -195,7 +195,7 @@ fn database_and_keys_rolled_back_together_are_found_by_a_checkpoint_that_was_kep
     let more = ["--key", key.trim(), "--checkpoint", kept.to_str().unwrap()];
     assert_eq!(verify(&world.data(), &more).code, 0);
     assert_eq!(verify(&earlier, &[]).code, 0, "on its own it is whole");
-    found(&earlier, &more, "rolled back with its keys", Some(18), "");
+    found(&earlier, &more, "rolled back with its keys", Some(19), "");
     // A checkpoint of another log proves nothing about this one.
     let other = ledger();
     let foreign = other.data().join("keys/checkpoint");
@@ -350,13 +350,13 @@ fn the_root_can_be_derived_from_the_export_alone() {
     }
     let file = world.path("export.jsonl");
     let told = world.done(&["audit", "export", "--from", "10", "--file", file.to_str().unwrap()]);
-    assert_eq!(told["records"], 8);
+    assert_eq!(told["records"], 9);
     let lines = fs::read_to_string(file).unwrap();
-    assert_eq!(lines.lines().count(), 8);
+    assert_eq!(lines.lines().count(), 9);
     assert!(lines.starts_with(r#"{"index":10,"#), "{lines}");
     // The checkpoint in the key directory names the same root.
     let note = fs::read_to_string(world.data().join("keys/checkpoint")).unwrap();
-    assert_eq!(note.lines().take(2).collect::<Vec<_>>(), ["warrantor.local/log", "18"]);
+    assert_eq!(note.lines().take(2).collect::<Vec<_>>(), ["warrantor.local/log", "19"]);
 }
 
 #[test]

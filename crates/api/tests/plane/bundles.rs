@@ -105,6 +105,9 @@ async fn the_history_says_who_published_what_and_why_and_going_back_is_a_publica
     let rest = ask("GET", &format!("/v1/bundles?limit=2&before={}", page["next"]), None).await.is(200);
     assert_eq!(rest["items"], json!([first]));
     assert_eq!(rest["next"], Value::Null);
+    for path in ["before=0", "before=-1", "before=9223372036854775808", "limit=0", "limit=101", "after=1"] {
+        ask("GET", &format!("/v1/bundles?{path}"), None).await.is(400);
+    }
     assert_eq!(first["reason"], "because");
     assert_eq!(first["published"]["by"], "person:publisher", "{first}");
 }

@@ -118,8 +118,6 @@ impl<S: Store> Office<S> {
             return Err(PublishError::Office(invalid("files", detail)));
         }
         let loaded = load_beside(new.files).await?.map_err(PublishError::Faults)?;
-        nothing_of_a_host(&loaded)?;
-        self.nobody_who_is_registered(&loaded).await?;
         self.announce(authority, &loaded, new.reason, new.points, None).await.map_err(Into::into)
     }
 
@@ -148,6 +146,9 @@ impl<S: Store> Office<S> {
         back_to: Option<u64>,
     ) -> Result<Publication, OfficeError> {
         let (evidence, now) = (authority.evidence(), self.now());
+        nothing_of_a_host(loaded)?;
+        // Also of an earlier bundle: somebody of it may have been registered since.
+        self.nobody_who_is_registered(loaded).await?;
         if archived(loaded)?.is_none() {
             let detail = format!("a bundle of more than {MAX_VALUE_BYTES} bytes is not published");
             return Err(invalid("files", detail));

@@ -219,6 +219,22 @@ async fn a_bundle_says_nothing_of_a_host_s_programs_and_of_registered_people() {
     plane.ask(&publisher, "POST", "/v1/bundles", Some(body(&with("timeout = \"5s\""), &[]))).await.is(201);
 }
 
+/// Somebody of an earlier bundle may be of the registry by now, and have left since.
+#[tokio::test]
+async fn going_back_puts_no_bundle_above_what_the_registry_has_come_to_tell() {
+    let (plane, publisher) = plane().await;
+    let dave = "people:\n  - { id: dave, issuer: \"https://login.example.com\", subject: subject-of-dave }\n";
+    plane.publish(&files().with("people.yaml", "people:\n", dave)).await;
+    plane.publish(&files()).await;
+    plane.person("dave", &[]).await;
+    let back = Some(json!({ "reason": "back" }));
+    let answered = plane.ask(&publisher, "POST", "/v1/bundles/1/roll-back", back.clone()).await;
+    assert_eq!(answered.status.as_u16(), 400, "{}", answered.body);
+    assert!(answered.body["detail"].as_str().unwrap().contains("dave is registered"), "{}", answered.body);
+    assert_eq!(heads(&plane, "anywhere").await, Some(2));
+    plane.ask(&publisher, "POST", "/v1/bundles/2/roll-back", back).await.is(201);
+}
+
 #[tokio::test]
 async fn a_publication_for_some_points_decides_there_until_a_later_one_is_for_all() {
     let (plane, publisher) = plane().await;

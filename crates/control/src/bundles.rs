@@ -22,9 +22,10 @@ use warrantor_model::{
 use warrantor_store::{Commit, CommitError, Expect, MAX_VALUE_BYTES, Store, Wanted};
 
 use crate::{
+    commit_in_time,
     difference::{Difference, difference},
     fresh_id,
-    handover::{DEADLINE, HandoverError},
+    handover::HandoverError,
     identity, names,
     office::{Authority, Change, Office, OfficeError},
     people::invalid,
@@ -346,11 +347,10 @@ pub(crate) async fn note<S: Store>(
     let mut commit = Commit::new(Record::new(fresh_id("b", now, randomness)?, now, event));
     commit.expect.push((key.clone(), Expect::Absent));
     commit.puts.push((key, archive.unwrap_or_else(|| b"[]".to_vec())));
-    match tokio::time::timeout(DEADLINE, store.commit(commit)).await {
+    match commit_in_time(store, commit).await {
         // Another process was first.
-        Ok(Ok(_) | Err(CommitError::Moved { .. })) => Ok(()),
-        Ok(Err(cause)) => Err(cause.into()),
-        Err(_) => Err(CommitError::unknown("the store did not answer in time").into()),
+        Ok(_) | Err(CommitError::Moved { .. }) => Ok(()),
+        Err(cause) => Err(cause.into()),
     }
 }
 

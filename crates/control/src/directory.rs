@@ -14,9 +14,10 @@ use warrantor_model::{GroupName, PersonId, Subject, Timestamp};
 use warrantor_store::{Expect, Key, MAX_PAGE, Store, Wanted};
 
 use crate::{
+    ATTEMPTS,
     access::{DirectorySettings, SubjectAttribute},
     names,
-    office::{ATTEMPTS, Authority, Change, Office, OfficeError},
+    office::{Authority, Change, Office, OfficeError},
     people::{MAX_LIST, index_groups, invalid, line},
 };
 

@@ -4,7 +4,7 @@
 //! another handover. `run` hands over by itself only if no instance of the template and its slots ever existed on this data directory, else it
 //! resumes the live one, with its budgets and history; an ended one is refused until a person hands over again.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -24,12 +24,7 @@ use warrantor_model::{
 };
 use warrantor_store::{Commit, CommitError, Expect, Key, KeyError, ReadError, Store, Wanted};
 
-use crate::{bundles, fresh_id, names};
-
-/// How often a handover is tried again because somebody else handed over the same.
-pub(crate) const ATTEMPTS: usize = 5;
-/// How long a handover waits for its record.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+use crate::{ATTEMPTS, bundles, commit_in_time, fresh_id, names};
 
 /// What handing over needs.
 pub struct Desk<'a, S> {
@@ -638,10 +633,7 @@ impl<S: Store> Desk<'_, S> {
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
-        match tokio::time::timeout(DEADLINE, self.store.commit(commit)).await {
-            Ok(result) => result.map(drop),
-            Err(_) => Err(CommitError::unknown("the store did not answer in time")),
-        }
+        commit_in_time(&*self.store, commit).await.map(drop)
     }
 }
 

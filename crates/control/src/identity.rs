@@ -12,11 +12,7 @@ use warrantor_model::{
 };
 use warrantor_store::{Commit, CommitError, Expect, Key, Store, Wanted};
 
-use crate::{
-    fresh_id,
-    handover::{ATTEMPTS, HandoverError},
-    names,
-};
+use crate::{ATTEMPTS, commit_in_time, fresh_id, handover::HandoverError, names};
 
 /// How many are bound by one commit.
 const AT_ONCE: usize = 200;
@@ -169,7 +165,7 @@ async fn commit<S: Store>(
     let mut commit = Commit::new(Record::new(fresh_id("a", now, randomness)?, now, event));
     commit.puts = puts;
     commit.expect = expect;
-    store.commit(commit).await.map(drop).map_err(HandoverError::Commit)
+    commit_in_time(store, commit).await.map(drop).map_err(HandoverError::Commit)
 }
 
 /// What the office makes of it.

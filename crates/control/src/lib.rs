@@ -23,6 +23,20 @@ pub mod sentences;
 pub mod standing;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
+use warrantor_store::{Commit, CommitError, Committed, Store};
+
+/// How long an act waits for its record.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often an act is tried again because somebody else changed the same.
+pub(crate) const ATTEMPTS: usize = 5;
+
+/// Commits, or says within [`DEADLINE`] that it is not known whether it was.
+pub(crate) async fn commit_in_time<S: Store>(store: &S, commit: Commit) -> Result<Committed, CommitError> {
+    match tokio::time::timeout(DEADLINE, store.commit(commit)).await {
+        Ok(result) => result,
+        Err(_) => Err(CommitError::unknown("the store did not answer in time")),
+    }
+}
 
 /// An id that sorts by time, under a prefix that says what it names.
 pub(crate) fn fresh_id(

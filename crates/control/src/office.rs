@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use thiserror::Error;
@@ -26,14 +25,9 @@ use warrantor_model::{
 use warrantor_store::{Commit, CommitError, Expect, Key, KeyError, ReadError, Store, Wanted};
 
 use crate::{
-    fresh_id, names,
+    commit_in_time, fresh_id, names,
     standing::{self, ReadStandingError, StandingError},
 };
-
-/// How long an act waits for its record.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How often an act is tried again because somebody else changed the same.
-pub(crate) const ATTEMPTS: usize = 5;
 
 /// Where people, agents and credentials are administered.
 pub struct Office<S> {
@@ -356,10 +350,7 @@ impl<S: Store> Office<S> {
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Result<u64, CommitError> {
-        match tokio::time::timeout(DEADLINE, self.store.commit(commit)).await {
-            Ok(result) => result.map(|committed| committed.revision),
-            Err(_) => Err(CommitError::unknown("the store did not answer in time")),
-        }
+        commit_in_time(&*self.store, commit).await.map(|committed| committed.revision)
     }
 
     /// An entry and its version.

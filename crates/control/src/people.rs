@@ -373,7 +373,7 @@ impl<S: Store> Office<S> {
             change.put(warrantor_engine::keys::person(id)?, Some(version), &stored)?;
             index_groups(&mut change, id, &before.groups(), &stored.groups())?;
             match self.act(authority, change).await {
-                Err(OfficeError::Contended) if attempt < crate::office::ATTEMPTS => {}
+                Err(OfficeError::Contended) if attempt < crate::ATTEMPTS => {}
                 other => return other.map(drop),
             }
         }

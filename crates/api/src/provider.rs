@@ -21,6 +21,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use url::{Host, Url};
+use warrantor_bundle::serve::ProviderConfig;
 use warrantor_model::Timestamp;
 use warrantor_tokens::{
     ALGORITHMS, Algorithm, Claims, Expected, KeySet, MAX_KEY_SET_BYTES, Purpose, Refusal, verify,
@@ -40,29 +41,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 const ID_TOKEN_AGE: Duration = Duration::from_secs(10 * 60);
 /// The algorithms that are allowed when nothing is said: those that a provider of today signs with.
 const DEFAULT_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
-
-/// An identity provider as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderSettings {
-    /// The issuer, exactly as its tokens name it.
-    pub issuer: String,
-    /// Our name there: the audience of ID tokens.
-    pub client_id: String,
-    /// Audiences of access tokens that applications may present here in a person's name; none means that they may not.
-    pub audiences: Vec<String>,
-    /// The algorithms that are allowed; empty for the default ones.
-    pub algorithms: Vec<String>,
-    /// The claim that names a person: `sub`, or the one that a directory sends too.
-    pub subject_claim: String,
-    /// The claim that tells a person's groups, if one does.
-    pub groups_claim: Option<String>,
-    /// What is asked for at sign-in.
-    pub scope: String,
-    /// Whether somebody who is not known yet is registered by signing in.
-    pub register: bool,
-    /// How far clocks may differ.
-    pub leeway: Duration,
-}
 
 /// Why a provider cannot be used.
 #[derive(Debug, Error)]
@@ -119,7 +97,7 @@ type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// An identity provider.
 pub struct Provider {
-    settings: ProviderSettings,
+    settings: ProviderConfig,
     algorithms: Vec<Algorithm>,
     client: HttpClient,
     kept: std::sync::Mutex<Kept>,
@@ -145,7 +123,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub fn new(settings: ProviderSettings, certificates: Option<&Path>) -> Result<Self, SettingsError> {
+    pub fn new(settings: ProviderConfig) -> Result<Self, SettingsError> {
         let issuer = || SettingsError::Issuer(settings.issuer.clone());
         let url = Url::parse(&settings.issuer).map_err(|_| issuer())?;
         let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
@@ -166,7 +144,7 @@ impl Provider {
         plain.set_connect_timeout(Some(PATIENCE));
         plain.enforce_http(false);
         let builder = hyper_rustls::HttpsConnectorBuilder::new();
-        let connector = match certificates {
+        let connector = match settings.certificates.as_deref() {
             None => builder.with_native_roots()?,
             Some(file) => builder.with_tls_config(trusting(file)?),
         };
@@ -183,7 +161,7 @@ impl Provider {
 
     /// As it is configured.
     #[must_use]
-    pub fn settings(&self) -> &ProviderSettings {
+    pub fn settings(&self) -> &ProviderConfig {
         &self.settings
     }
 

@@ -50,21 +50,21 @@ pub struct ServeConfig {
 /// An OpenID provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderConfig {
-    /// The issuer.
+    /// The issuer, exactly as its tokens name it.
     pub issuer: String,
-    /// Our name there.
+    /// Our name there: the audience of ID tokens.
     pub client_id: String,
-    /// Audiences of access tokens that are taken.
+    /// Audiences of access tokens that applications may present here in a person's name; none means that they may not.
     pub audiences: Vec<String>,
-    /// Algorithms; empty for the default ones.
+    /// The algorithms that are allowed; empty for the default ones.
     pub algorithms: Vec<String>,
-    /// The claim that names a person.
+    /// The claim that names a person: `sub`, or the one that a directory sends too.
     pub subject_claim: String,
-    /// The claim that lists groups.
+    /// The claim that tells a person's groups, if one does.
     pub groups_claim: Option<String>,
     /// What is asked for at sign-in.
     pub scope: String,
-    /// Whether signing in registers.
+    /// Whether somebody who is not known yet is registered by signing in.
     pub register: bool,
     /// How far clocks may differ.
     pub leeway: Duration,

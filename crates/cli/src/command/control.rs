@@ -12,13 +12,10 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use warrantor_api::{
-    Api, ApiParts, ApiServer,
-    provider::{Provider, ProviderSettings},
-};
+use warrantor_api::{Api, ApiParts, ApiServer, provider::Provider};
 use warrantor_bundle::{
     Loaded, Report, load,
-    serve::{DEFAULT_LISTEN, ProviderConfig, ServeConfig, load_serve, load_serve_beside, serve_place},
+    serve::{DEFAULT_LISTEN, ServeConfig, load_serve, load_serve_beside, serve_place},
 };
 use warrantor_control::{
     handover::Desk,
@@ -32,7 +29,7 @@ use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
 use super::{
-    publishing::Following,
+    publishing::{Following, open},
     serving::{interrupted, keep, log},
 };
 use crate::{
@@ -93,21 +90,6 @@ pub(super) fn office(
     })
 }
 
-fn provider(config: &ProviderConfig) -> anyhow::Result<Provider> {
-    let settings = ProviderSettings {
-        issuer: config.issuer.clone(),
-        client_id: config.client_id.clone(),
-        audiences: config.audiences.clone(),
-        algorithms: config.algorithms.clone(),
-        subject_claim: config.subject_claim.clone(),
-        groups_claim: config.groups_claim.clone(),
-        scope: config.scope.clone(),
-        register: config.register,
-        leeway: config.leeway,
-    };
-    Ok(Provider::new(settings, config.certificates.as_deref())?)
-}
-
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
@@ -133,10 +115,11 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let followed = serve_place(&args.config)?;
     let place = Place { data: args.place.data.clone().or(followed.data), ..args.place.clone() };
     let own = load_serve(&args.config);
-    let deployment =
-        Arc::new(Deployment::open(&place, own.as_ref().ok().map(|config| &config.bundle)).await?);
+    let (deployment, own) = open(&place, followed.point.as_ref(), own, |config| &config.bundle).await?;
+    let deployment = Arc::new(deployment);
     let mut following = Following::at(&deployment, followed.point)?;
-    let (number, config) = following_serve(&following, &args.config, own).await?;
+    let (number, config) =
+        following.config(|| own, |published| load_serve_beside(&args.config, published)).await?;
     following.took(number);
     for warning in &config.warnings {
         tracing::warn!(place = warning.place(), "{warning}");
@@ -153,7 +136,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let bundle = Arc::new(bundle);
     let administration = administration(policies.as_deref())?;
     let tls = certificate.map(|(certificate, key)| tls(&certificate, &key)).transpose()?;
-    let provider = entry.as_ref().map(provider).transpose()?;
+    let provider = entry.clone().map(Provider::new).transpose()?;
     let listener = bind("listen", listen).await?;
     let metrics = match metrics {
         Some(address) => Some(bind("metrics", address).await?),
@@ -261,18 +244,6 @@ async fn has_administrator(office: &Office<SqliteStore>) -> anyhow::Result<bool>
     }
 }
 
-/// The settings beside what is published, or beside the directory's bundle where nothing is.
-async fn following_serve(
-    following: &Following,
-    file: &Path,
-    own: Result<ServeConfig, Report>,
-) -> anyhow::Result<(Option<u64>, ServeConfig)> {
-    match following.bundle().await? {
-        Some((number, published)) => Ok((Some(number), load_serve_beside(file, published)?)),
-        None => Ok((None, own?)),
-    }
-}
-
 /// Reads the configuration anew at every hangup, and when a bundle is published for this point. One that is at fault changes nothing.
 async fn reload(
     file: std::path::PathBuf,
@@ -284,7 +255,9 @@ async fn reload(
 ) {
     while let Some(why) = following.or_hangup(&mut hangups).await {
         let read = async {
-            let (number, config) = following_serve(&following, &file, load_serve(&file)).await?;
+            let (number, config) = following
+                .config(|| load_serve(&file), |published| load_serve_beside(&file, published))
+                .await?;
             let administration = administration(config.administration.as_deref())?;
             following.warn_of(config.place.point.as_ref());
             let bundle = Arc::new(config.bundle);

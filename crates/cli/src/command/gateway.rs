@@ -38,7 +38,7 @@ use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
 
 use super::{
     control::tls,
-    publishing::Following,
+    publishing::{Following, open},
     serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of},
     traces::Traces,
 };
@@ -85,15 +85,11 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
     let place = Place { data: args.place.data.clone().or(followed.data), ..args.place.clone() };
     let own = load_gateway(&args.config);
-    if followed.point.is_none()
-        && let Err(faults) = own
-    {
-        return Err(faults.into());
-    }
-    let deployment =
-        Arc::new(Deployment::open(&place, own.as_ref().ok().map(|config| &config.bundle)).await?);
+    let (deployment, own) = open(&place, followed.point.as_ref(), own, |config| &config.bundle).await?;
+    let deployment = Arc::new(deployment);
     let mut following = Following::at(&deployment, followed.point)?;
-    let (number, config) = following_gateway(&following, &args.config, own).await?;
+    let (number, config) =
+        following.config(|| own, |published| load_gateway_beside(&args.config, published)).await?;
     following.took(number);
     for warning in &config.warnings {
         tracing::warn!(place = warning.place(), "{warning}");
@@ -209,25 +205,15 @@ async fn reload(
     }
 }
 
-/// The settings beside what is published, or beside the directory's bundle where nothing is.
-async fn following_gateway(
-    following: &Following,
-    file: &Path,
-    own: Result<GatewayConfig, Report>,
-) -> anyhow::Result<(Option<u64>, GatewayConfig)> {
-    match following.bundle().await? {
-        Some((number, published)) => Ok((Some(number), load_gateway_beside(file, published)?)),
-        None => Ok((None, own?)),
-    }
-}
-
 impl Reload {
     async fn now(
         &self,
         gateway: &Handle<warrantor_store_sql::SqliteStore, Handing>,
         following: &mut Following,
     ) -> anyhow::Result<Digest> {
-        let (number, config) = following_gateway(following, &self.file, load_gateway(&self.file)).await?;
+        let file = &self.file;
+        let (number, config) =
+            following.config(|| load_gateway(file), |published| load_gateway_beside(file, published)).await?;
         following.warn_of(config.place.point.as_ref());
         if config.listen != self.listen {
             tracing::warn!(now = %self.listen, "the new address takes effect at the next start");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use warrantor_bundle::{Loaded, load, load_files};
+use warrantor_bundle::{Loaded, Report, load, load_files};
 use warrantor_control::{
     bundles::{Publication, PublishError, ToPublish},
     office::Office,
@@ -17,10 +17,10 @@ use super::{
     people::Opened,
 };
 use crate::{
-    args::{BundleCommand, PublishArgs},
+    args::{BundleCommand, Place, PublishArgs},
     command::block_on,
     deployment::Deployment,
-    output::{Exit, Output, columns},
+    output::{Exit, Output, Usage, columns},
 };
 
 /// How often a command that serves looks for something newer.
@@ -129,6 +129,25 @@ fn row(publication: &Publication) -> Vec<String> {
     ]
 }
 
+/// Opens the data directory of a command that serves. Where its own settings and bundle are at fault, something that is published may still decide; but a
+/// data directory that is not there yet holds nothing that is, and none is made: its keys would not bear the name that the bundle gives them.
+pub(super) async fn open<C>(
+    place: &Place,
+    point: Option<&EnforcementPoint>,
+    own: Result<C, Report>,
+    bundle: impl FnOnce(&C) -> &Loaded,
+) -> anyhow::Result<(Deployment, Result<C, Report>)> {
+    match own {
+        Ok(config) => Ok((Deployment::open(place, Some(bundle(&config))).await?, Ok(config))),
+        Err(faults) if point.is_none() => Err(faults.into()),
+        Err(faults) => match Deployment::existing(place).await {
+            Ok(deployment) => Ok((deployment, Err(faults))),
+            Err(cause) if cause.is::<Usage>() => Err(faults.into()),
+            Err(cause) => Err(cause),
+        },
+    }
+}
+
 /// What is published for an enforcement point, for a command that serves there.
 pub(super) struct Following {
     office: Office<SqliteStore>,
@@ -157,11 +176,23 @@ impl Following {
     }
 
     /// The published bundle that decides here, if there is one, and its number: to be given to [`Following::took`] once it does.
-    pub(super) async fn bundle(&self) -> anyhow::Result<Option<(u64, Loaded)>> {
+    async fn bundle(&self) -> anyhow::Result<Option<(u64, Loaded)>> {
         let Some(point) = &self.point else { return Ok(None) };
         let Some(number) = self.office.heads().await?.1.at(point) else { return Ok(None) };
         let publication = self.office.publication(number).await?;
         Ok(Some((number, self.office.published(&publication.revision).await?)))
+    }
+
+    /// The settings beside what is published, with its number; or beside the directory's bundle where nothing is.
+    pub(super) async fn config<C>(
+        &self,
+        own: impl FnOnce() -> Result<C, Report>,
+        beside: impl FnOnce(Loaded) -> Result<C, Report>,
+    ) -> anyhow::Result<(Option<u64>, C)> {
+        match self.bundle().await? {
+            Some((number, published)) => Ok((Some(number), beside(published)?)),
+            None => Ok((None, own()?)),
+        }
     }
 
     /// From here on this is decided on.

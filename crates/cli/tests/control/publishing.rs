@@ -103,6 +103,28 @@ fn a_publication_that_does_not_fit_a_gateways_settings_changes_nothing_there_and
     assert!(String::from_utf8_lossy(&started.stderr).contains("no manifest for fake"), "{started:?}");
 }
 
+/// The keys of a data directory bear a name that the bundle gives them: one at fault must not leave a directory with another.
+#[test]
+fn nothing_is_made_where_the_first_configuration_is_at_fault() {
+    let world = World::new();
+    world.write("bundle/people.yaml", "people: [");
+    world.write("tokens.toml", "");
+    for point in ["", "point = \"eu\"\n"] {
+        for (command, more) in [("serve", ""), ("gateway", "tokens = \"tokens.toml\"\n")] {
+            let text = format!("bundle = \"bundle\"\ndata = \"data\"\n{more}{point}");
+            world.write("faulty.toml", &text);
+            let started =
+                warrantor().args([command, "--config"]).arg(world.path("faulty.toml")).output().unwrap();
+            assert_eq!(started.status.code(), Some(1), "{command}: {started:?}");
+            assert!(
+                String::from_utf8_lossy(&started.stderr).contains("people.yaml"),
+                "{command}: {started:?}"
+            );
+            assert!(!world.data().exists(), "{command} {point}");
+        }
+    }
+}
+
 #[test]
 fn a_control_plane_hands_over_by_what_a_pipeline_published() {
     let world = World::new();

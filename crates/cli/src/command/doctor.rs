@@ -129,7 +129,11 @@ fn configuration(file: &Path, found: &mut Findings) -> Option<GatewayConfig> {
                 0 => String::new(),
                 sets => format!(", {sets} sets of tools"),
             };
-            found.ok(what, format!("{servers} servers{sets}, {} mandates", templates.len()));
+            found.ok(&what, format!("{servers} servers{sets}, {} mandates", templates.len()));
+            if let Some(point) = &config.place.point {
+                let says = format!("{point} follows publications; this looks at the directory's bundle only");
+                found.warn(&what, says, "`warrantor bundle history` shows what is published");
+            }
             for warning in config.warnings.iter().chain(warnings) {
                 found.warn(warning.place(), warning.to_string(), "");
             }

@@ -110,8 +110,10 @@ fn nothing_is_made_where_the_first_configuration_is_at_fault() {
     world.write("bundle/people.yaml", "people: [");
     world.write("tokens.toml", "");
     for point in ["", "point = \"eu\"\n"] {
-        for (command, more) in [("serve", ""), ("gateway", "tokens = \"tokens.toml\"\n")] {
-            let text = format!("bundle = \"bundle\"\ndata = \"data\"\n{more}{point}");
+        for (command, more) in
+            [("serve", ""), ("gateway", "tokens = \"tokens.toml\"\n[servers.fake]\ncommand = [\"true\"]\n")]
+        {
+            let text = format!("bundle = \"bundle\"\ndata = \"data\"\n{point}{more}");
             world.write("faulty.toml", &text);
             let started =
                 warrantor().args([command, "--config"]).arg(world.path("faulty.toml")).output().unwrap();

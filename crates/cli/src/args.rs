@@ -108,9 +108,9 @@ pub(crate) enum Command {
     /// Hand over tasks, and see which are handed over.
     #[command(subcommand)]
     Mandate(MandateCommand),
-    /// Stop an agent, a person or a mandate, at once and in every process on this data directory.
+    /// Stop an agent, a person, a mandate or a tool server, at once and in every process on this data directory.
     #[command(
-        after_help = "Examples:\n  warrantor revoke agent invoice-bot --reason \"acts oddly\"\n  warrantor revoke person alice\n  warrantor revoke mandate tidy-notes\n  warrantor revoke person alice --lift\n\nA mandate is named by its id in the bundle (all its instances) or by an instance.\nExit code 3 when the stop could not be acknowledged."
+        after_help = "Examples:\n  warrantor revoke agent invoice-bot --reason \"acts oddly\"\n  warrantor revoke person alice\n  warrantor revoke mandate tidy-notes\n  warrantor revoke server office --reason \"its new release leaks\"\n  warrantor revoke person alice --lift\n\nA mandate is named by its id in the bundle (all its instances) or by an instance.\nExit code 3 when the stop could not be acknowledged."
     )]
     Revoke(RevokeArgs),
     /// Stop everything on this data directory, at once; or lift that.
@@ -389,6 +389,8 @@ pub(crate) enum SubjectKind {
     Person,
     /// A mandate: by its id in the bundle all instances, by an instance's id that one.
     Mandate,
+    /// A tool server: it is quarantined.
+    Server,
 }
 
 #[derive(Debug, Args)]
@@ -418,6 +420,7 @@ impl RevokeArgs {
                 Subject::Mandate(MandateId::new(self.id.clone())?)
             }
             SubjectKind::Mandate => Subject::Template(TemplateId::new(self.id.clone())?),
+            SubjectKind::Server => Subject::Server(ServerName::new(self.id.clone())?),
         })
     }
 }

@@ -351,9 +351,11 @@ fn a_client_that_goes_cancels_its_call_in_the_newer_era_and_not_in_the_older() {
 
 #[test]
 fn a_stop_ends_streams_and_calls_under_way_at_once() {
-    for (stop, lifted) in
-        [(vec!["revoke", "mandate", "work"], None), (vec!["lockdown"], Some(vec!["lockdown", "--lift"]))]
-    {
+    for (stop, lifted) in [
+        (vec!["revoke", "mandate", "work"], None),
+        (vec!["lockdown"], Some(vec!["lockdown", "--lift"])),
+        (vec!["revoke", "server", "fake"], Some(vec!["revoke", "server", "fake", "--lift"])),
+    ] {
         let world = world();
         let gateway = Gateway::before(&world, &[BOT], "");
         let mut client = gateway.session("laptop");

@@ -344,6 +344,41 @@ fn a_set_goes_without_a_server_that_cannot_be_reached_and_ends_with_one_that_die
 }
 
 #[test]
+fn a_set_goes_on_without_a_server_that_is_quarantined() {
+    let world = world();
+    let gateway = Gateway::start(&world, &[("laptop", "bot", &["work"])], &(servers(&world) + OFFICE));
+    let mut client = office(&gateway);
+    client.initialize();
+    client.request("tools/list", "{}");
+    let listed = client.response().json();
+    let all = names(&listed);
+    assert!(all.contains(&"do_there"), "{all:?}");
+    world.done(&["revoke", "server", "twin"]);
+    // The stop is seen within a tenth of a second.
+    let begun = std::time::Instant::now();
+    loop {
+        client.request("tools/list", "{}");
+        if client.response().status == 404 {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "the session goes on with a server that is quarantined");
+    }
+    client.session = None;
+    client.initialize();
+    client.request("tools/list", "{}");
+    assert_eq!(names(&client.response().json()), ["do_here", "say"]);
+    assert_eq!(text_of(&client.call("do_here", r#"{"id":"a"}"#)).as_deref(), Some("did a"));
+    let mut newer = office(&gateway);
+    newer.send_modern("tools/list", None, "");
+    assert_eq!(names(&newer.response().json()), ["do_here", "say"]);
+    world.done(&["revoke", "server", "twin", "--lift"]);
+    client.session = None;
+    client.initialize();
+    client.request("tools/list", "{}");
+    assert_eq!(names(&client.response().json()), all);
+}
+
+#[test]
 fn a_set_that_names_what_is_not_there_is_told_with_its_place() {
     let world = world();
     Gateway::start(&world, &[("laptop", "bot", &["work"])], &servers(&world)).stop();

@@ -21,6 +21,7 @@ const STOPS: &[(&[&str], &str)] = &[
     (&["revoke", "agent", "bot"], "agent_inactive"),
     (&["revoke", "person", "alice"], "person_inactive"),
     (&["revoke", "mandate", "work"], "mandate_revoked"),
+    (&["revoke", "server", "fake"], "tool_not_available"),
     (&["lockdown"], "lockdown"),
 ];
 
@@ -66,9 +67,12 @@ fn the_next_call_of_every_process_is_refused_until_the_stop_is_lifted() {
 fn stopping_others_stops_nobody_else() {
     let world = World::new();
     let mut session = world.session();
-    for words in
-        [["revoke", "agent", "other"], ["revoke", "person", "bob"], ["revoke", "mandate", "elsewhere"]]
-    {
+    for words in [
+        ["revoke", "agent", "other"],
+        ["revoke", "person", "bob"],
+        ["revoke", "mandate", "elsewhere"],
+        ["revoke", "server", "elsewhere"],
+    ] {
         world.done(&words);
         session.passes("perform", r#"{"id":"mine"}"#);
     }
@@ -133,6 +137,10 @@ fn a_stop_holds_across_restarts_and_hand_overs() {
             // What was revoked stays so; another hand-over is another mandate, and a person's act.
             assert_eq!(handed.code, 0, "{handed:?}");
             world.session().passes("echo", "{}");
+        } else if words.contains(&"server") {
+            // A task may have to do with other servers too; this one stays where it is.
+            assert_eq!(handed.code, 0, "{handed:?}");
+            assert_eq!(world.session().refused("echo", "{}"), *reason);
         } else {
             assert_eq!(handed.code, 1, "{words:?}: {handed:?}");
             assert!(handed.stderr.contains("is stopped"), "{words:?}: {handed:?}");

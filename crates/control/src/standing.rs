@@ -12,7 +12,7 @@ use warrantor_engine::{
     stop::{StopError, StopFile},
 };
 use warrantor_model::{
-    Json, Randomness, Subject, Timestamp,
+    Json, Randomness, ServerName, Subject, Timestamp,
     record::{Event, Record, StandingChange, StandingRecord},
     time::NoRandomness,
 };
@@ -165,12 +165,28 @@ pub async fn is_named<S: Store>(store: &S, subject: &Subject) -> Result<bool, Re
                 }
                 Subject::Mandate(id) => key.as_str() == format!("mandate/{id}"),
                 Subject::Template(template) => mandate.template == *template,
+                Subject::Server(server) => {
+                    document.as_ref().is_some_and(|document| reaches(document, server))
+                }
             };
             if named {
                 return Ok(true);
             }
         }
     }
+}
+
+/// Whether a grant of a mandate names a server.
+fn reaches(document: &Json, server: &ServerName) -> bool {
+    let items = |of: &Json, member: &str| match of.get(member) {
+        Some(Json::Array(items)) => items.clone(),
+        _ => Vec::new(),
+    };
+    items(document, "grants").iter().any(|grant| {
+        let tool = grant.get("tool").and_then(Json::as_str).and_then(|tool| tool.split_once('/'));
+        tool.is_some_and(|(of, _)| of == server.as_str())
+            || items(grant, "servers").iter().any(|one| one.as_str() == Some(server.as_str()))
+    })
 }
 
 /// Why a standing cannot be read.

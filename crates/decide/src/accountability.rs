@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use warrantor_model::{
-    Accountable, AgentStatus, Finding, MandateId, MandateKind, PersonId, PersonStatus, ReasonCode, Subject,
-    Timestamp,
+    Accountable, AgentStatus, Finding, MandateId, MandateKind, PersonId, PersonStatus, ReasonCode,
+    ServerName, Subject, Timestamp,
 };
 
 use crate::{
@@ -21,16 +21,28 @@ pub(crate) struct Accountability {
     pub(crate) uses: BTreeSet<Subject>,
 }
 
-/// What stands in the way of every call under a mandate: someone of its chain is not there any more, or a mandate of it has ended. Layer 2 by itself.
+/// What stands in the way of every call under a mandate to a server: someone of its chain is not there any more, a mandate of it has ended, or the server is
+/// quarantined.
 #[must_use]
 pub fn standing(
     snapshot: &Snapshot,
     task: &TaskState,
     facts: &Facts,
-    mandate: &MandateId,
+    (mandate, server): (&MandateId, &ServerName),
     now: Timestamp,
 ) -> Vec<Finding> {
-    judge(snapshot, task, facts, mandate, now).findings
+    let mut findings = judge(snapshot, task, facts, mandate, now).findings;
+    findings.extend(quarantined(facts, server));
+    findings
+}
+
+/// That a server is quarantined. Whoever calls is told what is told of every tool that is not there.
+pub(crate) fn quarantined(facts: &Facts, server: &ServerName) -> Option<Finding> {
+    let subject = Subject::Server(server.clone());
+    facts.standing.is_stopped(&subject).then(|| {
+        Finding::new(ReasonCode::ToolNotAvailable, format!("the server {server} is quarantined"))
+            .by(subject.to_string())
+    })
 }
 
 pub(crate) fn judge(

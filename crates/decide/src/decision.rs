@@ -144,8 +144,10 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     }
     let accountability = accountability::judge(snapshot, task, facts, &call.mandate, now);
     obstacles.hard.extend(accountability.findings);
+    obstacles.hard.extend(accountability::quarantined(facts, &call.tool.server));
     obstacles.hard.extend(tools::judge(snapshot, call));
     let mut passing = Passing { uses: accountability.uses, ..Passing::default() };
+    passing.uses.insert(Subject::Server(call.tool.server.clone()));
     if let Some(tool) = snapshot.facts(&call.tool) {
         let handed = snapshot.handed(&task.chain, tool, call);
         let tracer = Tracer::new(snapshot, task, &handed);

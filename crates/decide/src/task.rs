@@ -6,8 +6,8 @@ use std::{
 };
 
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Json, Kind, Limits, Mandate, Path, Standing, Subject, Timestamp,
-    decimal,
+    Call, Decimal, Digest, EffectSet, Json, Kind, Limits, Mandate, Path, ServerName, Standing, Subject,
+    Timestamp, decimal,
     path::{self, Coverage, Segment, Step},
 };
 
@@ -261,10 +261,10 @@ pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> Strin
 }
 
 impl Snapshot {
-    /// Everyone and everything whose standing a call under this chain can rest on.
+    /// Everyone and everything whose standing a call to a server under this chain can rest on.
     #[must_use]
-    pub fn subjects(&self, chain: &[Hop]) -> BTreeSet<Subject> {
-        let mut subjects = BTreeSet::from([Subject::Deployment]);
+    pub fn subjects(&self, chain: &[Hop], server: &ServerName) -> BTreeSet<Subject> {
+        let mut subjects = BTreeSet::from([Subject::Deployment, Subject::Server(server.clone())]);
         for hop in chain {
             let terms = &hop.mandate.terms;
             subjects.insert(Subject::Mandate(hop.mandate.id.clone()));

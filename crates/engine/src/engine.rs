@@ -13,8 +13,8 @@ use warrantor_decide::{
 };
 use warrantor_model::{
     AgentId, Call, Clock, DecisionId, Definition, Digest, Evidence, Failure, Finding, IdError, Json,
-    MandateId, Offer, PersonId, Question, Randomness, ReasonCode, Refusal, TaskId, TemplateId, Timestamp,
-    ToolName, ToolRef,
+    MandateId, Offer, PersonId, Question, Randomness, ReasonCode, Refusal, ServerName, TaskId, TemplateId,
+    Timestamp, ToolName, ToolRef,
     record::{DefinitionsRecord, Event, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Recency, Store, Wanted};
@@ -25,7 +25,7 @@ use crate::{
     gap::{Gap, Pending, Sink},
     history::{Known, StoredEvent},
     keys,
-    load::{Loaded, load},
+    load::{Asked, Loaded, load},
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
@@ -290,7 +290,7 @@ impl<S: Store> Engine<S> {
             .call(presented, arguments)
             .map_err(|cause| unavailable(ReasonCode::ToolNotAvailable, cause.to_string()))?;
         let now = self.0.parts.clock.now();
-        let loaded = self.load(&call.mandate, Some(&call), now, Recency::Latest).await;
+        let loaded = self.load(&call.mandate, Asked::Call(&call), now, Recency::Latest).await;
         let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
         match decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now) {
             Decision::Pass(_) => Ok(()),
@@ -307,7 +307,7 @@ impl<S: Store> Engine<S> {
         at_least: Recency,
     ) -> Attempt {
         let now = self.0.parts.clock.now();
-        let loaded = match self.load(&call.mandate, Some(call), now, at_least).await {
+        let loaded = match self.load(&call.mandate, Asked::Call(call), now, at_least).await {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
@@ -353,7 +353,7 @@ impl<S: Store> Engine<S> {
     async fn load(
         &self,
         mandate: &MandateId,
-        call: Option<&Call>,
+        asked: Asked<'_>,
         now: Timestamp,
         at_least: Recency,
     ) -> Result<Loaded, String> {
@@ -363,10 +363,10 @@ impl<S: Store> Engine<S> {
         let loaded = async {
             let chain = self.chain(&snapshot, mandate).await.map_err(|cause| cause.to_string())?;
             let mut loaded =
-                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), call, now, at_least)
+                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), asked, now, at_least)
                     .await
                     .map_err(|cause| cause.to_string())?;
-            if call.is_some() {
+            if asked.call().is_some() {
                 loaded.task.history =
                     Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
             }
@@ -617,7 +617,7 @@ impl<S: Store> Engine<S> {
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
-        match self.load(mandate, None, now, Recency::Latest).await {
+        match self.load(mandate, Asked::Server(&presence.server), now, Recency::Latest).await {
             Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
@@ -637,16 +637,16 @@ impl<S: Store> Engine<S> {
         chain.await.ok()?.ok()?.last().map(|hop| hop.mandate.terms.agent.clone())
     }
 
-    /// Whether everybody who answers for a mandate, and every mandate of its chain, stands now.
+    /// Whether everybody who answers for a mandate, every mandate of its chain, and a server that it is used with stand now.
     ///
     /// # Errors
     /// What does not. That it cannot be told is no standing.
-    pub async fn stands(&self, mandate: &MandateId) -> Result<(), Box<Finding>> {
+    pub async fn stands(&self, mandate: &MandateId, server: &ServerName) -> Result<(), Box<Finding>> {
         let now = self.0.parts.clock.now();
         let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
         let Loaded { snapshot, task, facts, .. } =
-            self.load(mandate, None, now, Recency::Latest).await.map_err(unknown)?;
-        match standing(&snapshot, &task, &facts, mandate, now).into_iter().next() {
+            self.load(mandate, Asked::Server(server), now, Recency::Latest).await.map_err(unknown)?;
+        match standing(&snapshot, &task, &facts, (mandate, server), now).into_iter().next() {
             None => Ok(()),
             Some(finding) => Err(Box::new(finding)),
         }

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Facts, Hop, Snapshot, TaskState};
-use warrantor_model::{Call, Decimal, Effect, Standing, Subject, Timestamp};
+use warrantor_model::{Call, Decimal, Effect, ServerName, Standing, Subject, Timestamp};
 use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Recency, Store, View, Wanted};
 
 use crate::{
@@ -69,20 +69,45 @@ pub(crate) struct Loaded {
     pub(crate) expect: BTreeMap<Subject, Vec<(Key, Expect)>>,
 }
 
+/// What is asked about a mandate.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// Whether this call passes.
+    Call(&'a Call),
+    /// Whether anything could be done with a server.
+    Server(&'a ServerName),
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn server(self) -> &'a ServerName {
+        match self {
+            Self::Call(call) => &call.tool.server,
+            Self::Server(server) => server,
+        }
+    }
+
+    pub(crate) fn call(self) -> Option<&'a Call> {
+        match self {
+            Self::Call(call) => Some(call),
+            Self::Server(_) => None,
+        }
+    }
+}
+
 pub(crate) async fn load<S: Store>(
     store: &S,
     stop: &StopFile,
     snapshot: Arc<Snapshot>,
     chain: Vec<Hop>,
-    call: Option<&Call>,
+    asked: Asked<'_>,
     now: Timestamp,
     at_least: Recency,
 ) -> Result<Loaded, LoadError> {
     let mut registered = Registered::of(store, &snapshot, &chain, at_least).await?;
     let snapshot =
         if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
-    let subjects = snapshot.subjects(&chain);
-    let counted = call.map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
+    let subjects = snapshot.subjects(&chain, asked.server());
+    let counted = asked.call().map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();
     let mut standing_keys = BTreeMap::new();
     for subject in &subjects {

@@ -116,7 +116,7 @@ async fn of_64_calls_for_the_last_unit_through_two_engines_exactly_one_passes() 
 
 #[tokio::test]
 async fn a_stop_between_decision_and_commit_is_seen_by_the_commit() {
-    for subject in ["agent:invoice-bot", "person:alice", "template:pay", "deployment"] {
+    for subject in ["agent:invoice-bot", "person:alice", "template:pay", "server:bank", "deployment"] {
         let files = BundleFiles::new();
         let world = World::new(Faulty::new(MemoryStore::new()));
         let handed = world.hand_over("pay").await;
@@ -142,6 +142,7 @@ async fn a_stop_between_decision_and_commit_is_seen_by_the_commit() {
                     | ReasonCode::NoLiveSponsor
                     | ReasonCode::NoLiveOwner
                     | ReasonCode::MandateRevoked
+                    | ReasonCode::ToolNotAvailable
                     | ReasonCode::Lockdown
             )),
             "{subject}: {:?}",
@@ -160,6 +161,7 @@ async fn a_stop_between_commit_and_release_takes_the_permit_back() {
         ("person:alice", ReasonCode::PersonInactive),
         ("template:pay", ReasonCode::MandateRevoked),
         ("mandate", ReasonCode::MandateRevoked),
+        ("server:bank", ReasonCode::ToolNotAvailable),
         ("deployment", ReasonCode::Lockdown),
     ] {
         let world = World::new(MemoryStore::new());

@@ -374,7 +374,7 @@ impl<S: Store> Exchange<S> {
 
     /// What the client of an older session is told of what the upstream says unasked. A subscription is decided on each time.
     pub(crate) async fn told(&self, told: &Told) -> Option<Vec<u8>> {
-        self.engine.stands(&self.settings.mandate).await.ok()?;
+        self.stands().await.ok()?;
         match told {
             Told::Changed(changed) => Some(envelope::notification(changed.method(), None)),
             Told::Message(_, line) => self.late_message(line).await,

@@ -40,7 +40,7 @@ impl<S: Store> Exchange<S> {
             Ok(wanted) => wanted,
             Err(cause) => return Reply::fault(id, &cause.to_rpc()),
         };
-        if let Err(why) = Box::pin(self.engine.stands(&self.settings.mandate)).await {
+        if let Err(why) = Box::pin(self.stands()).await {
             tracing::warn!(why = why.detail, "nothing is told under a mandate that does not stand");
             return Box::pin(self.refuse_method(id, asked.method)).await;
         }
@@ -135,7 +135,7 @@ impl<S: Store> Exchange<S> {
             // A server asks nothing here.
             return None;
         };
-        self.engine.stands(&self.settings.mandate).await.ok()?;
+        self.stands().await.ok()?;
         match method.as_ref() {
             "notifications/subscriptions/acknowledged" => {
                 let honoured = ListenParams::parse(params).ok()?;

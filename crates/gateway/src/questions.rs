@@ -106,7 +106,7 @@ struct Suspended<S: Store> {
 impl<S: Store> Exchange<S> {
     /// Shows the client what the server asks or tells while a call of its runs.
     pub(crate) async fn show_part(&self, live: &mut Live<'_, S>, line: &[u8]) {
-        if self.engine.stands(&self.settings.mandate).await.is_err() {
+        if self.stands().await.is_err() {
             return;
         }
         match Message::parse(line, &self.settings.upstream_limits) {
@@ -304,7 +304,7 @@ impl<S: Store> Exchange<S> {
             waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
             (decision.clone(), code, code.sentence().to_owned(), code.next_step())
         };
-        if let Err(why) = self.engine.stands(&self.settings.mandate).await {
+        if let Err(why) = self.stands().await {
             tracing::warn!(why = why.detail, "a call that waited for its client is ended");
             let told = end(waiting, why.code);
             return self.refuse(&using, &told).await;

@@ -101,7 +101,7 @@ impl<S: Store> Exchange<S> {
             error.data = Some(required());
             return Reply::fault(id, &error);
         }
-        if let Err(why) = self.engine.stands(&self.settings.mandate).await {
+        if let Err(why) = self.stands().await {
             tracing::warn!(why = why.detail, "a task is not told of");
             return Reply::error(id, rpc::REFUSED, why.code.sentence());
         }

@@ -181,6 +181,14 @@ impl<S: Store> Exchange<S> {
         }
     }
 
+    /// Whether the mandate and the server stand: what is shown without a call of its own is shown only then.
+    ///
+    /// # Errors
+    /// What does not stand.
+    pub(crate) async fn stands(&self) -> Result<(), Box<Finding>> {
+        self.engine.stands(&self.settings.mandate, &self.settings.server).await
+    }
+
     /// How the present definition stands, the server being asked if it is not known. Only tools and prompts have one that could change: a resource is its
     /// URI.
     pub(crate) async fn definition(&self, offer: Offer, name: &str) -> Definition {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{AgentId, IdError, MandateId, PersonId, TemplateId};
+use crate::{AgentId, IdError, MandateId, PersonId, ServerName, TemplateId};
 
 /// Something that can be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub enum Subject {
     Mandate(MandateId),
     /// A mandate of the bundle, and with it every instance.
     Template(TemplateId),
+    /// One tool server: it is quarantined, and nothing that it offers can be used.
+    Server(ServerName),
 }
 
 impl Subject {
@@ -39,6 +41,7 @@ impl fmt::Display for Subject {
             Self::InDirectory(id) => write!(f, "directory:{id}"),
             Self::Mandate(id) => write!(f, "mandate:{id}"),
             Self::Template(id) => write!(f, "template:{id}"),
+            Self::Server(name) => write!(f, "server:{name}"),
         }
     }
 }
@@ -52,10 +55,11 @@ impl FromStr for Subject {
             Some(("directory", id)) => PersonId::new(id).map(Self::InDirectory),
             Some(("mandate", id)) => MandateId::new(id).map(Self::Mandate),
             Some(("template", id)) => TemplateId::new(id).map(Self::Template),
+            Some(("server", name)) => ServerName::new(name).map(Self::Server),
             _ if text == "deployment" => Ok(Self::Deployment),
-            _ => {
-                Err(IdError::Empty { kind: "a subject (agent:, person:, mandate:, template: or deployment)" })
-            }
+            _ => Err(IdError::Empty {
+                kind: "a subject (agent:, person:, mandate:, template:, server: or deployment)",
+            }),
         }
     }
 }

@@ -174,6 +174,21 @@ fn a_chain_that_does_not_hold_together_denies() {
 }
 
 #[test]
+fn a_server_that_is_quarantined_denies_and_is_not_told_from_one_that_is_not_there() {
+    let unknown = || World::new(READ).call("files/nothing", r#"{"path":"/a"}"#);
+    check(vec![
+        ("quarantined", reading().stopped("server:files"), deny(&["tool_not_available"])),
+        ("another one is", reading().stopped("server:bank"), pass()),
+        ("an agent of that name is stopped", reading().stopped("agent:files"), pass()),
+    ]);
+    let told = |world: World| match world.decide() {
+        warrantor_decide::Decision::Deny(refusal, _) => refusal.primary().1.to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(reading().stopped("server:files")), told(unknown()));
+}
+
+#[test]
 fn a_lockdown_or_a_clock_behind_the_last_record_denies() {
     let last = |text: &'static str| move |w: &mut World| w.facts.last_record_at = at(text);
     check(vec![
@@ -221,7 +236,8 @@ fn a_pass_names_all_whose_standing_it_rests_on() {
             "mandate:m0",
             "mandate:m1",
             "template:root",
-            "template:sub"
+            "template:sub",
+            "server:files"
         ]
     );
 }

@@ -39,6 +39,7 @@ impl<S: Store> Engine<S> {
                     Subject::Agent(_) => ReasonCode::AgentInactive,
                     Subject::Person(_) | Subject::InDirectory(_) => ReasonCode::PersonInactive,
                     Subject::Mandate(_) | Subject::Template(_) => ReasonCode::MandateRevoked,
+                    Subject::Server(_) => ReasonCode::ToolNotAvailable,
                 };
                 let finding = Finding::new(code, format!("{subject} was stopped after the decision"))
                     .by(subject.to_string());

@@ -111,6 +111,11 @@ impl<S: Store> Behind<S> {
         Self { connections, set: endpoint.set.clone() }
     }
 
+    /// The servers that are reached.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &ServerName> {
+        self.exchanges().map(|exchange| &exchange.settings.server)
+    }
+
     fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange<S>>> {
         self.connections.iter().map(|connection| &connection.exchange)
     }

@@ -159,11 +159,19 @@ impl<S: Store, M: Mandates> Front<S, M> {
             Err(refused) => return refused.into_answer(),
         };
         // A program would be started for it, and nothing would pass.
-        if let Err(why) = self.engine.stands(&mandate).await {
+        let mut standing = Vec::new();
+        let mut refused = None;
+        for server in &known.endpoint.servers {
+            match self.engine.stands(&mandate, &server.server).await {
+                Ok(()) => standing.push(server),
+                Err(why) => refused = Some(why),
+            }
+        }
+        if let (Some(why), true) = (refused, standing.is_empty()) {
             return respond::refused(StatusCode::FORBIDDEN, why.code.sentence());
         }
         let questions = Arc::default();
-        let opened = self.connect(known, known.endpoint.servers.iter(), |server| {
+        let opened = self.connect(known, standing.into_iter(), |server| {
             self.open(known, server, mandate.clone(), &questions).map(Arc::new)
         });
         let behind = match opened {

@@ -7,13 +7,16 @@ use std::{
 
 use futures_util::future::join_all;
 use warrantor_decide::Snapshot;
-use warrantor_model::MandateId;
+use warrantor_model::{MandateId, ServerName};
 use warrantor_store::Store;
 
 use super::{Front, Mandates};
 use crate::{
     exchange::lock,
-    http::served::{Now, Serving},
+    http::{
+        served::{Now, Serving},
+        sessions::Session,
+    },
 };
 
 impl<S: Store, M: Mandates> Front<S, M> {
@@ -82,27 +85,34 @@ impl<S: Store, M: Mandates> Front<S, M> {
         });
     }
 
-    /// Ends sessions, streams and calls under way whose mandate does not stand any more.
+    /// Ends sessions, streams and calls under way whose mandate, or whose server, does not stand any more. A session with a set ends with each of its
+    /// servers: the next one goes without.
     pub(in crate::http) async fn revoke(&self) {
-        let mut mandates: BTreeSet<MandateId> =
-            lock(&self.sessions).values().map(|(_, session)| session.mandate.clone()).collect();
-        mandates.extend(lock(&self.modern).keys().map(|whose| whose.mandate.clone()));
-        mandates.extend(lock(&self.resolved).values().map(|resolved| resolved.mandate.clone()));
+        let mut used: BTreeSet<(MandateId, ServerName)> = BTreeSet::new();
+        for (_, session) in lock(&self.sessions).values() {
+            used.extend(session.behind.servers().map(|server| (session.mandate.clone(), server.clone())));
+        }
+        used.extend(lock(&self.modern).keys().map(|whose| (whose.mandate.clone(), whose.server.clone())));
+        // What nobody uses is looked up again when somebody does.
+        lock(&self.resolved).retain(|_, known| used.iter().any(|(mandate, _)| *mandate == known.mandate));
         let mut ended = Vec::new();
-        for mandate in mandates {
-            let Err(why) = self.engine.stands(&mandate).await else { continue };
-            tracing::info!(%mandate, why = why.detail, "what runs under the mandate is ended");
+        for (mandate, server) in used {
+            let Err(why) = self.engine.stands(&mandate, &server).await else { continue };
+            tracing::info!(%mandate, %server, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();
             lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
+            let is_over = |session: &Session<S>| {
+                session.mandate == mandate && session.behind.servers().any(|one| *one == server)
+            };
             let sessions: Vec<String> = lock(&self.sessions)
                 .iter()
-                .filter(|(_, (_, session))| session.mandate == mandate)
+                .filter(|(_, (_, session))| is_over(session))
                 .inspect(|(_, (_, session))| session.behind.stopped(sentence))
                 .map(|(name, _)| name.clone())
                 .collect();
             sessions.iter().for_each(|name| self.end_session(name));
             lock(&self.modern).retain(|whose, (_, connection)| {
-                let stands = whose.mandate != mandate;
+                let stands = whose.mandate != mandate || whose.server != server;
                 if !stands {
                     connection.exchange.upstream.let_go(sentence);
                     ended.push((Arc::clone(connection), sentence));

@@ -39,8 +39,28 @@ pub struct Loaded {
     pub revision: Digest,
     /// The files, sorted by path, to keep with the revision.
     pub archive: Vec<(String, Vec<u8>)>,
+    /// The files that describe each server.
+    pub described: BTreeMap<ServerName, Described>,
     /// What an author should know.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// The files of a bundle that describe a server, by their paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The manifest.
+    pub manifest: String,
+    /// The server's own definitions.
+    pub definitions: String,
+}
+
+impl Loaded {
+    /// A file, as text.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let (_, bytes) = self.archive.iter().find(|(known, _)| known == path)?;
+        std::str::from_utf8(bytes).ok()
+    }
 }
 
 /// A mandate as a bundle states it.
@@ -99,7 +119,7 @@ pub fn check(dir: &Path) -> Report {
 }
 
 fn finish(files: Files, report: Report) -> Result<Loaded, Report> {
-    let mut loader = Loader { files, report, places: Places::default() };
+    let mut loader = Loader { files, report, places: Places::default(), described: BTreeMap::new() };
     match loader.load() {
         Some((snapshot, templates, config)) if loader.report.is_passed() => {
             let revision = loader.files.revision();
@@ -110,6 +130,7 @@ fn finish(files: Files, report: Report) -> Result<Loaded, Report> {
                 config,
                 revision,
                 archive: loader.files.0.into_iter().collect(),
+                described: loader.described,
                 warnings: loader.report.into_diagnostics(),
             })
         }
@@ -124,6 +145,7 @@ struct Loader {
     files: Files,
     report: Report,
     places: Places,
+    described: BTreeMap<ServerName, Described>,
 }
 
 /// A mandate before it is compiled.
@@ -266,14 +288,12 @@ impl Loader {
 
     fn manifests(&mut self) -> Vec<Manifest> {
         let mut manifests = Vec::new();
-        let mut described = Vec::new();
         for (path, contents) in self.files.of(Role::Manifest) {
             let Some(format) = Format::of(path) else { continue };
             let report = &mut self.report;
             let Some(mut doc) = Doc::parse(path, contents, format, report) else { continue };
             let before = report.weight();
             let Some(file) = doc.read::<ManifestFile>(report) else { continue };
-            described.push(file.definitions.clone());
             if self.places.manifests.contains_key(&file.server) {
                 let message = format!("another manifest describes the server {} already", file.server);
                 doc.error(report, &["server"], message, "give one of the two another name, or join them");
@@ -285,10 +305,13 @@ impl Loader {
                 manifests.extend(made.filter(|_| report.weight() == before));
                 self.places.definitions.insert(file.server.clone(), definitions_doc);
             }
+            let described =
+                Described { manifest: path.to_owned(), definitions: format!("tools/{}", file.definitions) };
+            self.described.insert(file.server.clone(), described);
             self.places.manifests.insert(file.server.clone(), doc);
         }
         for (path, _) in self.files.of(Role::Definitions) {
-            if !described.iter().any(|name| path.strip_prefix("tools/") == Some(name)) {
+            if !self.described.values().any(|described| described.definitions == path) {
                 let cure = "name it in a manifest: see `warrantor manifest draft`";
                 self.report.push(whole(path, Severity::Warning, "no manifest names these definitions", cure));
             }

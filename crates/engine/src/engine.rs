@@ -29,6 +29,7 @@ use crate::{
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
+    registry::SeenDefinitions,
     stop::{Stop, StopFile},
 };
 
@@ -41,6 +42,8 @@ pub use afterwards::Withheld;
 const ATTEMPTS: usize = 8;
 /// From this attempt on a call takes turns with the others of this process: calls that read one tracker would move it under each other for ever.
 const IN_TURN_FROM: usize = 2;
+/// Most bytes of what a server was seen to offer that are kept: quoted once more they fit an entry of the store.
+const MAX_SEEN_BYTES: usize = 1 << 20;
 /// Most chains, and most persons' keys, that are held in memory.
 const MAX_CACHED: usize = 1024;
 
@@ -603,11 +606,27 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Records how a server's definitions compare with their pins, in the background.
-    pub fn note_definitions(&self, definitions: DefinitionsRecord) {
+    /// Records how a server's definitions compare with their pins, in the background, and keeps what it said for whoever reviews it.
+    pub fn note_definitions(&self, server: &ServerName, definitions: DefinitionsRecord, said: String) {
         let now = self.0.parts.clock.now();
         let Ok(id) = self.fresh_id(now) else { return };
-        let commit = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
+        let differs = !definitions.is_clean();
+        let seen = SeenDefinitions {
+            at: now,
+            point: self.0.parts.settings.enforcement_point.clone(),
+            changed: definitions.changed.clone(),
+            unknown: definitions.unknown.clone(),
+            missing: definitions.missing.clone(),
+            instructions_withheld: definitions.instructions_withheld,
+            definitions: (said.len() <= MAX_SEEN_BYTES).then_some(said),
+        };
+        let mut commit = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
+        match (keys::seen(server), serde_json::to_vec(&seen)) {
+            (Ok(key), Ok(value)) if differs => commit.puts.push((key, value)),
+            (Ok(key), _) => commit.deletes.push(key),
+            // The record says what is quarantined; of a name that is no key nothing is shown beside it.
+            (Err(_), _) => {}
+        }
         let engine = self.clone();
         self.spawn(async move {
             engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;

@@ -1,6 +1,8 @@
 //! The names under which the engine keeps state in the store.
 
-use warrantor_model::{AgentId, Effect, GroupName, MandateId, PersonId, Subject, TaskId, TemplateId};
+use warrantor_model::{
+    AgentId, Effect, GroupName, MandateId, PersonId, ServerName, Subject, TaskId, TemplateId,
+};
 use warrantor_store::{Key, KeyError};
 
 /// The standing of a subject: present when it was ever stopped.
@@ -49,6 +51,14 @@ pub fn person(id: &PersonId) -> Result<Key, KeyError> {
 /// As [`standing`].
 pub fn agent(id: &AgentId) -> Result<Key, KeyError> {
     Key::new(format!("agent/{id}"))
+}
+
+/// What a server was last seen to offer that is not as reviewed.
+///
+/// # Errors
+/// As [`standing`].
+pub fn seen(server: &ServerName) -> Result<Key, KeyError> {
+    Key::new(format!("seen/{server}"))
 }
 
 /// The members of a group, as far as the registry tells them.

@@ -217,6 +217,26 @@ impl StoredAgent {
     }
 }
 
+/// What an enforcement point saw a server offer that is not as reviewed: quarantined, until it is reviewed or is again what was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenDefinitions {
+    /// When.
+    pub at: Timestamp,
+    /// By which enforcement point.
+    pub point: String,
+    /// What is defined differently.
+    pub changed: Vec<String>,
+    /// What no manifest knows.
+    pub unknown: Vec<String>,
+    /// What is not offered any more.
+    pub missing: Vec<String>,
+    /// Whether the server gives the model other instructions: they are withheld.
+    pub instructions_withheld: bool,
+    /// The server's own words, an object of its lists as a file of definitions has them; none where they are too long to be kept.
+    pub definitions: Option<String>,
+}
+
 /// Why somebody cannot be read: a refusal for the caller of `authorize`.
 #[derive(Debug, Error)]
 pub enum RegistryError {

@@ -232,7 +232,8 @@ impl<S: Store> Exchange<S> {
         let reply = self.relay(id, &answer, |result| {
             let result = InitializeResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
-            let learnt = (instructions, result.instructions().is_some(), result.version());
+            let given = result.instructions().map(str::to_owned);
+            let learnt = (instructions, given, result.version());
             Ok((result.to_client(instructions, &self.announced()), learnt))
         });
         match reply {
@@ -267,10 +268,8 @@ impl<S: Store> Exchange<S> {
         let reply = self.relay(id, &answer, |result| {
             let result = DiscoverResult::parse(result).map_err(|cause| cause.to_string())?;
             let instructions = self.instructions(result.instructions());
-            Ok((
-                result.to_client(instructions, &self.announced()),
-                (instructions, result.instructions().is_some()),
-            ))
+            let given = result.instructions().map(str::to_owned);
+            Ok((result.to_client(instructions, &self.announced()), (instructions, given)))
         });
         match reply {
             Ok((line, (instructions, given))) => {
@@ -351,8 +350,8 @@ impl<S: Store> Exchange<S> {
         if present.is_some() && present == pinned { Instructions::Pinned } else { Instructions::Withheld }
     }
 
-    async fn note_instructions(&self, instructions: Instructions, given: bool) {
-        self.definitions.lock().await.instructions_withheld = given && instructions == Instructions::Withheld;
+    async fn note_instructions(&self, instructions: Instructions, given: Option<String>) {
+        self.definitions.lock().await.withheld = given.filter(|_| instructions == Instructions::Withheld);
     }
 
     async fn ping(&self, id: &Id<'_>, params: Option<&RawValue>) -> Reply {

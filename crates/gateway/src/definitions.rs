@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warrantor_mcp::tools::{List, OfferList};
+use serde_json::value::RawValue;
+use warrantor_mcp::tools::{List, OfferList, in_one_object};
 use warrantor_model::{Definition, Digest, Json, Manifest, Offer, ToolName, record::DefinitionsRecord};
 
 use crate::tidings::Tidings;
@@ -26,15 +27,18 @@ pub(crate) struct Definitions {
     news: Tidings,
     /// How often the server had said that its list changed when the last whole listing began, and the bundle that it was compared with.
     listed_at: Option<(u64, Digest)>,
-    /// Instructions were withheld.
-    pub(crate) instructions_withheld: bool,
-    noted: Option<DefinitionsRecord>,
+    /// Instructions that were withheld.
+    pub(crate) withheld: Option<String>,
+    /// What was recorded last, and the digest of what the server had said.
+    noted: Option<(DefinitionsRecord, Digest)>,
 }
 
 /// One listing, page by page.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     seen: BTreeMap<(Offer, String), (Definition, bool)>,
+    /// What the server said, word for word, in its order.
+    said: Vec<(Offer, Box<RawValue>)>,
 }
 
 impl Listing {
@@ -48,7 +52,18 @@ impl Listing {
             // The same name on two pages is two definitions of one tool.
             let twice = self.seen.contains_key(&name);
             self.seen.insert(name, (if twice { Definition::Changed } else { definition }, output));
+            self.said.push((offer, tool.raw.to_owned()));
         }
+    }
+
+    /// What the server said, as a file of definitions has it.
+    fn in_words(&self, instructions: Option<&str>) -> String {
+        let of = |wanted: Offer| {
+            let said = self.said.iter().filter(move |(offer, _)| *offer == wanted);
+            said.map(|(_, raw)| &**raw).collect()
+        };
+        let lists = PINNED.map(|(list, offer)| (list, of(offer)));
+        in_one_object(instructions, lists).as_str().to_owned()
     }
 }
 
@@ -111,14 +126,20 @@ impl Definitions {
         self.seen.get(&(Offer::Tool, tool.to_owned())).is_some_and(|(_, output)| *output)
     }
 
-    /// Takes over a whole listing that began when the server had said `news` times that its list changed. Gives what is worth a record, once.
+    /// Takes over a whole listing that began when the server had said `news` times that its list changed. Gives what is worth a record, once, and what
+    /// the server said.
     pub(crate) fn learn(
         &mut self,
         manifest: &Manifest,
-        listing: Listing,
+        mut listing: Listing,
         (news, bundle): (u64, Digest),
-    ) -> Option<DefinitionsRecord> {
-        self.seen = listing.seen;
+    ) -> Option<(DefinitionsRecord, String)> {
+        let pinned = manifest.instructions.as_deref();
+        // They may be pinned since they were withheld.
+        let withheld = self.withheld.as_deref().filter(|text| Some(*text) != pinned);
+        let instructions_withheld = withheld.is_some();
+        let instructions = withheld.or(pinned).map(str::to_owned);
+        self.seen = std::mem::take(&mut listing.seen);
         self.listed_at = Some((news, bundle));
         let names = |wanted: Definition| -> Vec<String> {
             self.seen
@@ -142,16 +163,17 @@ impl Definitions {
                 .map(ToString::to_string)
                 .take(100)
                 .collect(),
-            instructions_withheld: self.instructions_withheld,
+            instructions_withheld,
         };
-        let clean = record.changed.is_empty()
-            && record.unknown.is_empty()
-            && record.missing.is_empty()
-            && !record.instructions_withheld;
-        if (clean && self.noted.is_none()) || self.noted.as_ref() == Some(&record) {
+        if record.is_clean() && self.noted.is_none() {
             return None;
         }
-        self.noted = Some(record.clone());
-        Some(record)
+        let words = listing.in_words(instructions.as_deref());
+        let noted = (record.clone(), Digest::of(words.as_bytes()));
+        if self.noted.as_ref() == Some(&noted) {
+            return None;
+        }
+        self.noted = Some(noted);
+        Some((record, words))
     }
 }

@@ -158,9 +158,9 @@ impl<S: Store> Exchange<S> {
             }
             let news = definitions.news();
             let listing = self.whole_listing(manifest).await?;
-            if let Some(record) = definitions.learn(manifest, listing, (news, snapshot.revision())) {
+            if let Some((record, said)) = definitions.learn(manifest, listing, (news, snapshot.revision())) {
                 tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
-                self.engine.note_definitions(record);
+                self.engine.note_definitions(&self.settings.server, record, said);
             }
         }
         if definitions.is_fresh(snapshot.revision()) {

@@ -144,6 +144,22 @@ impl<'a> OfferList<'a> {
     }
 }
 
+/// What a server says of itself in one object, each entry as it was written: the form in which it is kept for a review.
+#[must_use]
+pub fn in_one_object<'a>(
+    instructions: Option<&str>,
+    lists: impl IntoIterator<Item = (List, Vec<&'a RawValue>)>,
+) -> Fragment<'static> {
+    let mut out = ObjectWriter::new();
+    if let Some(text) = instructions {
+        out = out.text("instructions", text);
+    }
+    for (list, entries) in lists {
+        out = out.member(list.members().0, &Fragment::array(entries.into_iter().map(Fragment::from)));
+    }
+    out.finish()
+}
+
 impl<'a> Listed<'a> {
     fn read(raw: &'a RawValue, key: &'static str) -> Result<Self, ResultError> {
         let members = Members::read(raw, "entry")?;

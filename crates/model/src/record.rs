@@ -497,6 +497,15 @@ pub struct DefinitionsRecord {
     pub instructions_withheld: bool,
 }
 
+impl DefinitionsRecord {
+    /// Whether everything is as reviewed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let Self { server: _, changed, unknown, missing, instructions_withheld } = self;
+        changed.is_empty() && unknown.is_empty() && missing.is_empty() && !instructions_withheld
+    }
+}
+
 /// A bundle that decides from here on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(map)]

@@ -182,7 +182,7 @@ fn a_server_that_is_quarantined_denies_and_is_not_told_from_one_that_is_not_ther
         ("an agent of that name is stopped", reading().stopped("agent:files"), pass()),
     ]);
     let told = |world: World| match world.decide() {
-        warrantor_decide::Decision::Deny(refusal, _) => refusal.primary().1.to_owned(),
+        warrantor_decide::Decision::Deny(refusal, _) => refusal.primary().1,
         other => panic!("{other:?}"),
     };
     assert_eq!(told(reading().stopped("server:files")), told(unknown()));

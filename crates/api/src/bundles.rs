@@ -12,7 +12,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use warrantor_control::bundles::{Differences, Publication, PublishError, ToPublish};
+use warrantor_control::bundles::{Differences, Publication, PublishError, ToPublish, Unreviewed};
 use warrantor_decide::administration::{Act, Resource};
 use warrantor_model::EnforcementPoint;
 use warrantor_store::Store;
@@ -20,7 +20,7 @@ use warrantor_store::Store;
 use crate::{
     Api,
     problem::{Kind, Problem, ProblemBody},
-    request::{Body, Caller, Id, Params},
+    request::{Body, Caller, Id, Params, before},
 };
 
 /// Most publications of a page.
@@ -71,7 +71,11 @@ pub(crate) async fn publish<S: Store>(
     // It is large: only of somebody who may is it read.
     let Body(new) = Body::<NewBundle>::from_request(request, &()).await?;
     let files = new.files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
-    let new = ToPublish { files, reason: new.reason, points: new.points };
+    let unreviewed = match api.sees(&caller, Act::PublishUnreviewed, &Resource::Deployment) {
+        true => Unreviewed::Taken,
+        false => Unreviewed::Refused,
+    };
+    let new = ToPublish { files, reason: new.reason, points: new.points, unreviewed };
     Ok((StatusCode::CREATED, Json(api.office.publish(&authority, new).await?)))
 }
 
@@ -110,11 +114,7 @@ pub(crate) async fn list<S: Store>(
     if limit == 0 || limit > MAX_PAGE {
         return Err(Problem::invalid("limit", format!("1 to {MAX_PAGE} items make a page")));
     }
-    // A publication's number is an int64 of JSON Schema, and the first is 1.
-    if params.before.is_some_and(|before| before == 0 || i64::try_from(before).is_err()) {
-        return Err(Problem::invalid("before", "name the number of a publication, 1 or more"));
-    }
-    let items = api.office.publications(params.before, limit).await?;
+    let items = api.office.publications(before(params.before)?, limit).await?;
     let next = items.last().map(|last| last.number).filter(|last| *last > 1 && items.len() == limit);
     Ok(Json(Publications { items, next }))
 }

@@ -1,4 +1,4 @@
-//! The deployment as a whole: lockdown, decisions, servers; and whether it is up.
+//! The deployment as a whole: lockdown, decisions; and whether it is up.
 
 use std::sync::Arc;
 
@@ -87,57 +87,6 @@ pub(crate) async fn decision<S: Store>(
         .await
         .map_err(|_| Problem::unknown("decision", id.as_str()))?;
     serde_json::to_value(&explained).map(Json).map_err(|cause| Problem::internal(&cause))
-}
-
-/// A tool server of the bundle.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ServerView {
-    /// Its name.
-    pub(crate) name: String,
-    /// The digest that its definitions are pinned to.
-    pub(crate) definitions: String,
-    /// Its tools and whatever else it offers, with the effects each may have.
-    pub(crate) tools: Vec<ToolView>,
-}
-
-/// Something that a server offers.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ToolView {
-    /// Its name.
-    pub(crate) name: String,
-    /// The effects it may have.
-    pub(crate) effects: Vec<String>,
-}
-
-/// The tool servers of the bundle.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Servers {
-    /// Each, in the order of their names.
-    pub(crate) items: Vec<ServerView>,
-}
-
-/// The tool servers of the bundle, and what each offers.
-#[utoipa::path(get, path = "/v1/servers", tag = "deployment", operation_id = "listServers",
-    responses((status = 200, body = Servers), (status = "default", body = ProblemBody)))]
-pub(crate) async fn servers<S: Store>(
-    State(api): State<Arc<Api<S>>>,
-    caller: Caller,
-) -> Result<Json<Servers>, Problem> {
-    api.may(&caller, Act::ReadServer, &Resource::Deployment).await?;
-    let snapshot = api.office.snapshot();
-    let manifests = snapshot.servers().filter_map(|server| snapshot.manifest(server));
-    let tool = |(name, tool): (&warrantor_model::ToolName, &warrantor_model::Tool)| ToolView {
-        name: name.to_string(),
-        effects: tool.possible_effects().iter().map(|effect| effect.as_str().to_owned()).collect(),
-    };
-    let items = manifests
-        .map(|manifest| ServerView {
-            name: manifest.server.to_string(),
-            definitions: manifest.definitions.to_string(),
-            tools: manifest.tools.iter().map(tool).collect(),
-        })
-        .collect();
-    Ok(Json(Servers { items }))
 }
 
 /// That the process runs.

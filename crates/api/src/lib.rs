@@ -18,6 +18,7 @@ pub mod request;
 mod routes;
 mod scim;
 mod serve;
+mod servers;
 mod sessions;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,11 +26,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use warrantor_bundle::Loaded;
 use warrantor_control::{
     handover::Desk,
-    office::{Authority, Office},
+    office::{Authority, Office, OfficeError},
+    servers::KnownManifest,
 };
 use warrantor_decide::administration::{Act, Administration, Resource};
 use warrantor_engine::{StopFile, bodies::SealKey};
-use warrantor_model::{Clock, PersonId, Randomness};
+use warrantor_model::{Clock, PersonId, Randomness, ServerName};
 use warrantor_store::Store;
 
 pub use reference::reference;
@@ -151,6 +153,7 @@ impl<S: Store> Api<S> {
             Resource::Agent { .. }
             | Resource::Mandate { .. }
             | Resource::Template(_)
+            | Resource::Server { .. }
             | Resource::Deployment => None,
         };
         if let Some((read, what)) = seen
@@ -184,10 +187,28 @@ impl<S: Store> Api<S> {
     pub(crate) async fn person_resource(&self, id: &PersonId) -> Result<Resource, Problem> {
         let (groups, roles) = match self.office.person(id).await {
             Ok(person) => (person.groups, person.roles),
-            Err(warrantor_control::office::OfficeError::Unknown { .. }) => Default::default(),
+            Err(OfficeError::Unknown { .. }) => Default::default(),
             Err(cause) => return Err(cause.into()),
         };
         Ok(Resource::Person { id: id.clone(), groups, roles })
+    }
+
+    /// A manifest that is to be answered, and the authority to. Whether there is one is told to whoever may answer.
+    pub(crate) async fn answering(
+        &self,
+        caller: &Caller,
+        act: Act,
+        server: &ServerName,
+        number: u64,
+    ) -> Result<(KnownManifest, Authority), Problem> {
+        let found = match self.office.manifest(server, number).await {
+            Ok(manifest) => Ok(manifest),
+            Err(cause @ OfficeError::Unknown { .. }) => Err(cause),
+            Err(cause) => return Err(cause.into()),
+        };
+        let resource = self.office.server_resource(server, found.as_ref().ok(), caller.person()).await?;
+        let authority = self.may(caller, act, &resource).await?;
+        Ok((found?, authority))
     }
 
     /// An agent as policies see it, with an eye on who looks.

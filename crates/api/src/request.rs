@@ -199,6 +199,16 @@ impl PageParams {
     }
 }
 
+/// The number that a page of numbered things ends before: an int64 of JSON Schema, and the first is 1.
+pub(crate) fn before(number: Option<u64>) -> Result<Option<u64>, Problem> {
+    match number {
+        Some(number) if number == 0 || i64::try_from(number).is_err() => {
+            Err(Problem::invalid("before", "a number of 1 or more is needed: `next` of the page before"))
+        }
+        number => Ok(number),
+    }
+}
+
 /// An instant in the future, in a body.
 pub(crate) fn instant(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let parsed = text.map(str::parse).transpose();

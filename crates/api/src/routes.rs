@@ -26,7 +26,7 @@ use warrantor_store::Store;
 use crate::{
     Api, agents, bundles, clients, deployment, mandates, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
-    scim, sessions,
+    scim, servers, sessions,
 };
 
 /// Most bytes of a request's body.
@@ -116,7 +116,17 @@ table! {
     put "/v1/lockdown" deployment::lock __path_lock;
     delete "/v1/lockdown" deployment::unlock __path_unlock;
     get "/v1/decisions/{id}" deployment::decision __path_decision;
-    get "/v1/servers" deployment::servers __path_servers;
+    get "/v1/servers" servers::list __path_list;
+    get "/v1/servers/{name}" servers::read __path_read;
+    get "/v1/servers/{name}/difference" servers::seen __path_seen;
+    get "/v1/servers/{name}/manifests" servers::manifests __path_manifests;
+    post "/v1/servers/{name}/manifests" servers::propose __path_propose;
+    get "/v1/servers/{name}/manifests/{number}" servers::read_manifest __path_read_manifest;
+    get "/v1/servers/{name}/manifests/{number}/difference" servers::compare __path_compare;
+    post "/v1/servers/{name}/manifests/{number}/approve" servers::approve __path_approve;
+    post "/v1/servers/{name}/manifests/{number}/reject" servers::reject __path_reject;
+    post "/v1/servers/{name}/quarantine" servers::quarantine __path_quarantine;
+    post "/v1/servers/{name}/release" servers::release __path_release;
     get "/readyz" deployment::readyz __path_readyz;
 }
 

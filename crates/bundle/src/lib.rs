@@ -41,7 +41,7 @@ pub use draft::{Draft, draft, launch_digest};
 pub use files::mandate::TakenKind;
 pub use load::{Described, Loaded, MandateTemplate, check, load, load_files};
 pub use open::{FillError, Filling, Open, Taken};
-pub use redraft::{Redraft, guesses, redraft};
+pub use redraft::{Compared, Redraft, compare, guesses, redraft};
 pub use report::{Diagnostic, Listed, Report, Severity};
 pub use schema::{FileKind, UnknownKind, parse_any, parse_definitions, schema, trace_line};
 pub use starter::{STARTER_MANDATE, STARTER_NOTES, STARTER_PACKAGE, STARTER_SERVER, StarterError, starter};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use warrantor_model::{Digest, Json, ServerName};
+use warrantor_model::{Digest, Json, Manifest, Offer, ServerName};
 
 use crate::{
     definitions::Definitions,
@@ -112,6 +112,42 @@ pub fn redraft(
         return Err(report);
     };
     Ok(Redraft { manifest: pinned(manifest, read.digest, &notes), definitions: text })
+}
+
+/// How what a server says compares with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compared {
+    /// What is defined differently.
+    pub changed: Vec<String>,
+    /// What the manifest does not describe.
+    pub unknown: Vec<String>,
+    /// What is described and not offered.
+    pub missing: Vec<String>,
+    /// Whether the instructions differ.
+    pub instructions: bool,
+}
+
+/// Compares what a server says, an object of lists as in a file of definitions, with a manifest. None where it is as described, or cannot be read.
+#[must_use]
+pub fn compare(manifest: &Manifest, said: &str) -> Option<Compared> {
+    let (_, read) = Definitions::parse("", said.as_bytes(), &mut Report::default())?;
+    let mut compared =
+        Compared { instructions: read.instructions != manifest.instructions, ..Compared::default() };
+    for (offer, said) in [(Offer::Tool, &read.tools), (Offer::Prompt, &read.prompts)] {
+        let described = || manifest.tools.iter().filter(|(name, _)| name.offer() == offer);
+        for (name, definition) in said {
+            match described().find(|(known, _)| known.bare() == name) {
+                None => compared.unknown.push(format!("{}{name}", offer.prefix())),
+                Some((known, tool)) if tool.definition != definition.digest => {
+                    compared.changed.push(known.to_string());
+                }
+                Some(_) => {}
+            }
+        }
+        let missing = described().filter(|(name, _)| !said.contains_key(name.bare()));
+        compared.missing.extend(missing.map(|(name, _)| name.to_string()));
+    }
+    (compared != Compared::default()).then_some(compared)
 }
 
 /// The object of lists: of a whole answer its result.

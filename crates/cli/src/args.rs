@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use warrantor_model::{AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId};
 
+mod servers;
+
+pub(crate) use servers::*;
+
 /// Before an AI agent's action takes effect, one decision: who acts, what it does, and why. Permit, deny with a usable reason, or ask a human.
 #[derive(Debug, Parser)]
 #[command(name = "warrantor", version, propagate_version = true, max_term_width = 110)]
@@ -73,6 +77,9 @@ pub(crate) enum Command {
     /// Publish bundles, see what was published, and go back, on the host of the data directory.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Review manifests of tool servers, and see what servers offer that is not as reviewed, on the host of the data directory.
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// Make tokens for callers of a gateway.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -333,13 +333,31 @@ impl<S: Store> Office<S> {
         agent: &KnownAgent,
         looking: Option<&PersonId>,
     ) -> Result<Resource, OfficeError> {
-        let mut proposers = BTreeSet::new();
         let proposed_by = match (&agent.proposal, agent.of_bundle) {
             (Some(proposal), _) => Some(proposal.by.clone()),
             (None, true) => None,
             (None, false) => Some(self.stored_agent(&agent.id).await?.1.proposed.by),
         };
-        match self.human_behind(proposed_by.as_deref()).await? {
+        Ok(Resource::Agent {
+            id: agent.id.clone(),
+            owners: self.persons(std::slice::from_ref(&agent.owner)).await?,
+            sponsors: self.persons(&agent.sponsors).await?,
+            deputies: agent.deputies.iter().cloned().collect(),
+            proposers: self.proposers(proposed_by.as_deref(), looking).await?,
+            risk: agent.risk.map_or("", risk_name).to_owned(),
+            effects: agent.effects.iter().copied().collect(),
+            state: agent.standing.as_str().to_owned(),
+        })
+    }
+
+    /// Who proposed something, as far as it can be told, and whoever looks if that may be the same human.
+    pub(crate) async fn proposers(
+        &self,
+        by: Option<&str>,
+        looking: Option<&PersonId>,
+    ) -> Result<BTreeSet<PersonId>, OfficeError> {
+        let mut proposers = BTreeSet::new();
+        match self.human_behind(by).await? {
             Behind::Person(proposer) => {
                 if let Some(looking) = looking
                     && self.may_be_one_human(looking, &proposer).await?
@@ -352,16 +370,7 @@ impl<S: Store> Office<S> {
             // Who cannot be told may be whoever looks.
             Behind::Unknown => proposers.extend(looking.cloned()),
         }
-        Ok(Resource::Agent {
-            id: agent.id.clone(),
-            owners: self.persons(std::slice::from_ref(&agent.owner)).await?,
-            sponsors: self.persons(&agent.sponsors).await?,
-            deputies: agent.deputies.iter().cloned().collect(),
-            proposers,
-            risk: agent.risk.map_or("", risk_name).to_owned(),
-            effects: agent.effects.iter().copied().collect(),
-            state: agent.standing.as_str().to_owned(),
-        })
+        Ok(proposers)
     }
 
     /// Who is behind an act: of a client, whoever made it.

@@ -16,10 +16,10 @@ use warrantor_engine::{
     registry::{self, Done},
 };
 use warrantor_model::{
-    Digest, EnforcementPoint, Randomness, Timestamp,
+    Digest, EnforcementPoint, Randomness, ServerName, Timestamp,
     record::{BundleRecord, Event, Record},
 };
-use warrantor_store::{Commit, CommitError, Expect, MAX_VALUE_BYTES, Store, Wanted};
+use warrantor_store::{Commit, CommitError, Expect, Key, MAX_VALUE_BYTES, Store, Wanted};
 
 use crate::{
     commit_in_time,
@@ -67,7 +67,46 @@ pub struct Heads {
     points: BTreeMap<EnforcementPoint, u64>,
 }
 
+/// What a publication is made of.
+pub(crate) struct Announced<'a> {
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) reason: String,
+    pub(crate) points: BTreeSet<EnforcementPoint>,
+    pub(crate) back_to: Option<u64>,
+}
+
 impl Heads {
+    /// The next publication, which decides from here on where it is meant to.
+    fn next(&mut self, new: &Announced<'_>, published: Done) -> Publication {
+        self.last = self.last.saturating_add(1);
+        match new.points.is_empty() {
+            true => {
+                self.everywhere = Some(self.last);
+                // What was for some is older.
+                self.points.clear();
+            }
+            false => self.points.extend(new.points.iter().map(|point| (point.clone(), self.last))),
+        }
+        Publication {
+            number: self.last,
+            revision: new.loaded.revision,
+            published,
+            reason: new.reason.clone(),
+            points: new.points.clone(),
+            back_to: new.back_to,
+        }
+    }
+
+    /// Every publication that decides somewhere, with the points that it decides at: first the one for all of them, then those that came after it.
+    #[must_use]
+    pub fn stages(&self) -> Vec<(u64, BTreeSet<EnforcementPoint>)> {
+        let mut later: BTreeMap<u64, BTreeSet<EnforcementPoint>> = BTreeMap::new();
+        for (point, number) in self.points.iter().filter(|(_, number)| Some(**number) > self.everywhere) {
+            later.entry(*number).or_default().insert(point.clone());
+        }
+        self.everywhere.map(|number| (number, BTreeSet::new())).into_iter().chain(later).collect()
+    }
+
     /// The publication that decides at an enforcement point.
     #[must_use]
     pub fn at(&self, point: &EnforcementPoint) -> Option<u64> {
@@ -84,6 +123,17 @@ pub struct ToPublish {
     pub reason: String,
     /// The enforcement points that it is for; every one where none is named.
     pub points: BTreeSet<EnforcementPoint>,
+    /// What becomes of servers of which no manifest was approved yet.
+    pub unreviewed: Unreviewed,
+}
+
+/// What becomes of servers in a bundle of which no manifest was approved yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreviewed {
+    /// Whoever publishes may vouch for them.
+    Taken,
+    /// They have to be reviewed first.
+    Refused,
 }
 
 /// Why a bundle was not published.
@@ -95,6 +145,20 @@ pub enum PublishError {
     /// Something else.
     #[error(transparent)]
     Office(#[from] OfficeError),
+}
+
+impl From<warrantor_store::KeyError> for PublishError {
+    fn from(cause: warrantor_store::KeyError) -> Self {
+        Self::Office(cause.into())
+    }
+}
+
+/// What the registry of servers says of a bundle, and what it must still say when that is published.
+#[derive(Debug, Default)]
+pub(crate) struct Reviewed {
+    /// Servers of which no manifest was approved yet.
+    pub(crate) without: Vec<ServerName>,
+    pub(crate) expect: Vec<(Key, Expect)>,
 }
 
 impl<S: Store> Office<S> {
@@ -119,7 +183,9 @@ impl<S: Store> Office<S> {
             return Err(PublishError::Office(invalid("files", detail)));
         }
         let loaded = load_beside(new.files).await?.map_err(PublishError::Faults)?;
-        self.announce(authority, &loaded, new.reason, new.points, None).await.map_err(Into::into)
+        let reviewed = self.as_approved(&loaded, new.unreviewed).await?;
+        let new = Announced { loaded: &loaded, reason: new.reason, points: new.points, back_to: None };
+        self.announce(authority, new, reviewed).await.map_err(Into::into)
     }
 
     /// Goes back to an earlier publication.
@@ -135,18 +201,37 @@ impl<S: Store> Office<S> {
         let earlier = self.publication(number).await?;
         check_words(&reason, &earlier.points)?;
         let loaded = self.published(&earlier.revision).await?;
-        self.announce(authority, &loaded, reason, earlier.points, Some(number)).await.map_err(Into::into)
+        let reviewed = self.as_once_approved(&loaded).await?;
+        let new = Announced { loaded: &loaded, reason, points: earlier.points, back_to: Some(number) };
+        self.announce(authority, new, reviewed).await.map_err(Into::into)
     }
 
     async fn announce(
         &self,
         authority: &Authority,
-        loaded: &Loaded,
-        reason: String,
-        points: BTreeSet<EnforcementPoint>,
-        back_to: Option<u64>,
+        new: Announced<'_>,
+        reviewed: Reviewed,
     ) -> Result<Publication, OfficeError> {
-        let (evidence, now) = (authority.evidence(), self.now());
+        let (version, mut heads) = self.heads().await?;
+        let mut change = Change { expect: reviewed.expect, ..Change::default() };
+        let publication = self.add(authority, &new, &mut heads, &mut change).await?;
+        change.put(names::publication_heads()?, version, &heads)?;
+        let unreviewed = reviewed.without.iter();
+        change.said.extend(unreviewed.map(|server| format!("no manifest of {server} was ever approved")));
+        change.reason = Some(&new.reason);
+        self.act(authority, change).await?;
+        Ok(publication)
+    }
+
+    /// Adds a publication to what an act changes. Whoever calls puts the heads, once.
+    pub(crate) async fn add(
+        &self,
+        authority: &Authority,
+        new: &Announced<'_>,
+        heads: &mut Heads,
+        change: &mut Change<'_>,
+    ) -> Result<Publication, OfficeError> {
+        let (evidence, now, loaded) = (authority.evidence(), self.now(), new.loaded);
         nothing_of_a_host(loaded)?;
         // Also of an earlier bundle: somebody of it may have been registered since.
         self.nobody_who_is_registered(loaded).await?;
@@ -155,33 +240,13 @@ impl<S: Store> Office<S> {
             return Err(invalid("files", detail));
         }
         note(&*self.store, loaded, &evidence, now, &*self.randomness).await?;
-        let (version, mut heads) = self.heads().await?;
-        heads.last = heads.last.saturating_add(1);
-        let number = heads.last;
-        match points.is_empty() {
-            true => {
-                heads.everywhere = Some(number);
-                // What was for some is older.
-                heads.points.clear();
-            }
-            false => heads.points.extend(points.iter().map(|point| (point.clone(), number))),
-        }
-        let publication = Publication {
-            number,
-            revision: loaded.revision,
-            published: authority.done(now),
-            reason: reason.clone(),
-            points,
-            back_to,
-        };
-        let said = match back_to {
+        let publication = heads.next(new, authority.done(now));
+        let number = publication.number;
+        change.said.push(match new.back_to {
             Some(earlier) => format!("publication {number}: back to {earlier}, {}", loaded.revision),
             None => format!("publication {number}: {}", loaded.revision),
-        };
-        let mut change = Change { said: vec![said], reason: Some(&reason), ..Change::default() };
+        });
         change.put(names::publication(number)?, None, &publication)?;
-        change.put(names::publication_heads()?, version, &heads)?;
-        self.act(authority, change).await?;
         Ok(publication)
     }
 
@@ -288,11 +353,13 @@ pub struct Differences {
 }
 
 /// Loads files on a thread of its own: schemas and policies take their time.
-async fn load_beside(files: Vec<(String, Vec<u8>)>) -> Result<Result<Loaded, Report>, OfficeError> {
+pub(crate) async fn load_beside(
+    files: Vec<(String, Vec<u8>)>,
+) -> Result<Result<Loaded, Report>, OfficeError> {
     spawn_blocking(move || load_files(files)).await.map_err(|cause| stopped(&cause))
 }
 
-fn stopped(cause: &tokio::task::JoinError) -> OfficeError {
+pub(crate) fn stopped(cause: &tokio::task::JoinError) -> OfficeError {
     OfficeError::Conflict(format!("the bundle could not be looked at: {cause}"))
 }
 
@@ -312,7 +379,7 @@ fn nothing_of_a_host(bundle: &Loaded) -> Result<(), OfficeError> {
     }
 }
 
-fn check_words(reason: &str, points: &BTreeSet<EnforcementPoint>) -> Result<(), OfficeError> {
+pub(crate) fn check_words(reason: &str, points: &BTreeSet<EnforcementPoint>) -> Result<(), OfficeError> {
     if reason.trim().is_empty() || reason.len() > 1000 || reason.chars().any(char::is_control) {
         return Err(invalid("reason", "say in a line of at most 1000 bytes why"));
     }

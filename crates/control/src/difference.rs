@@ -8,6 +8,7 @@ use std::{
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 use warrantor_bundle::Loaded;
+use warrantor_model::Json;
 
 use crate::sentences::sentences;
 
@@ -118,7 +119,14 @@ fn told(bundle: &Loaded) -> Told {
 
 /// What the files say differently, line by line: the proof beside the words, and the only word on what has none.
 fn lines(path: &str, before: &[u8], after: &[u8]) -> Difference {
-    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+    let (mut before, mut after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+    // What a server says of itself may be one line. Where only its form differs, that is told.
+    if path.ends_with(".tools.json")
+        && let (Some(was), Some(is)) = (set_out(&before), set_out(&after))
+        && was != is
+    {
+        (before, after) = (was.into(), is.into());
+    }
     let compared = TextDiff::configure().timeout(PATIENCE).diff_lines(&*before, &*after);
     let (mut gone, mut new) = (Vec::new(), Vec::new());
     for change in compared.iter_all_changes() {
@@ -129,6 +137,22 @@ fn lines(path: &str, before: &[u8], after: &[u8]) -> Difference {
         }
     }
     Difference { about: format!("file {path}"), gone, new }
+}
+
+/// Definitions on lines of their own, each list in the order of its names.
+fn set_out(text: &str) -> Option<String> {
+    let mut json = Json::parse(text.as_bytes()).ok()?;
+    let Json::Object(members) = &mut json else { return None };
+    for (_, list) in members {
+        if let Json::Array(entries) = list {
+            let name = |entry: &Json| {
+                let named = ["name", "uri", "uriTemplate"].into_iter().find_map(|key| entry.get(key));
+                named.and_then(Json::as_str).unwrap_or_default().to_owned()
+            };
+            entries.sort_by_cached_key(name);
+        }
+    }
+    serde_json::to_string_pretty(&json).ok()
 }
 
 /// A line as it is told. Pinned definitions are one line of many thousand characters.

@@ -20,6 +20,7 @@ pub mod office;
 pub mod people;
 pub mod replay;
 pub mod sentences;
+pub mod servers;
 pub mod standing;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};

@@ -1,7 +1,7 @@
 //! The names under which the office keeps state in the store, beside those of the engine, and how it writes of things in records.
 
 use warrantor_decide::administration::Resource;
-use warrantor_model::{Accountable, AgentId, Digest, MandateId, PersonId};
+use warrantor_model::{Accountable, AgentId, Digest, MandateId, PersonId, ServerName};
 use warrantor_store::{Key, KeyError};
 
 /// How records name what an act is done to.
@@ -12,6 +12,7 @@ pub(crate) fn of_resource(resource: &Resource) -> String {
         Resource::Agent { id, .. } => format!("agent:{id}"),
         Resource::Mandate { id, .. } => format!("mandate:{id}"),
         Resource::Template(template) => format!("template:{template}"),
+        Resource::Server { name, .. } => format!("server:{name}"),
     }
 }
 
@@ -174,6 +175,21 @@ pub(crate) fn bound(revision: &Digest) -> Result<Key, KeyError> {
 /// A publication, by its number.
 pub(crate) fn publication(number: u64) -> Result<Key, KeyError> {
     Key::new(format!("publication/{number:012}"))
+}
+
+/// All servers of the registry.
+pub(crate) fn servers() -> Result<Key, KeyError> {
+    Key::new("server")
+}
+
+/// A server of the registry.
+pub(crate) fn server(name: &ServerName) -> Result<Key, KeyError> {
+    Key::new(format!("server/{name}"))
+}
+
+/// A manifest of a server, by its number.
+pub(crate) fn manifest(server: &ServerName, number: u64) -> Result<Key, KeyError> {
+    Key::new(format!("manifest/{server}/{number:012}"))
 }
 
 /// Which publication decides where.

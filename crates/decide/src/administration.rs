@@ -12,7 +12,7 @@ use cedar_policy::{
     Authorizer, Context, Effect as CedarEffect, Entities, Entity, EntityId, EntityTypeName, EntityUid,
     PolicyId, PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
-use warrantor_model::{AgentId, EffectSet, GroupName, MandateKind, PersonId, TemplateId};
+use warrantor_model::{AgentId, EffectSet, GroupName, MandateKind, PersonId, ServerName, TemplateId};
 
 use crate::{
     parts::{Fault, Place, PolicySource},
@@ -114,10 +114,22 @@ acts! {
     ReadDecision = "decisions:read";
     /// Sees tool servers and their definitions.
     ReadServer = "servers:read";
+    /// Proposes a manifest of a tool server.
+    ProposeManifest = "servers:propose";
+    /// Approves a manifest that was proposed, which publishes it.
+    ApproveManifest = "servers:approve";
+    /// Turns a manifest down that was proposed.
+    RejectManifest = "servers:reject";
+    /// Quarantines a tool server: nothing of it can be used.
+    QuarantineServer = "servers:quarantine";
+    /// Lets a quarantined tool server be used again.
+    ReleaseServer = "servers:release";
     /// Sees published bundles.
     ReadBundle = "bundles:read";
     /// Publishes a bundle.
     PublishBundle = "bundles:publish";
+    /// Publishes a bundle with a manifest that nobody has approved, of a server of which none was approved yet.
+    PublishUnreviewed = "bundles:publish-unreviewed";
     /// Goes back to an earlier bundle.
     RollBack = "bundles:roll-back";
 }
@@ -199,6 +211,17 @@ pub enum Resource {
     },
     /// A template of the bundle.
     Template(TemplateId),
+    /// A tool server, or a manifest of one.
+    Server {
+        /// Its name.
+        name: ServerName,
+        /// Who proposed the manifest, and whoever may be the same human.
+        proposers: BTreeSet<PersonId>,
+        /// Effects that its tools may have.
+        effects: EffectSet,
+        /// Where the manifest stands: `draft`, `review`, `approved`, `rejected`; of the server itself `unregistered`, `active` or `quarantined`.
+        state: String,
+    },
 }
 
 /// How an act was ruled on. There is no way to [`Ruling::Permitted`] but policies that permit and none that forbids.
@@ -379,6 +402,14 @@ fn resource_entity(resource: &Resource, all: &mut Vec<Entity>) -> Result<EntityU
             return actor_entities(&actor, all);
         }
         Resource::Template(template) => (uid("Template", template.as_str())?, Vec::new()),
+        Resource::Server { name, proposers, effects, state } => {
+            let attributes = vec![
+                ("proposers", people(proposers)?),
+                ("effects", effect_names(*effects)),
+                ("state", text(state)),
+            ];
+            (uid("Server", name.as_str())?, attributes)
+        }
         Resource::Agent { id, owners, sponsors, deputies, proposers, risk, effects, state } => {
             let attributes = vec![
                 ("owners", people(owners)?),
@@ -467,6 +498,15 @@ mod tests {
         }
     }
 
+    fn server(proposer: &str) -> Resource {
+        Resource::Server {
+            name: "bank".parse().unwrap(),
+            proposers: set(&[proposer]),
+            effects: EffectSet::EMPTY,
+            state: "review".into(),
+        }
+    }
+
     fn mandate(person: &str, sponsor: &str, kind: MandateKind) -> Resource {
         Resource::Mandate {
             id: "new".into(),
@@ -505,6 +545,7 @@ mod tests {
         for act in Act::ALL {
             let resource = match act.as_str() {
                 name if name.starts_with("agents:") && *act != Act::ListAgents => agent("olga", "olga"),
+                name if name.starts_with("servers:") && *act != Act::ReadServer => server("olga"),
                 name if name.starts_with("mandates:") && *act != Act::ListMandates => {
                     mandate("olga", "olga", MandateKind::Delegated)
                 }
@@ -523,6 +564,13 @@ mod tests {
         check(&administrator, Act::ApproveAgent, &agent("anna", "olga"), true);
         check(&administrator, Act::ApproveAgent, &agent("olga", "anna"), false);
         check(&person("olga", &[]), Act::ApproveAgent, &agent("olga", "paul"), false);
+        for role in ["administrator", "publisher"] {
+            check(&person("anna", &[role]), Act::ApproveManifest, &server("olga"), true);
+            check(&person("olga", &[role]), Act::ApproveManifest, &server("olga"), false);
+            let client = Actor::Client { name: "pipeline".into(), roles: [role.to_owned()].into() };
+            check(&client, Act::ProposeManifest, &server("olga"), true);
+            check(&client, Act::ApproveManifest, &server("olga"), false);
+        }
     }
 
     #[test]

@@ -240,6 +240,7 @@ impl Plane {
             files: files.texts().into_iter().map(|(path, text)| (path, text.into_bytes())).collect(),
             reason: "because".to_owned(),
             points: BTreeSet::new(),
+            unreviewed: warrantor_control::bundles::Unreviewed::Taken,
         };
         self.api.office().publish(&Self::host(Act::PublishBundle), new).await.unwrap()
     }

@@ -14,6 +14,7 @@ mod people;
 mod publishing;
 mod replay;
 mod run;
+mod servers;
 mod serving;
 mod stop;
 mod traces;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Agent(command) => people::agent(command, *out),
         Command::Client(command) => people::client(command, *out),
         Command::Bundle(command) => publishing::bundle(command, *out),
+        Command::Server(command) => servers::server(command, *out),
         Command::Token(command) => gateway::token(command, *out),
         Command::Init(args) => bundle::init(&args, *out),
         Command::Doctor(args) => doctor::run(&args, *out),

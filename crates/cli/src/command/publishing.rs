@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use warrantor_bundle::{Loaded, Report, load, load_files};
 use warrantor_control::{
-    bundles::{Publication, PublishError, ToPublish},
+    bundles::{Publication, ToPublish, Unreviewed},
     office::Office,
 };
 use warrantor_decide::administration::Act;
@@ -15,6 +15,7 @@ use warrantor_store_sql::SqliteStore;
 use super::{
     control::{administration, office},
     people::Opened,
+    servers::{done, tell_differences},
 };
 use crate::{
     args::{BundleCommand, Place, PublishArgs},
@@ -53,15 +54,7 @@ pub(crate) fn bundle(command: BundleCommand, out: Output) -> anyhow::Result<Exit
                         None => writeln!(to, "Nothing decided before it.")?,
                         Some(other) => writeln!(to, "Compared with publication {other}:")?,
                     }
-                    if differences.items.is_empty() {
-                        return writeln!(to, "They are the same, to the byte.");
-                    }
-                    for difference in &differences.items {
-                        writeln!(to, "{}", difference.about)?;
-                        difference.gone.iter().try_for_each(|line| writeln!(to, "  - {line}"))?;
-                        difference.new.iter().try_for_each(|line| writeln!(to, "  + {line}"))?;
-                    }
-                    Ok(())
+                    tell_differences(to, &differences.items)
                 })?;
                 opened.close().await?;
                 Ok(Exit::Done)
@@ -70,7 +63,7 @@ pub(crate) fn bundle(command: BundleCommand, out: Output) -> anyhow::Result<Exit
                 let opened = Opened::at(&args.place).await?;
                 let authority = opened.authority(Act::RollBack, "deployment");
                 let back = opened.office.roll_back(&authority, args.number, args.reason).await;
-                told(&published(back)?, out)?;
+                told(&done(back)?, out)?;
                 opened.close().await?;
                 Ok(Exit::Done)
             }
@@ -84,18 +77,16 @@ async fn publish(args: PublishArgs, out: Output) -> anyhow::Result<Exit> {
     let opened = Opened::at(&args.place).await?;
     let authority = opened.authority(Act::PublishBundle, "deployment");
     let files = bundle.archive.iter().map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect();
-    let new = ToPublish { files, reason: args.reason, points: args.point.into_iter().collect() };
+    let new = ToPublish {
+        files,
+        reason: args.reason,
+        points: args.point.into_iter().collect(),
+        unreviewed: Unreviewed::Taken,
+    };
     let publication = opened.office.publish(&authority, new).await;
-    told(&published(publication)?, out)?;
+    told(&done(publication)?, out)?;
     opened.close().await?;
     Ok(Exit::Done)
-}
-
-fn published(publication: Result<Publication, PublishError>) -> anyhow::Result<Publication> {
-    publication.map_err(|cause| match cause {
-        PublishError::Faults(report) => report.into(),
-        PublishError::Office(cause) => cause.into(),
-    })
 }
 
 fn told(publication: &Publication, out: Output) -> anyhow::Result<()> {

@@ -245,6 +245,31 @@ impl Plane {
         self.api.office().publish(&Self::host(Act::PublishBundle), new).await.unwrap()
     }
 
+    /// Proposes the bank's manifest of a bundle from the host.
+    pub(crate) async fn proposed(&self, files: &BundleFiles) -> warrantor_control::servers::KnownManifest {
+        let mut texts = files.texts();
+        let new = warrantor_control::servers::NewManifest {
+            manifest: texts.remove("tools/bank.yaml"),
+            definitions: texts.remove("tools/bank.tools.json"),
+            reason: "because".to_owned(),
+        };
+        let host = Self::host(Act::ProposeManifest);
+        self.api.office().propose_manifest(&host, &"bank".parse().unwrap(), new).await.unwrap()
+    }
+
+    /// A gateway sees the bank say something that is not as reviewed.
+    pub(crate) async fn saw(&self, said: &str) {
+        let record = warrantor_model::record::DefinitionsRecord {
+            server: "bank".to_owned(),
+            changed: vec!["send_money".to_owned()],
+            unknown: Vec::new(),
+            missing: Vec::new(),
+            instructions_withheld: false,
+        };
+        self.engine.note_definitions(&"bank".parse().unwrap(), record, said.to_owned());
+        self.engine.settle().await;
+    }
+
     /// How a reading call under a mandate is answered: the reason, or none when it passes and is released.
     pub(crate) async fn call(&self, mandate: &str) -> Option<ReasonCode> {
         let mandate: MandateId = mandate.parse().unwrap();

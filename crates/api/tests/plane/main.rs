@@ -15,3 +15,4 @@ mod mandates;
 mod matrix;
 mod people;
 mod scim;
+mod servers;

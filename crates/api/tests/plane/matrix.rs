@@ -71,11 +71,14 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     let bot = office.agent(&"bot".parse().unwrap()).await.unwrap();
     office.add_key(&Plane::host(keys), &bot, "old", &key(1).to_string(), None).await.unwrap();
     plane.publish(&crate::common::files()).await;
+    let manifest = plane.proposed(&crate::servers::stricter()).await;
+    plane.saw(&crate::servers::leaking()).await;
     let mandate = plane.settle(&tokens["giver"], "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let decision = last_decision(&plane).await;
     let known = BTreeMap::from([
         ("digest", proposed.proposal.unwrap().digest.to_string()),
+        ("manifest", manifest.digest.to_string()),
         ("mandate", mandate),
         ("decision", decision),
     ]);
@@ -152,6 +155,24 @@ fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, O
         "POST /v1/bundles/{number}/roll-back" => {
             ("/v1/bundles/1/roll-back", Some(json!({ "reason": "because" })))
         }
+        "GET /v1/servers/{name}" => ("/v1/servers/bank", None),
+        "GET /v1/servers/{name}/difference" => ("/v1/servers/bank/difference", None),
+        "GET /v1/servers/{name}/manifests" => ("/v1/servers/bank/manifests", None),
+        "POST /v1/servers/{name}/manifests" => {
+            ("/v1/servers/bank/manifests", Some(json!({ "reason": "as it was seen" })))
+        }
+        "GET /v1/servers/{name}/manifests/{number}" => ("/v1/servers/bank/manifests/1", None),
+        "GET /v1/servers/{name}/manifests/{number}/difference" => {
+            ("/v1/servers/bank/manifests/1/difference", None)
+        }
+        "POST /v1/servers/{name}/manifests/{number}/approve" => {
+            ("/v1/servers/bank/manifests/1/approve", Some(json!({ "digest": known["manifest"] })))
+        }
+        "POST /v1/servers/{name}/manifests/{number}/reject" => {
+            ("/v1/servers/bank/manifests/1/reject", Some(json!({ "reason": "no" })))
+        }
+        "POST /v1/servers/{name}/quarantine" => ("/v1/servers/bank/quarantine", None),
+        "POST /v1/servers/{name}/release" => ("/v1/servers/bank/release", None),
         "POST /v1/sessions" => {
             ("/v1/sessions", Some(json!({ "id_token": "a.b.c", "nonce": "0123456789abcdef" })))
         }

@@ -194,7 +194,7 @@ fn pinned(manifest: &str, digest: Digest, notes: &[String]) -> String {
     let mut is_pinned = false;
     for line in manifest.split_inclusive('\n') {
         within = match within {
-            true => line.starts_with([' ', '\t']) || line.trim().is_empty(),
+            true => line.starts_with([' ', '\t']),
             false => line.starts_with("digest:"),
         };
         if !within {

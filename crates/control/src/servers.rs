@@ -451,7 +451,7 @@ impl<S: Store> Office<S> {
 
     /// The server's manifest over what it was seen to say.
     async fn redrafted(&self, name: &ServerName) -> Result<(String, String), OfficeError> {
-        let unknown = || OfficeError::Unknown { what: "difference of server", name: name.to_string() };
+        let unknown = || OfficeError::Unknown { what: "difference that was seen of", name: name.to_string() };
         let seen = self.seen(name).await?.ok_or_else(unknown)?;
         let Some(said) = seen.definitions else {
             let detail = format!("{name} says more than is kept: ask it with `warrantor manifest draft`");

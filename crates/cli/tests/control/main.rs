@@ -18,4 +18,5 @@ mod crash;
 mod plane;
 mod publishing;
 mod schema;
+mod servers;
 mod story;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::Instant};
 use warrantor_decide::{Obligation, Output};
-use warrantor_engine::Release;
+use warrantor_engine::{DecisionPoint, Release};
 use warrantor_mcp::{
     Fragment, Id, RpcError, envelope,
     result::{InputRequired, ResultError, ResultKind, Shown, ToolResult, made_private},
@@ -13,7 +13,6 @@ use warrantor_mcp::{
     uses::{Onward, Target},
 };
 use warrantor_model::{Json, ToolRef, record::Outcome};
-use warrantor_store::Store;
 
 use crate::{
     exchange::{Exchange, Reply, lock, repeated_parameters},
@@ -33,15 +32,15 @@ pub(crate) const MAX_PARTS: usize = 32;
 const MAX_ROUNDS: u32 = 16;
 
 /// What a use goes on with after it was released.
-pub(crate) struct Going<'a, S: Store> {
-    pub(crate) owed: Owed<S>,
+pub(crate) struct Going<'a, P: DecisionPoint> {
+    pub(crate) owed: Owed<P>,
     /// The bytes that were decided on.
     pub(crate) decided: Vec<u8>,
     pub(crate) tool: ToolRef,
     /// Answers of the client that were let through.
     pub(crate) responses: &'a [(String, Box<RawValue>)],
     /// What is owed for them.
-    pub(crate) answers: Unsent<S>,
+    pub(crate) answers: Unsent<P>,
     /// The server's own state.
     pub(crate) state: Option<&'a str>,
     /// How often it was sent before. Once it was, it can never be said again that nothing was sent.
@@ -49,8 +48,8 @@ pub(crate) struct Going<'a, S: Store> {
 }
 
 /// A call that waits for its answer, and what is shown of it meanwhile.
-pub(crate) struct Live<'a, S: Store> {
-    pub(crate) owed: Owed<S>,
+pub(crate) struct Live<'a, P: DecisionPoint> {
+    pub(crate) owed: Owed<P>,
     /// Our request to the server.
     pub(crate) ours: u64,
     pub(crate) using: &'a Use<'a>,
@@ -59,8 +58,8 @@ pub(crate) struct Live<'a, S: Store> {
 }
 
 /// A call whose server asks the client for more first.
-pub(crate) struct Asking<'a, S: Store> {
-    pub(crate) owed: Owed<S>,
+pub(crate) struct Asking<'a, P: DecisionPoint> {
+    pub(crate) owed: Owed<P>,
     pub(crate) rounds: u32,
     pub(crate) decided: &'a [u8],
     pub(crate) tool: &'a ToolRef,
@@ -68,7 +67,7 @@ pub(crate) struct Asking<'a, S: Store> {
     pub(crate) required: &'a InputRequired<'a>,
 }
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Sends a released call and brings back its answer.
     pub(crate) async fn forward(&self, using: &Use<'_>, release: Release) -> Reply {
         let decided = release.arguments().to_vec();
@@ -90,7 +89,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Sends what was released and brings back its answer, telling the client meanwhile what the server asks and says.
-    pub(crate) async fn go_on(&self, using: &Use<'_>, going: Going<'_, S>) -> Reply {
+    pub(crate) async fn go_on(&self, using: &Use<'_>, going: Going<'_, P>) -> Reply {
         let Going { owed, decided, tool, responses, answers, state, rounds } = going;
         let not_sent = if rounds > 0 { Outcome::Cancelled } else { Outcome::NotSent };
         let Use { asked, params, .. } = using;
@@ -188,7 +187,7 @@ impl<S: Store> Exchange<S> {
 
     async fn bring_back(
         &self,
-        live: Live<'_, S>,
+        live: Live<'_, P>,
         decided: &[u8],
         tool: &ToolRef,
         answer: &Answer,
@@ -365,16 +364,16 @@ impl<S: Store> Exchange<S> {
 }
 
 /// What is owed for answers of the client until they were sent.
-pub(crate) struct Unsent<S: Store>(pub(crate) Vec<Owed<S>>);
+pub(crate) struct Unsent<P: DecisionPoint>(pub(crate) Vec<Owed<P>>);
 
-impl<S: Store> Unsent<S> {
+impl<P: DecisionPoint> Unsent<P> {
     /// They are on their way.
     pub(crate) fn sent(mut self) {
         self.0.drain(..).for_each(|owed| owed.tell(Outcome::Succeeded, Duration::ZERO));
     }
 }
 
-impl<S: Store> Drop for Unsent<S> {
+impl<P: DecisionPoint> Drop for Unsent<P> {
     fn drop(&mut self) {
         self.0.drain(..).for_each(|owed| owed.tell(Outcome::NotSent, Duration::ZERO));
     }
@@ -403,7 +402,7 @@ fn relayed(id: &Id<'_>, error: &RawValue) -> Reply {
 }
 
 /// What goes with the permit keeps an answer from being shown. That is no fault of the server.
-fn withheld_by_policy<S: Store>(id: &Id<'_>, owed: Owed<S>, why: &str, took: Duration) -> Reply {
+fn withheld_by_policy<P: DecisionPoint>(id: &Id<'_>, owed: Owed<P>, why: &str, took: Duration) -> Reply {
     let name = owed.name();
     tracing::warn!(why, decision = name.trim(), obligations = ?owed.obligations(), "an answer was withheld by what goes with its permit");
     owed.tell(Outcome::Withheld, took);
@@ -411,7 +410,7 @@ fn withheld_by_policy<S: Store>(id: &Id<'_>, owed: Owed<S>, why: &str, took: Dur
     Reply::fault(id, &RpcError::new(rpc::REFUSED, message))
 }
 
-fn withheld<S: Store>(id: &Id<'_>, owed: Owed<S>, why: &str, took: Duration) -> Reply {
+fn withheld<P: DecisionPoint>(id: &Id<'_>, owed: Owed<P>, why: &str, took: Duration) -> Reply {
     let name = owed.name();
     tracing::warn!(why, decision = name.trim(), "an answer of the tool server was withheld");
     owed.tell(Outcome::Withheld, took);

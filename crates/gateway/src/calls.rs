@@ -6,6 +6,7 @@ use opentelemetry::context::FutureExt;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use warrantor_decide::Presence;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era, Fragment, Id, Meta, ParamsError, RpcError,
     capabilities::Capabilities,
@@ -19,7 +20,6 @@ use warrantor_mcp::{
     uses::{Target, UseParams},
 };
 use warrantor_model::{Definition, Offer, ReasonCode, ToolName};
-use warrantor_store::Store;
 
 use crate::{
     answers::WITHHELD,
@@ -28,7 +28,7 @@ use crate::{
     upstream::{Answer, Mirror, NoAnswer, Pending, Request, Said},
 };
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Answers one request.
     pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
         if !self.spans.are_wanted() {

@@ -13,7 +13,7 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use warrantor_decide::Snapshot;
-use warrantor_engine::{Answer as Decided, Engine, Presented};
+use warrantor_engine::{Answer as Decided, DecisionPoint, Presented};
 use warrantor_mcp::{
     Era, Fragment, Id, Message, ProgressToken, RpcError,
     capabilities::{Capabilities, asked_by},
@@ -27,7 +27,6 @@ use warrantor_mcp::{
     uses::{subscription_of, uri_of},
 };
 use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
-use warrantor_store::Store;
 
 use crate::{
     definitions::Definitions,
@@ -82,8 +81,8 @@ pub(crate) struct Handshake {
 }
 
 /// What the tasks that serve one client share.
-pub(crate) struct Exchange<S: Store> {
-    pub(crate) engine: Engine<S>,
+pub(crate) struct Exchange<P: DecisionPoint> {
+    pub(crate) engine: P,
     pub(crate) settings: SessionSettings,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) handshake: Mutex<Handshake>,
@@ -92,8 +91,8 @@ pub(crate) struct Exchange<S: Store> {
     cursors: Mutex<VecDeque<(List, String)>>,
     /// Resources that the client of an older session is told about.
     pub(crate) subscribed: Mutex<BTreeSet<String>>,
-    pub(crate) questions: Mutex<Questions<S>>,
-    pub(crate) tasks: Mutex<Tasks<S>>,
+    pub(crate) questions: Mutex<Questions<P>>,
+    pub(crate) tasks: Mutex<Tasks<P>>,
     pub(crate) last: Mutex<Option<Late>>,
     /// From which level on the client of an older session wants the log.
     pub(crate) log_level: Mutex<Option<String>>,
@@ -213,8 +212,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<S: Store> Exchange<S> {
-    pub(crate) fn new(engine: Engine<S>, settings: SessionSettings, upstream: Upstream) -> Self {
+impl<P: DecisionPoint> Exchange<P> {
+    pub(crate) fn new(engine: P, settings: SessionSettings, upstream: Upstream) -> Self {
         let news = Tidings::default();
         Self {
             engine,

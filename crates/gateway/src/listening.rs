@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use warrantor_engine::Answer as Decided;
+use warrantor_engine::{Answer as Decided, DecisionPoint};
 use warrantor_mcp::{
     Message, envelope,
     uses::{ListenParams, uri_of},
 };
 use warrantor_model::{Definition, Offer, record::Outcome};
-use warrantor_store::Store;
 
 use crate::{
     answers::MAX_PARTS,
@@ -32,7 +31,7 @@ struct Listening<'a> {
     uris: Vec<String>,
 }
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Tells the client what changes until one of the two ends it.
     pub(crate) async fn listen_for(&self, asked: &Asked<'_>) -> Reply {
         let id = asked.id;
@@ -62,7 +61,7 @@ impl<S: Store> Exchange<S> {
         let (sender, mut parts) = mpsc::channel(MAX_PARTS);
         let Some(pending) = asked.flight.take_off(&self.upstream, None, Parts { sender, listens: true })
         else {
-            owed.into_iter().for_each(|owed: Owed<S>| owed.tell(Outcome::NotSent, Duration::ZERO));
+            owed.into_iter().for_each(|owed: Owed<P>| owed.tell(Outcome::NotSent, Duration::ZERO));
             return Reply::Nothing;
         };
         let line = listening.wanted.request(pending.id, &listening.uris);
@@ -102,7 +101,7 @@ impl<S: Store> Exchange<S> {
         changed.lists().iter().any(|list| self.has(*list))
     }
 
-    async fn subscribe(&self, uri: &str) -> Option<Owed<S>> {
+    async fn subscribe(&self, uri: &str) -> Option<Owed<P>> {
         let presented = match self.reading("subscriptions/listen", uri) {
             Some(presented) => presented,
             None => self.presented(

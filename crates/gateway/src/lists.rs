@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era, Fragment, Id, Meta,
     params::ListParams,
@@ -10,7 +11,6 @@ use warrantor_mcp::{
     tools::{List, OfferList, definition_digest},
 };
 use warrantor_model::{Definition, Json, Manifest, Offer, ToolName, UriRule};
-use warrantor_store::Store;
 
 use crate::{
     definitions::{Definitions, Listing, MAX_LISTINGS, MAX_PAGES, PINNED},
@@ -21,7 +21,7 @@ use crate::{
 /// Most resources of one page that are shown: whether each could be read is decided one by one.
 const MAX_RESOURCES: usize = 500;
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// A page of a list of the upstream, filtered by what the task could use and what is exactly as reviewed.
     pub(crate) async fn list(&self, id: &Id<'_>, era: Era, of: List, params: Option<&RawValue>) -> Reply {
         let params = match ListParams::parse(params) {

@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::value::RawValue;
 use warrantor_decide::{Obligation, Output};
-use warrantor_engine::{Engine, Receipt, Withheld};
+use warrantor_engine::{DecisionPoint, Receipt, Withheld};
 use warrantor_model::{DecisionId, record::Outcome};
-use warrantor_store::Store;
 
 use crate::obligations;
 
@@ -15,14 +14,14 @@ const MAX_SHOWN: u32 = 200;
 const MAX_SHOWN_BYTES: usize = 1 << 20;
 
 /// The outcome that is owed for a call that was released. Whatever ends the task that has it, an outcome is told.
-pub(crate) struct Owed<S: Store> {
-    engine: Engine<S>,
+pub(crate) struct Owed<P: DecisionPoint> {
+    engine: P,
     receipt: Option<Receipt>,
     aside: Aside,
 }
 
-impl<S: Store> Owed<S> {
-    pub(crate) fn new(engine: Engine<S>, receipt: Receipt) -> Self {
+impl<P: DecisionPoint> Owed<P> {
+    pub(crate) fn new(engine: P, receipt: Receipt) -> Self {
         Self { engine, receipt: Some(receipt), aside: Aside::default() }
     }
 
@@ -79,7 +78,7 @@ impl<S: Store> Owed<S> {
     }
 }
 
-impl<S: Store> Drop for Owed<S> {
+impl<P: DecisionPoint> Drop for Owed<P> {
     fn drop(&mut self) {
         // Without a runtime there is no log to tell it to.
         if let Some(receipt) = self.receipt.take()
@@ -111,8 +110,8 @@ impl Aside {
     }
 }
 
-pub(crate) async fn take_in_aside<S: Store>(
-    engine: &Engine<S>,
+pub(crate) async fn take_in_aside<P: DecisionPoint>(
+    engine: &P,
     receipt: &Receipt,
     number: u32,
     part: &RawValue,

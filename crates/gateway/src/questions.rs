@@ -16,12 +16,11 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use warrantor_engine::Answer as Decided;
+use warrantor_engine::{Answer as Decided, DecisionPoint};
 use warrantor_mcp::{
     Id, Message, Outcome as Said, RpcError, capabilities::asked_by, envelope, rpc, uses::UseParams,
 };
 use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Outcome};
-use warrantor_store::Store;
 
 use crate::{
     answers::{Asking, Going, Live, Unsent},
@@ -36,20 +35,20 @@ const MAX_OPEN: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// What waits for answers of the client.
-pub(crate) struct Questions<S: Store> {
+pub(crate) struct Questions<P: DecisionPoint> {
     /// The number of the last question to the client; shared where several servers ask one.
     last: Arc<AtomicU64>,
     open: HashMap<u64, Open>,
-    suspended: HashMap<String, Suspended<S>>,
+    suspended: HashMap<String, Suspended<P>>,
 }
 
-impl<S: Store> Default for Questions<S> {
+impl<P: DecisionPoint> Default for Questions<P> {
     fn default() -> Self {
         Self { last: Arc::default(), open: HashMap::new(), suspended: HashMap::new() }
     }
 }
 
-impl<S: Store> Questions<S> {
+impl<P: DecisionPoint> Questions<P> {
     /// Questions to a client that others ask too.
     pub(crate) fn counted_by(last: &Arc<AtomicU64>) -> Self {
         Self { last: Arc::clone(last), ..Self::default() }
@@ -89,8 +88,8 @@ struct Open {
 }
 
 /// A call that goes on when the client has answered.
-struct Suspended<S: Store> {
-    owed: Owed<S>,
+struct Suspended<P: DecisionPoint> {
+    owed: Owed<P>,
     /// How often it was sent.
     rounds: u32,
     /// What it was: the client must ask for the same again.
@@ -103,9 +102,9 @@ struct Suspended<S: Store> {
     until: Instant,
 }
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Shows the client what the server asks or tells while a call of its runs.
-    pub(crate) async fn show_part(&self, live: &mut Live<'_, S>, line: &[u8]) {
+    pub(crate) async fn show_part(&self, live: &mut Live<'_, P>, line: &[u8]) {
         if self.stands().await.is_err() {
             return;
         }
@@ -129,7 +128,7 @@ impl<S: Store> Exchange<S> {
 
     async fn put(
         &self,
-        live: &mut Live<'_, S>,
+        live: &mut Live<'_, P>,
         id: &Id<'_>,
         method: &str,
         params: Option<&RawValue>,
@@ -198,7 +197,7 @@ impl<S: Store> Exchange<S> {
         &self,
         asked: &str,
         answer: &RawValue,
-    ) -> Result<(Box<RawValue>, Option<Owed<S>>), Told> {
+    ) -> Result<(Box<RawValue>, Option<Owed<P>>), Told> {
         // That a person declines says nothing that could be decided on.
         if let Some(declined) = envelope::declined(asked, answer) {
             return Ok((declined, None));
@@ -232,7 +231,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Keeps a call until the client has answered what the server asks (2026-07-28).
-    pub(crate) async fn suspend(&self, using: &Use<'_>, asking: Asking<'_, S>) -> Reply {
+    pub(crate) async fn suspend(&self, using: &Use<'_>, asking: Asking<'_, P>) -> Reply {
         let Asking { mut owed, rounds, decided, tool, result, required } = asking;
         let id = using.asked.id;
         let mut asked = BTreeMap::new();
@@ -300,7 +299,7 @@ impl<S: Store> Exchange<S> {
             return Reply::error(id, rpc::INVALID_PARAMS, why);
         };
         let decision = waiting.owed.decision().map(|decision| decision.to_string()).unwrap_or_default();
-        let end = |waiting: Suspended<S>, code: ReasonCode| {
+        let end = |waiting: Suspended<P>, code: ReasonCode| {
             waiting.owed.tell(Outcome::Cancelled, Duration::ZERO);
             (decision.clone(), code, code.sentence().to_owned(), code.next_step())
         };
@@ -346,7 +345,7 @@ impl<S: Store> Exchange<S> {
     }
 }
 
-impl<S: Store> Suspended<S> {
+impl<P: DecisionPoint> Suspended<P> {
     /// Whether a request is the one that waits.
     fn is_same(&self, params: &UseParams<'_>, method: &str) -> bool {
         self.method == method

@@ -15,6 +15,7 @@ use std::{
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era, Fragment, Id, Message, Outcome, envelope,
     era::{Declared, declared},
@@ -28,7 +29,6 @@ use warrantor_mcp::{
     uses::{ListenParams, Target, UseParams},
 };
 use warrantor_model::{ServerName, ToolRef};
-use warrantor_store::Store;
 
 use crate::{
     definitions::MAX_PAGES,
@@ -54,12 +54,12 @@ impl ToolSet {
 }
 
 /// A set before one client: its tools, and an exchange with each of its servers that could be reached.
-pub(crate) struct Set<S: Store> {
+pub(crate) struct Set<P: DecisionPoint> {
     pub(crate) tools: Arc<ToolSet>,
-    pub(crate) members: Vec<Arc<Exchange<S>>>,
+    pub(crate) members: Vec<Arc<Exchange<P>>>,
 }
 
-impl<S: Store> Set<S> {
+impl<P: DecisionPoint> Set<P> {
     /// Answers one request.
     pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
         let Asked { id, method, params, .. } = *asked;
@@ -82,7 +82,7 @@ impl<S: Store> Set<S> {
                 let task = TaskParams::parse(method, params).filter(|_| era == Era::Modern);
                 let task = task.and_then(Result::ok).map(|params| params.id.into_owned());
                 // Whose task it is only we know; an id that is nobody's is answered by whoever comes first, as any that is not known.
-                let is_asked = |member: &&Arc<Exchange<S>>| match &task {
+                let is_asked = |member: &&Arc<Exchange<P>>| match &task {
                     Some(task) => lock(&member.tasks).contains_key(task),
                     None => false,
                 };
@@ -98,7 +98,7 @@ impl<S: Store> Set<S> {
     /// The client of an older session answers a question: it goes to the server that asked.
     pub(crate) async fn answered_by_client(&self, line: &[u8], limits: &FrameLimits) {
         let Ok(Message::Response { id: Some(id), .. }) = Message::parse(line, limits) else { return };
-        let has_asked = |member: &&Arc<Exchange<S>>| {
+        let has_asked = |member: &&Arc<Exchange<P>>| {
             id.as_u64().is_some_and(|number| lock(&member.questions).has_open(number))
         };
         match self.members.iter().find(has_asked) {
@@ -168,7 +168,7 @@ impl<S: Store> Set<S> {
         }
     }
 
-    fn takes_no_part(&self, member: &Exchange<S>) {
+    fn takes_no_part(&self, member: &Exchange<P>) {
         tracing::warn!(set = %self.tools.name, server = %member.settings.server, "a server of the set takes no part");
     }
 
@@ -216,7 +216,7 @@ impl<S: Store> Set<S> {
     }
 
     /// The tools that one server shows, under the set's names. Of each page nothing else is kept, however much a server says in it.
-    async fn shown(&self, member: &Exchange<S>, asked: &Asked<'_>) -> Result<Shown, Reply> {
+    async fn shown(&self, member: &Exchange<P>, asked: &Asked<'_>) -> Result<Shown, Reply> {
         let limits = &member.settings.upstream_limits;
         let internal = |why: String| Reply::error(asked.id, rpc::INTERNAL_ERROR, why);
         let mut shown = Shown { tools: BTreeMap::new(), lifetime: u64::MAX };
@@ -272,7 +272,7 @@ impl<S: Store> Set<S> {
         };
         let member = self.members.iter().find(|member| member.settings.server == tool.server);
         let took_part =
-            |member: &&Arc<Exchange<S>>| era == Era::Modern || member.handshake().era == Some(Era::Legacy);
+            |member: &&Arc<Exchange<P>>| era == Era::Modern || member.handshake().era == Some(Era::Legacy);
         let Some(member) = member.filter(took_part) else {
             let why = "the tool server could not be reached when this began: begin anew, or tell whoever runs the gateway";
             return Reply::error(id, rpc::INTERNAL_ERROR, why);
@@ -300,7 +300,7 @@ impl<S: Store> Set<S> {
         let flight = acknowledged_once(asked.flight, envelope::acknowledged(&wanted.wanted(&[]), asked.id));
         let asked = Asked { params: Some(&params), flight: &flight, ..*asked };
         let replies = join_all(self.members.iter().map(|member| member.answer(&asked))).await;
-        let limits = |member: &Arc<Exchange<S>>| member.settings.upstream_limits;
+        let limits = |member: &Arc<Exchange<P>>| member.settings.upstream_limits;
         let ended = self
             .members
             .iter()

@@ -12,11 +12,10 @@ use tokio::{
     sync::mpsc,
     task::JoinSet,
 };
-use warrantor_engine::Engine;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era, IdKey, Message, RpcError, envelope, message::FrameLimits, params::CancelledParams, rpc,
 };
-use warrantor_store::Store;
 
 use crate::{
     exchange::{Asked, Exchange, Flight, Outlet, SessionSettings, lock},
@@ -41,8 +40,8 @@ pub enum Ended {
 }
 
 /// State that the tasks of a session share.
-struct Shared<S: Store> {
-    exchange: Exchange<S>,
+struct Shared<P: DecisionPoint> {
+    exchange: Exchange<P>,
     client: mpsc::Sender<Vec<u8>>,
     /// The client's unanswered requests.
     in_flight: Mutex<HashMap<IdKey, Flight>>,
@@ -54,15 +53,15 @@ async fn finish(tasks: &mut JoinSet<()>, patience: Duration) {
 }
 
 /// A session that has not begun.
-pub struct Session<S> {
-    engine: Engine<S>,
+pub struct Session<P> {
+    engine: P,
     settings: SessionSettings,
 }
 
-impl<S: Store> Session<S> {
+impl<P: DecisionPoint> Session<P> {
     /// A session under these settings.
     #[must_use]
-    pub fn new(engine: Engine<S>, settings: SessionSettings) -> Self {
+    pub fn new(engine: P, settings: SessionSettings) -> Self {
         Self { engine, settings }
     }
 
@@ -106,7 +105,7 @@ impl<S: Store> Session<S> {
     }
 }
 
-impl<S: Store> Shared<S> {
+impl<P: DecisionPoint> Shared<P> {
     /// Sends a line to the client; a client that is gone needs none.
     async fn reply(&self, line: Vec<u8>) {
         let _ = self.client.send(line).await;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::value::RawValue;
 use tokio::{sync::Mutex, time::Instant};
 use warrantor_decide::Output;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Fragment, Id, RpcError,
     capabilities::{Capabilities, asked_by},
@@ -15,7 +16,6 @@ use warrantor_mcp::{
     tasks::{Status, TaskParams, TaskState, acknowledged, required},
 };
 use warrantor_model::{Digest, ToolRef, record::Outcome};
-use warrantor_store::Store;
 
 use crate::{
     answers::Unsent,
@@ -32,8 +32,8 @@ const MAX_TASKS: usize = 64;
 const LAST: Duration = Duration::from_secs(2);
 
 /// A call that goes on at the server.
-pub(crate) struct Task<S: Store> {
-    owed: Option<Owed<S>>,
+pub(crate) struct Task<P: DecisionPoint> {
+    owed: Option<Owed<P>>,
     theirs: String,
     tool: ToolRef,
     begun: Instant,
@@ -44,19 +44,19 @@ pub(crate) struct Task<S: Store> {
 }
 
 /// Tasks by our ids.
-pub(crate) type Tasks<S> = BTreeMap<String, Arc<Mutex<Task<S>>>>;
+pub(crate) type Tasks<P> = BTreeMap<String, Arc<Mutex<Task<P>>>>;
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Keeps a call that became a task.
     pub(crate) async fn begin_task(
         &self,
         using: &Use<'_>,
-        owed: Owed<S>,
+        owed: Owed<P>,
         tool: &ToolRef,
         result: &RawValue,
     ) -> Reply {
         let id = using.asked.id;
-        let refused = |owed: Owed<S>, why: &str| {
+        let refused = |owed: Owed<P>, why: &str| {
             let message = format!("the call became a task that is not kept: {why}{}", owed.name());
             tracing::warn!(why, "a task was not kept");
             owed.tell(Outcome::Withheld, Duration::ZERO);
@@ -153,7 +153,7 @@ impl<S: Store> Exchange<S> {
         &self,
         id: &Id<'_>,
         params: &TaskParams<'_>,
-        task: &Task<S>,
+        task: &Task<P>,
         able: Capabilities,
     ) -> Reply {
         let mut responses = Vec::new();
@@ -190,7 +190,7 @@ impl<S: Store> Exchange<S> {
         &self,
         id: &Id<'_>,
         params: &TaskParams<'_>,
-        task: &mut Task<S>,
+        task: &mut Task<P>,
         able: Capabilities,
     ) -> Reply {
         let answer = self.ask_about("tasks/get", params, &task.theirs, &[], able).await;
@@ -237,7 +237,7 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    fn end(&self, id: &Id<'_>, task: &mut Task<S>, ended: Fragment<'static>) -> Reply {
+    fn end(&self, id: &Id<'_>, task: &mut Task<P>, ended: Fragment<'static>) -> Reply {
         let line = envelope::result(id, &ended);
         task.ended = Some(ended);
         Reply::Line(line)
@@ -251,7 +251,7 @@ impl<S: Store> Exchange<S> {
     /// The result or the error of a task, as it may be shown.
     async fn take_in_end(
         &self,
-        task: &mut Task<S>,
+        task: &mut Task<P>,
         state: &TaskState<'_>,
         took: Duration,
     ) -> Result<(&'static str, Box<RawValue>), String> {
@@ -292,7 +292,7 @@ impl<S: Store> Exchange<S> {
     async fn ask_client(
         &self,
         id: &Id<'_>,
-        task: &mut Task<S>,
+        task: &mut Task<P>,
         state: &TaskState<'_>,
         ours: &str,
         able: Capabilities,

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use warrantor_engine::{Answer as Decided, Presented, Refused};
+use warrantor_engine::{Answer as Decided, DecisionPoint, Presented, Refused};
 use warrantor_mcp::{
     Era, Message,
     capabilities::Capabilities,
@@ -18,7 +18,6 @@ use warrantor_mcp::{
 use warrantor_model::{
     DecisionId, Definition, Finding, NextStep, Offer, Question, ReasonCode, ToolName, ToolRef, UriRule,
 };
-use warrantor_store::Store;
 
 use crate::{
     exchange::{Asked, Exchange, Reply, lock},
@@ -50,7 +49,7 @@ impl Use<'_> {
     }
 }
 
-impl<S: Store> Exchange<S> {
+impl<P: DecisionPoint> Exchange<P> {
     /// Answers a request that uses something.
     pub(crate) async fn use_offer(&self, asked: &Asked<'_>, params: UseParams<'_>, era: Era) -> Reply {
         let granted = self.granted_of_client(&params, era).await;

@@ -179,7 +179,7 @@ struct Reload {
 /// Reads the configuration anew at every hangup, and when a bundle is published for this point. One that is at fault changes nothing.
 async fn reload(
     reload: Reload,
-    gateway: Handle<warrantor_store_sql::SqliteStore, Handing>,
+    gateway: Handle<Engine<warrantor_store_sql::SqliteStore>, Handing>,
     mut following: Following,
     mut hangups: Signal,
 ) {
@@ -208,7 +208,7 @@ async fn reload(
 impl Reload {
     async fn now(
         &self,
-        gateway: &Handle<warrantor_store_sql::SqliteStore, Handing>,
+        gateway: &Handle<Engine<warrantor_store_sql::SqliteStore>, Handing>,
         following: &mut Following,
     ) -> anyhow::Result<Digest> {
         let file = &self.file;

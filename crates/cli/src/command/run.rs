@@ -130,7 +130,7 @@ fn session(
     engine: Engine<SqliteStore>,
     handed: &Handed,
     trace: Option<Arc<TraceWriter>>,
-) -> Session<SqliteStore> {
+) -> Session<Engine<SqliteStore>> {
     Session::new(
         engine,
         SessionSettings {

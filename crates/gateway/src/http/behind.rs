@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era,
     message::FrameLimits,
     uses::{Target, UseParams},
 };
 use warrantor_model::{Digest, Offer, ServerName, ToolName, ToolRef};
-use warrantor_store::Store;
 
 use super::connection::{Connection, EndpointSettings};
 use crate::{
@@ -101,13 +101,13 @@ impl Endpoint {
 }
 
 /// The connections of one client to what stands behind an endpoint.
-pub(super) struct Behind<S: Store> {
-    pub(super) connections: Vec<Arc<Connection<S>>>,
+pub(super) struct Behind<P: DecisionPoint> {
+    pub(super) connections: Vec<Arc<Connection<P>>>,
     set: Option<Arc<ToolSet>>,
 }
 
-impl<S: Store> Behind<S> {
-    pub(super) fn new(endpoint: &Endpoint, connections: Vec<Arc<Connection<S>>>) -> Self {
+impl<P: DecisionPoint> Behind<P> {
+    pub(super) fn new(endpoint: &Endpoint, connections: Vec<Arc<Connection<P>>>) -> Self {
         Self { connections, set: endpoint.set.clone() }
     }
 
@@ -116,11 +116,11 @@ impl<S: Store> Behind<S> {
         self.exchanges().map(|exchange| &exchange.settings.server)
     }
 
-    fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange<S>>> {
+    fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange<P>>> {
         self.connections.iter().map(|connection| &connection.exchange)
     }
 
-    fn set(&self, tools: &Arc<ToolSet>) -> Set<S> {
+    fn set(&self, tools: &Arc<ToolSet>) -> Set<P> {
         Set { tools: Arc::clone(tools), members: self.exchanges().cloned().collect() }
     }
 
@@ -148,7 +148,7 @@ impl<S: Store> Behind<S> {
     }
 
     /// Those that the session has begun with.
-    pub(super) fn begun(&self) -> impl Iterator<Item = &Arc<Connection<S>>> {
+    pub(super) fn begun(&self) -> impl Iterator<Item = &Arc<Connection<P>>> {
         self.connections.iter().filter(|one| one.exchange.handshake().era == Some(Era::Legacy))
     }
 

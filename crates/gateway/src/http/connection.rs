@@ -13,10 +13,9 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
-use warrantor_engine::Engine;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::message::FrameLimits;
 use warrantor_model::{Digest, Evidence, MandateId, ServerName};
-use warrantor_store::Store;
 
 use crate::{
     exchange::{Exchange, SessionSettings, lock},
@@ -67,8 +66,8 @@ pub(super) struct Shared<'a> {
 }
 
 /// An exchange that is kept going.
-pub(super) struct Connection<S: Store> {
-    pub(super) exchange: Arc<Exchange<S>>,
+pub(super) struct Connection<P: DecisionPoint> {
+    pub(super) exchange: Arc<Exchange<P>>,
     /// What the endpoint was configured with.
     pub(super) configured: Digest,
     /// Tasks that hear the upstream; they end with the connection.
@@ -77,10 +76,10 @@ pub(super) struct Connection<S: Store> {
     closing: watch::Sender<bool>,
 }
 
-impl<S: Store> Connection<S> {
+impl<P: DecisionPoint> Connection<P> {
     /// Opens a connection for a mandate. Nothing is said yet.
     pub(super) fn open(
-        engine: Engine<S>,
+        engine: P,
         endpoint: &EndpointSettings,
         mandate: MandateId,
         evidence: Evidence,
@@ -88,7 +87,7 @@ impl<S: Store> Connection<S> {
         shared: Shared<'_>,
     ) -> io::Result<Self> {
         let Shared { metrics, spans, questions } = shared;
-        let ready = |exchange: Exchange<S>| Arc::new(exchange.watched(metrics, spans).asking_with(questions));
+        let ready = |exchange: Exchange<P>| Arc::new(exchange.watched(metrics, spans).asking_with(questions));
         let settings = SessionSettings {
             mandate,
             server: endpoint.server.clone(),
@@ -136,7 +135,7 @@ impl<S: Store> Connection<S> {
     }
 
     /// Does something with the exchange until the connection is closed.
-    pub(super) fn while_open<F>(&self, task: impl FnOnce(Arc<Exchange<S>>) -> F)
+    pub(super) fn while_open<F>(&self, task: impl FnOnce(Arc<Exchange<P>>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -171,7 +170,7 @@ impl<S: Store> Connection<S> {
     }
 }
 
-impl<S: Store> Connection<S> {
+impl<P: DecisionPoint> Connection<P> {
     /// Ends the connection: calls under way are told that the upstream ended, and a process is ended.
     pub(super) fn close(&self) {
         self.exchange.upstream.ended();
@@ -180,7 +179,7 @@ impl<S: Store> Connection<S> {
     }
 }
 
-impl<S: Store> Drop for Connection<S> {
+impl<P: DecisionPoint> Drop for Connection<P> {
     fn drop(&mut self) {
         self.close();
         // The task that hears a process has been told, and ends it; it needs a moment for that.
@@ -189,8 +188,8 @@ impl<S: Store> Drop for Connection<S> {
 }
 
 /// Hears a process until it ends or the connection does; then ends the process.
-async fn hear<S: Store>(
-    exchange: Arc<Exchange<S>>,
+async fn hear<P: DecisionPoint>(
+    exchange: Arc<Exchange<P>>,
     running: Running,
     stdout: ChildStdout,
     mut closing: watch::Receiver<bool>,

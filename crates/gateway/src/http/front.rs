@@ -17,7 +17,7 @@ use hyper::{
     http::request::Parts,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use warrantor_engine::Engine;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
     era::declared,
@@ -27,7 +27,6 @@ use warrantor_mcp::{
     uses::{Target, UseParams},
 };
 use warrantor_model::{AgentId, Clock, Evidence, MandateId, ServerName, Subject, TemplateId, Timestamp};
-use warrantor_store::Store;
 
 mod answering;
 mod upkeep;
@@ -70,9 +69,9 @@ pub trait Mandates: Send + Sync + 'static {
 }
 
 /// What a gateway is put together from.
-pub struct GatewayParts<S, M> {
+pub struct GatewayParts<P, M> {
     /// Decides.
-    pub engine: Engine<S>,
+    pub engine: P,
     /// What it serves.
     pub serving: Serving<M>,
     /// The time.
@@ -90,7 +89,7 @@ struct Whose {
 }
 
 /// Connections of the modern era, each with whom it serves.
-type Modern<S> = BTreeMap<Whose, (Arc<Caller>, Arc<Connection<S>>)>;
+type Modern<P> = BTreeMap<Whose, (Arc<Caller>, Arc<Connection<P>>)>;
 
 /// What a name of a mandate stands for.
 #[derive(Clone)]
@@ -102,20 +101,20 @@ struct Resolved {
 }
 
 /// Sessions by their names, each with its server.
-type Sessions<S> = HashMap<String, (ServerName, Arc<Session<S>>)>;
+type Sessions<P> = HashMap<String, (ServerName, Arc<Session<P>>)>;
 
 /// The HTTP face of a gateway.
-pub(super) struct Front<S: Store, M> {
-    pub(super) engine: Engine<S>,
+pub(super) struct Front<P: DecisionPoint, M> {
+    pub(super) engine: P,
     serving: RwLock<Arc<Now<M>>>,
     pub(super) metrics: Arc<Metrics>,
     spans: Spans,
     clock: Arc<dyn Clock>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
-    sessions: Mutex<Sessions<S>>,
+    sessions: Mutex<Sessions<P>>,
     session_room: Arc<Semaphore>,
-    modern: Mutex<Modern<S>>,
+    modern: Mutex<Modern<P>>,
     /// Held by everything under way: when all are gone, the receiver's wait ends.
     under_way: Mutex<Option<mpsc::Sender<Infallible>>>,
     /// The same for processes of servers.
@@ -123,15 +122,15 @@ pub(super) struct Front<S: Store, M> {
 }
 
 /// A request whose caller is known.
-struct Known<'a, S, M> {
-    engine: &'a Engine<S>,
+struct Known<'a, P, M> {
+    engine: &'a P,
     now: &'a Now<M>,
     endpoint: &'a Endpoint,
     caller: &'a Arc<Caller>,
     headers: &'a HeaderMap,
 }
 
-impl<S, M> Known<'_, S, M> {
+impl<P, M> Known<'_, P, M> {
     fn evidence(&self) -> Evidence {
         Evidence::Token { name: self.caller.settings.name.clone() }
     }
@@ -155,9 +154,9 @@ fn no_such_path() -> Answer {
     respond::refused(StatusCode::NOT_FOUND, "no server has this path")
 }
 
-impl<S: Store, M: Mandates> Front<S, M> {
+impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     pub(super) fn new(
-        parts: GatewayParts<S, M>,
+        parts: GatewayParts<P, M>,
         under_way: mpsc::Sender<Infallible>,
         upkeep: mpsc::Sender<Infallible>,
     ) -> Self {
@@ -263,7 +262,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// Who asks for what, as it is configured now.
-    fn known<'a>(&'a self, serving: &'a Now<M>, head: &'a Parts) -> Result<Known<'a, S, M>, Refused> {
+    fn known<'a>(&'a self, serving: &'a Now<M>, head: &'a Parts) -> Result<Known<'a, P, M>, Refused> {
         let endpoint = serving.endpoints.get(head.uri.path()).ok_or_else(|| Refused::from(no_such_path()))?;
         let now = self.clock.now();
         let Some(caller) = bearer(&head.headers).and_then(|token| serving.callers.of(token, now)) else {
@@ -302,7 +301,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// The body of a request.
-    async fn receive(&self, known: &Known<'_, S, M>, body: Incoming) -> Result<Bytes, Refused> {
+    async fn receive(&self, known: &Known<'_, P, M>, body: Incoming) -> Result<Bytes, Refused> {
         if !is_json(known.headers) {
             let why = "a message is sent as `Content-Type: application/json`";
             return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
@@ -326,7 +325,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     async fn post(
         self: &Arc<Self>,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         body: Bytes,
         place: OwnedSemaphorePermit,
     ) -> Answer {
@@ -398,7 +397,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Whether the headers of a modern request repeat its body.
     fn agrees(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         method: &str,
         params: Option<&serde_json::value::RawValue>,
         version: ProtocolVersion,
@@ -422,7 +421,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// The mandate that a request runs, which its token must be bound to.
-    async fn mandate(&self, known: &Known<'_, S, M>) -> Result<MandateId, Refused> {
+    async fn mandate(&self, known: &Known<'_, P, M>) -> Result<MandateId, Refused> {
         let forbidden = |why: String| {
             tracing::warn!(token = known.caller.settings.name, endpoint = %known.endpoint.name, why, "a caller was refused");
             Refused::new(StatusCode::FORBIDDEN, why)
@@ -456,11 +455,11 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     fn open(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         server: &EndpointSettings,
         mandate: MandateId,
         questions: &Arc<AtomicU64>,
-    ) -> Result<Connection<S>, Refused> {
+    ) -> Result<Connection<P>, Refused> {
         let held = lock(&self.upkeep).clone();
         let shared = Shared { metrics: &self.metrics, spans: &self.spans, questions };
         let engine = self.engine.clone();

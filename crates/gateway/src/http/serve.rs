@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use warrantor_decide::Snapshot;
-use warrantor_store::Store;
+use warrantor_engine::DecisionPoint;
 
 use super::{
     front::{Front, GatewayParts, Mandates},
@@ -40,16 +40,16 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// A gateway that has not begun.
-pub struct Gateway<S: Store, M> {
-    front: Arc<Front<S, M>>,
+pub struct Gateway<P: DecisionPoint, M> {
+    front: Arc<Front<P, M>>,
     under_way: mpsc::Receiver<Infallible>,
     upkeep: mpsc::Receiver<Infallible>,
 }
 
-impl<S: Store, M: Mandates> Gateway<S, M> {
+impl<P: DecisionPoint, M: Mandates> Gateway<P, M> {
     /// Puts a gateway together.
     #[must_use]
-    pub fn new(parts: GatewayParts<S, M>) -> Self {
+    pub fn new(parts: GatewayParts<P, M>) -> Self {
         let (held, under_way) = mpsc::channel(1);
         let (kept, upkeep) = mpsc::channel(1);
         Self { front: Arc::new(Front::new(parts, held, kept)), under_way, upkeep }
@@ -57,7 +57,7 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
 
     /// A handle on it, for as long as it serves.
     #[must_use]
-    pub fn handle(&self) -> Handle<S, M> {
+    pub fn handle(&self) -> Handle<P, M> {
         Handle(Arc::clone(&self.front))
     }
 
@@ -122,9 +122,9 @@ impl<S: Store, M: Mandates> Gateway<S, M> {
 }
 
 /// What a gateway that serves can be told.
-pub struct Handle<S: Store, M>(Arc<Front<S, M>>);
+pub struct Handle<P: DecisionPoint, M>(Arc<Front<P, M>>);
 
-impl<S: Store, M: Mandates> Handle<S, M> {
+impl<P: DecisionPoint, M: Mandates> Handle<P, M> {
     /// Serves something else from here on, and decides on this bundle. What a caller that is what it was does with a server that is what it was goes
     /// on; everything else that runs is ended.
     pub fn replace(&self, serving: Serving<M>, snapshot: Arc<Snapshot>) {
@@ -162,8 +162,8 @@ impl<S: Store, M: Mandates> Handle<S, M> {
 }
 
 /// One connection, request after request.
-async fn converse<S: Store, M: Mandates>(
-    front: Arc<Front<S, M>>,
+async fn converse<P: DecisionPoint, M: Mandates>(
+    front: Arc<Front<P, M>>,
     watcher: hyper_util::server::graceful::Watcher,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) {
@@ -186,7 +186,7 @@ async fn converse<S: Store, M: Mandates>(
 }
 
 /// Ends what must not go on, as long as the gateway lives.
-async fn watch<S: Store, M: Mandates>(front: Arc<Front<S, M>>) {
+async fn watch<P: DecisionPoint, M: Mandates>(front: Arc<Front<P, M>>) {
     let mut known = front.engine.stops();
     let mut last = tokio::time::Instant::now();
     let mut tick = tokio::time::interval(WATCH);

@@ -11,9 +11,9 @@ use std::{
 
 use serde_json::value::RawValue;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{IdKey, envelope, params::CancelledParams, trace::TraceContext};
 use warrantor_model::{Digest, MandateId};
-use warrantor_store::Store;
 
 use super::{
     behind::Behind,
@@ -33,10 +33,10 @@ const KEPT_STREAMS: usize = 32;
 const STANDING: u64 = 0;
 
 /// A session.
-pub(super) struct Session<S: Store> {
+pub(super) struct Session<P: DecisionPoint> {
     pub(super) caller: Arc<Caller>,
     pub(super) mandate: MandateId,
-    pub(super) behind: Behind<S>,
+    pub(super) behind: Behind<P>,
     /// What its endpoint was configured with.
     pub(super) configured: Digest,
     in_flight: Mutex<HashMap<IdKey, Flight>>,
@@ -60,11 +60,11 @@ pub(super) struct Begun {
     pub(super) name: u64,
 }
 
-impl<S: Store> Session<S> {
+impl<P: DecisionPoint> Session<P> {
     pub(super) fn new(
         caller: Arc<Caller>,
         mandate: MandateId,
-        behind: Behind<S>,
+        behind: Behind<P>,
         configured: Digest,
         room: OwnedSemaphorePermit,
     ) -> Arc<Self> {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use hyper::{StatusCode, header::HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{Era, Id, Message, ProtocolVersion, RpcError, headers, message::FrameLimits, rpc};
 use warrantor_model::MandateId;
-use warrantor_store::Store;
 
 use super::{BEFORE_STREAMING, Front, Known, MANDATE_HEADER, Mandates, Whose};
 use crate::{
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-impl<S: Store, M: Mandates> Front<S, M> {
+impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     /// Answers a modern request: nothing but the request itself says what it belongs to.
     pub(super) async fn answer_modern(
         self: &Arc<Self>,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         body: &Bytes,
         (method, params): (&str, Option<&RawValue>),
         place: OwnedSemaphorePermit,
@@ -76,10 +76,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// The connections that a modern request needs, each shared with whatever else the caller does there under the mandate.
     async fn modern_connections(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         method: &str,
         params: Option<&RawValue>,
-    ) -> Result<Behind<S>, Refused> {
+    ) -> Result<Behind<P>, Refused> {
         let mandate = self.mandate(known).await?;
         let asked = known.endpoint.asked(method, params);
         self.connect(known, asked, |server| self.modern_connection(known, server, &mandate))
@@ -88,10 +88,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Connections to these servers. A set goes without a server that cannot be reached, unless it is the only one that is asked.
     fn connect<'e>(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         servers: impl Iterator<Item = &'e EndpointSettings>,
-        open: impl Fn(&EndpointSettings) -> Result<Arc<Connection<S>>, Refused>,
-    ) -> Result<Behind<S>, Refused> {
+        open: impl Fn(&EndpointSettings) -> Result<Arc<Connection<P>>, Refused>,
+    ) -> Result<Behind<P>, Refused> {
         let mut connections = Vec::new();
         let mut failed = None;
         for server in servers {
@@ -108,10 +108,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     fn modern_connection(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         server: &EndpointSettings,
         mandate: &MandateId,
-    ) -> Result<Arc<Connection<S>>, Refused> {
+    ) -> Result<Arc<Connection<P>>, Refused> {
         let whose = Whose {
             server: server.server.clone(),
             caller: known.caller.settings.name.clone(),
@@ -119,7 +119,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
         };
         let mut modern = lock(&self.modern);
         let of_today =
-            |connection: &Connection<S>| !connection.is_lost() && connection.configured == server.configured;
+            |connection: &Connection<P>| !connection.is_lost() && connection.configured == server.configured;
         if let Some((_, connection)) = modern.get(&whose).filter(|(_, connection)| of_today(connection)) {
             connection.touch();
             return Ok(Arc::clone(connection));
@@ -142,7 +142,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// Begins a session.
     pub(super) async fn initialize(
         self: &Arc<Self>,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         body: &Bytes,
         id: &Id<'_>,
     ) -> Answer {
@@ -205,10 +205,10 @@ impl<S: Store, M: Mandates> Front<S, M> {
     /// The session that a request belongs to. One of another caller, another server or another mandate is as good as none.
     pub(super) fn of_session(
         &self,
-        known: &Known<'_, S, M>,
+        known: &Known<'_, P, M>,
         version: Option<&str>,
         id: Option<&Id<'_>>,
-    ) -> Result<(String, Arc<Session<S>>), Refused> {
+    ) -> Result<(String, Arc<Session<P>>), Refused> {
         let refused =
             |status, code, why: &str| Refused::from(respond::fault(status, id, &RpcError::new(code, why)));
         match version.map(str::parse::<ProtocolVersion>) {
@@ -258,8 +258,8 @@ impl<S: Store, M: Mandates> Front<S, M> {
 
     pub(super) async fn answer_in_session(
         self: &Arc<Self>,
-        known: &Known<'_, S, M>,
-        session: Arc<Session<S>>,
+        known: &Known<'_, P, M>,
+        session: Arc<Session<P>>,
         body: Bytes,
         id: &Id<'_>,
         place: OwnedSemaphorePermit,
@@ -296,7 +296,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// A stream of what is said unasked, or of what a client missed.
-    pub(super) fn listen(&self, known: &Known<'_, S, M>, place: OwnedSemaphorePermit) -> Answer {
+    pub(super) fn listen(&self, known: &Known<'_, P, M>, place: OwnedSemaphorePermit) -> Answer {
         if !accepts(known.headers, "text/event-stream") {
             return respond::refused(StatusCode::NOT_ACCEPTABLE, "`Accept` must list text/event-stream");
         }
@@ -318,7 +318,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
     }
 
     /// Ends a session.
-    pub(super) fn end(&self, known: &Known<'_, S, M>) -> Answer {
+    pub(super) fn end(&self, known: &Known<'_, P, M>) -> Answer {
         let version = known.header(headers::PROTOCOL_VERSION);
         if is_modern(version) {
             let refused =
@@ -369,7 +369,12 @@ pub(super) fn stopping() -> Answer {
 }
 
 /// Answers a message that has been parsed before; what borrows from it lives here.
-async fn reply<S: Store>(behind: &Behind<S>, body: &[u8], limits: &FrameLimits, flight: &Flight) -> Reply {
+async fn reply<P: DecisionPoint>(
+    behind: &Behind<P>,
+    body: &[u8],
+    limits: &FrameLimits,
+    flight: &Flight,
+) -> Reply {
     match Message::parse(body, limits) {
         Ok(Message::Request { id, method, params }) => {
             behind.answer(&Asked { id: &id, method: &method, params, flight }).await

@@ -7,8 +7,8 @@ use std::{
 
 use futures_util::future::join_all;
 use warrantor_decide::Snapshot;
+use warrantor_engine::DecisionPoint;
 use warrantor_model::{MandateId, ServerName};
-use warrantor_store::Store;
 
 use super::{Front, Mandates};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-impl<S: Store, M: Mandates> Front<S, M> {
+impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     /// Serves something else from here on, decided on this bundle. Sessions, streams and calls of callers and servers that are what they were go on;
     /// the others end.
     pub(in crate::http) fn replace(&self, serving: Serving<M>, snapshot: Arc<Snapshot>) {
@@ -101,7 +101,7 @@ impl<S: Store, M: Mandates> Front<S, M> {
             tracing::info!(%mandate, %server, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();
             lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
-            let is_over = |session: &Session<S>| {
+            let is_over = |session: &Session<P>| {
                 session.mandate == mandate && session.behind.servers().any(|one| *one == server)
             };
             let sessions: Vec<String> = lock(&self.sessions)

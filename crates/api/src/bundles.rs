@@ -71,12 +71,17 @@ pub(crate) async fn publish<S: Store>(
     // It is large: only of somebody who may is it read.
     let Body(new) = Body::<NewBundle>::from_request(request, &()).await?;
     let files = new.files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect();
-    let unreviewed = match api.sees(&caller, Act::PublishUnreviewed, &Resource::Deployment) {
-        true => Unreviewed::Taken,
-        false => Unreviewed::Refused,
-    };
+    let unreviewed = vouched_for(&api, &caller);
     let new = ToPublish { files, reason: new.reason, points: new.points, unreviewed };
     Ok((StatusCode::CREATED, Json(api.office.publish(&authority, new).await?)))
+}
+
+/// Whether the caller may vouch for what nobody has reviewed.
+fn vouched_for<S: Store>(api: &Api<S>, caller: &Caller) -> Unreviewed {
+    match api.sees(caller, Act::PublishUnreviewed, &Resource::Deployment) {
+        true => Unreviewed::Taken,
+        false => Unreviewed::Refused,
+    }
 }
 
 /// A page of publications.
@@ -163,5 +168,8 @@ pub(crate) async fn roll_back<S: Store>(
     Body(back): Body<Back>,
 ) -> Result<(StatusCode, Json<Publication>), Problem> {
     let authority = api.may(&caller, Act::RollBack, &Resource::Deployment).await?;
-    Ok((StatusCode::CREATED, Json(api.office.roll_back(&authority, number, back.reason).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(api.office.roll_back(&authority, number, back.reason, vouched_for(&api, &caller)).await?),
+    ))
 }

@@ -127,10 +127,13 @@ pub struct Compared {
     pub instructions: bool,
 }
 
-/// Compares what a server says, an object of lists as in a file of definitions, with a manifest. None where it is as described, or cannot be read.
-#[must_use]
-pub fn compare(manifest: &Manifest, said: &str) -> Option<Compared> {
-    let (_, read) = Definitions::parse("", said.as_bytes(), &mut Report::default())?;
+/// Compares what a server says, an object of lists as in a file of definitions, with a manifest. Nothing where it is as described.
+///
+/// # Errors
+/// What of it cannot be read: then it is not as described.
+pub fn compare(manifest: &Manifest, said: &str) -> Result<Option<Compared>, Report> {
+    let mut report = Report::default();
+    let Some((_, read)) = Definitions::parse("", said.as_bytes(), &mut report) else { return Err(report) };
     let mut compared =
         Compared { instructions: read.instructions != manifest.instructions, ..Compared::default() };
     for (offer, said) in [(Offer::Tool, &read.tools), (Offer::Prompt, &read.prompts)] {
@@ -147,7 +150,7 @@ pub fn compare(manifest: &Manifest, said: &str) -> Option<Compared> {
         let missing = described().filter(|(name, _)| !said.contains_key(name.bare()));
         compared.missing.extend(missing.map(|(name, _)| name.to_string()));
     }
-    (compared != Compared::default()).then_some(compared)
+    Ok((compared != Compared::default()).then_some(compared))
 }
 
 /// The object of lists: of a whole answer its result.

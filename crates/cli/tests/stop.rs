@@ -122,11 +122,11 @@ fn a_stop_holds_across_restarts_and_hand_overs() {
         world.session().passes("echo", "{}");
         world.done(words);
         let mut session = world.bare_session();
-        if words.contains(&"mandate") {
-            assert_eq!(session.line_or_end(), None, "a revoked mandate was resumed");
+        if words.contains(&"mandate") || words.contains(&"server") {
+            assert_eq!(session.line_or_end(), None, "{words:?}: it was resumed");
             let (status, stderr) = session.end();
             assert_ne!(status.code(), Some(0));
-            assert!(stderr.contains("was revoked"), "{stderr}");
+            assert!(stderr.contains("was revoked") || stderr.contains("is quarantined"), "{stderr}");
         } else {
             session.initialize();
             assert_eq!(session.refused("echo", "{}"), *reason);
@@ -140,7 +140,8 @@ fn a_stop_holds_across_restarts_and_hand_overs() {
         } else if words.contains(&"server") {
             // A task may have to do with other servers too; this one stays where it is.
             assert_eq!(handed.code, 0, "{handed:?}");
-            assert_eq!(world.session().refused("echo", "{}"), *reason);
+            let (status, _) = world.bare_session().end();
+            assert_ne!(status.code(), Some(0));
         } else {
             assert_eq!(handed.code, 1, "{words:?}: {handed:?}");
             assert!(handed.stderr.contains("is stopped"), "{words:?}: {handed:?}");

@@ -161,6 +161,20 @@ pub(crate) struct Reviewed {
     pub(crate) expect: Vec<(Key, Expect)>,
 }
 
+impl Reviewed {
+    /// Whether whoever publishes may vouch for what nobody has reviewed.
+    pub(crate) fn vouched_for(&self, unreviewed: Unreviewed) -> Result<(), OfficeError> {
+        if unreviewed == Unreviewed::Taken || self.without.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.without.iter().map(AsRef::as_ref).collect();
+        Err(invalid(
+            "files",
+            format!("no manifest of {} was approved yet: propose it first", names.join(", ")),
+        ))
+    }
+}
+
 impl<S: Store> Office<S> {
     /// Which publication decides where, and the version of the entry.
     ///
@@ -197,11 +211,12 @@ impl<S: Store> Office<S> {
         authority: &Authority,
         number: u64,
         reason: String,
+        unreviewed: Unreviewed,
     ) -> Result<Publication, PublishError> {
         let earlier = self.publication(number).await?;
         check_words(&reason, &earlier.points)?;
         let loaded = self.published(&earlier.revision).await?;
-        let reviewed = self.as_once_approved(&loaded).await?;
+        let reviewed = self.as_once_approved(&loaded, unreviewed).await?;
         let new = Announced { loaded: &loaded, reason, points: earlier.points, back_to: Some(number) };
         self.announce(authority, new, reviewed).await.map_err(Into::into)
     }

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 use warrantor_bundle::Loaded;
-use warrantor_model::Json;
+use warrantor_model::{FieldRule, Json, Path, Tool, WriterRule};
 
 use crate::sentences::sentences;
 
@@ -23,8 +23,8 @@ pub struct Difference {
     pub new: Vec<String>,
 }
 
-/// Most characters of a line that is told.
-const MAX_LINE: usize = 400;
+/// Most characters of a line that is told; a longer one is told in parts, so that nothing of it is left out.
+const MAX_LINE: usize = 200;
 /// How long the lines of a file are compared before a coarser answer does.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -98,9 +98,21 @@ fn told(bundle: &Loaded) -> Told {
                 let kind = rule
                     .kind
                     .map_or_else(|| "anything".to_owned(), |kind| format!("{kind:?}").to_lowercase());
-                lines.insert(format!("takes {path}: {kind}{sensitive}"));
+                let free = if rule.free { ", free" } else { "" };
+                let empty = if rule.empty_acts { ", acts when empty" } else { "" };
+                lines.insert(format!("takes {path}: {kind}{sensitive}{free}{empty}"));
             }
+            lines.extend(more_of(tool));
             told.insert(format!("tool {}/{name}", manifest.server), lines);
+        }
+        for (name, record) in &manifest.records {
+            let mut lines: BTreeSet<String> =
+                record.fields.iter().map(|(path, rule)| field(path, rule)).collect();
+            if !record.labels.is_empty() {
+                lines.insert(format!("brings the labels {}", joined(&record.labels)));
+            }
+            lines.insert(format!("is told apart by {:?}", record.key).to_lowercase());
+            told.insert(format!("record {}/{name}", manifest.server), lines);
         }
     }
     for (id, template) in &bundle.templates {
@@ -117,6 +129,55 @@ fn told(bundle: &Loaded) -> Told {
     told
 }
 
+/// What is said of a tool beside its effects and arguments.
+fn more_of(tool: &Tool) -> Vec<String> {
+    let mut lines: Vec<String> = tool
+        .effects_when
+        .iter()
+        .map(|(path, effects)| {
+            let words: Vec<&str> = effects.iter().map(warrantor_model::Effect::as_str).collect();
+            format!("may {} where {path} is given", words.join(", "))
+        })
+        .collect();
+    lines.extend(tool.returns.iter().map(|(path, record)| format!("returns {record} at {}", place(path))));
+    lines.extend(tool.outputs.iter().map(|(path, rule)| field(path, rule)));
+    lines.extend(
+        tool.resource.iter().map(|resource| format!("acts on {} {}", resource.entity_type, resource.id)),
+    );
+    lines.push(format!("its text is read as {:?}", tool.text).to_lowercase());
+    lines.push(format!("failing it leaves {:?} behind", tool.failure).to_lowercase());
+    lines
+}
+
+/// What is said of one place of a result.
+fn field(path: &Path, rule: &FieldRule) -> String {
+    let writer = match &rule.writer {
+        WriterRule::Always(writer) => writer.as_str().to_owned(),
+        WriterRule::Depends { when, otherwise } => {
+            let cases: Vec<String> =
+                when.iter().map(|(selector, writer)| format!("{} if {selector}", writer.as_str())).collect();
+            format!("{}, else {}", cases.join(", "), otherwise.as_str())
+        }
+    };
+    let kind = rule.kind.map_or_else(String::new, |kind| format!(", {kind:?}").to_lowercase());
+    let labels = match rule.labels.is_empty() {
+        true => String::new(),
+        false => format!(", brings {}", joined(&rule.labels)),
+    };
+    format!("{} is written by {writer}{kind}{labels}", place(path))
+}
+
+fn place(path: &Path) -> String {
+    match path.to_string() {
+        whole if whole.is_empty() => "the whole".to_owned(),
+        path => path,
+    }
+}
+
+fn joined(labels: &BTreeSet<String>) -> String {
+    labels.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// What the files say differently, line by line: the proof beside the words, and the only word on what has none.
 fn lines(path: &str, before: &[u8], after: &[u8]) -> Difference {
     let (mut before, mut after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
@@ -127,16 +188,34 @@ fn lines(path: &str, before: &[u8], after: &[u8]) -> Difference {
     {
         (before, after) = (was.into(), is.into());
     }
+    let (before, after) = (in_parts(&before), in_parts(&after));
     let compared = TextDiff::configure().timeout(PATIENCE).diff_lines(&*before, &*after);
     let (mut gone, mut new) = (Vec::new(), Vec::new());
     for change in compared.iter_all_changes() {
         match change.tag() {
             ChangeTag::Equal => {}
-            ChangeTag::Delete => gone.push(short(change.value())),
-            ChangeTag::Insert => new.push(short(change.value())),
+            ChangeTag::Delete => gone.push(change.value().trim_end().to_owned()),
+            ChangeTag::Insert => new.push(change.value().trim_end().to_owned()),
         }
     }
     Difference { about: format!("file {path}"), gone, new }
+}
+
+/// A text whose long lines are cut into parts of one length, each but the last one ending in `…`.
+fn in_parts(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut in_line = 0usize;
+        for c in line.chars() {
+            if in_line == MAX_LINE && c != '\n' {
+                out.push_str("…\n");
+                in_line = 0;
+            }
+            out.push(c);
+            in_line = in_line.saturating_add(1);
+        }
+    }
+    out
 }
 
 /// Definitions on lines of their own, each list in the order of its names.
@@ -153,13 +232,4 @@ fn set_out(text: &str) -> Option<String> {
         }
     }
     serde_json::to_string_pretty(&json).ok()
-}
-
-/// A line as it is told. Pinned definitions are one line of many thousand characters.
-fn short(line: &str) -> String {
-    let line = line.trim_end();
-    match line.char_indices().nth(MAX_LINE) {
-        None => line.to_owned(),
-        Some((end, _)) => format!("{}… ({} bytes)", line.get(..end).unwrap_or_default(), line.len()),
-    }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
-use warrantor_bundle::{Described, Loaded, compare, guesses};
+use warrantor_bundle::{Compared, Described, Loaded, compare, guesses};
 use warrantor_decide::administration::Resource;
 use warrantor_engine::{
     keys,
@@ -27,6 +27,9 @@ use crate::{
 };
 
 mod acts;
+
+/// Most names of one sort that are told of a server that differs.
+const MAX_NAMES: usize = 100;
 
 pub use acts::{Approved, NewManifest};
 
@@ -48,6 +51,11 @@ struct StoredManifest {
     definitions: String,
     proposed: Done,
     reason: String,
+    /// Effects of its tools, and of those that described the server wherever something was published: to say less of a tool is no way round whoever has to
+    /// look at the more.
+    effects: BTreeSet<Effect>,
+    /// The manifest that had been approved last when it was proposed: what it was compared with.
+    base: Option<u64>,
     state: ManifestState,
 }
 
@@ -133,6 +141,11 @@ pub struct KnownManifest {
     /// The two files, by their paths within a bundle; none in a list.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+    /// Effects that its tools may have, or those had that it takes the place of.
+    #[schema(value_type = Vec<String>)]
+    pub effects: BTreeSet<Effect>,
+    /// The manifest that had been approved last when it was proposed.
+    pub base: Option<u64>,
     /// What was looked at: an act that was ruled on this changes this and nothing newer.
     #[serde(skip)]
     seen: Seen,
@@ -192,6 +205,8 @@ pub struct Differs {
     pub missing: Vec<String>,
     /// Whether the server gives the model other instructions: they are withheld.
     pub instructions: bool,
+    /// Whether what it says cannot be compared word for word: it is too long, or is no list of definitions. The names are those that were recorded.
+    pub unreadable: bool,
 }
 
 /// What a manifest, or a server, says differently from another.
@@ -223,7 +238,8 @@ impl<S: Store> Office<S> {
         let stored = self.stored_server(name).await?;
         let snapshot = self.snapshot();
         let described = snapshot.manifest(name);
-        if described.is_none() && stored.is_none() {
+        let quarantined = self.is_stopped(&Subject::Server(name.clone())).await?;
+        if described.is_none() && stored.is_none() && !quarantined {
             return Err(OfficeError::Unknown { what: "server", name: name.to_string() });
         }
         let tool = |(name, tool): (&ToolName, &warrantor_model::Tool)| KnownTool {
@@ -234,14 +250,21 @@ impl<S: Store> Office<S> {
             name: name.clone(),
             definitions: described.map(|manifest| manifest.definitions),
             tools: described.map(|manifest| manifest.tools.iter().map(tool).collect()).unwrap_or_default(),
-            quarantined: self.is_stopped(&Subject::Server(name.clone())).await?,
+            quarantined,
             approved: stored.as_ref().and_then(|(_, server)| server.approved),
             last: stored.as_ref().map(|(_, server)| server.last),
-            differs: match described {
-                Some(manifest) => self.seen(name).await?.and_then(|seen| differs(manifest, seen)),
-                None => None,
-            },
+            differs: self.differs(name).await?,
         })
+    }
+
+    /// What was seen of a server that is not as it is described here.
+    async fn differs(&self, name: &ServerName) -> Result<Option<Differs>, OfficeError> {
+        let Some(seen) = self.seen(name).await? else { return Ok(None) };
+        let (snapshot, name) = (self.snapshot(), name.clone());
+        let compared =
+            spawn_blocking(move || snapshot.manifest(&name).and_then(|manifest| differs(manifest, seen)))
+                .await;
+        compared.map_err(|cause| stopped(&cause))
     }
 
     /// The servers after one, in the order of their names.
@@ -313,6 +336,8 @@ impl<S: Store> Office<S> {
             answered,
             rejection,
             files: BTreeMap::from([(manifest, stored.manifest), (definitions, stored.definitions)]),
+            effects: stored.effects,
+            base: stored.base,
             seen: Seen { server: server_version, manifest: version },
         })
     }
@@ -347,21 +372,13 @@ impl<S: Store> Office<S> {
         manifest: Option<&KnownManifest>,
         looking: Option<&PersonId>,
     ) -> Result<Resource, OfficeError> {
-        let effects = |described: &Manifest| {
-            let all =
-                described.tools.values().flat_map(|tool| tool.possible_effects().iter().collect::<Vec<_>>());
-            all.collect::<EffectSet>()
-        };
         Ok(match manifest {
-            Some(manifest) => {
-                let loaded = self.alone(name, manifest).await?;
-                Resource::Server {
-                    name: name.clone(),
-                    proposers: self.proposers(Some(&manifest.proposed.by), looking).await?,
-                    effects: loaded.snapshot.manifest(name).map(effects).unwrap_or_default(),
-                    state: manifest.standing.as_str().to_owned(),
-                }
-            }
+            Some(manifest) => Resource::Server {
+                name: name.clone(),
+                proposers: self.proposers(Some(&manifest.proposed.by), looking).await?,
+                effects: manifest.effects.iter().copied().collect(),
+                state: manifest.standing.as_str().to_owned(),
+            },
             None => {
                 let snapshot = self.snapshot();
                 let described = snapshot.manifest(name);
@@ -374,7 +391,7 @@ impl<S: Store> Office<S> {
                 Resource::Server {
                     name: name.clone(),
                     proposers: BTreeSet::new(),
-                    effects: described.map(effects).unwrap_or_default(),
+                    effects: described.map(effects_of).unwrap_or_default(),
                     state: state.to_owned(),
                 }
             }
@@ -427,6 +444,21 @@ impl<S: Store> Office<S> {
         compared(against, before, after).await
     }
 
+    /// The effects of a server's tools wherever it is described: by what was approved last, and by everything that decides somewhere.
+    async fn effects_so_far(&self, name: &ServerName) -> Result<EffectSet, OfficeError> {
+        let mut effects = EffectSet::EMPTY;
+        let (_, current) = self.current_alone(name).await?;
+        let mut add = |bundle: &Loaded| {
+            effects =
+                bundle.snapshot.manifest(name).map_or(effects, |known| effects.union(effects_of(known)));
+        };
+        current.iter().for_each(&mut add);
+        for (number, _) in self.heads().await?.1.stages() {
+            add(&self.published(&self.publication(number).await?.revision).await?);
+        }
+        Ok(effects)
+    }
+
     async fn current_alone(&self, name: &ServerName) -> Result<(Option<u64>, Option<Loaded>), OfficeError> {
         let Some((number, manifest, definitions)) = self.current(name).await? else {
             return Ok((None, None));
@@ -463,7 +495,12 @@ impl<S: Store> Office<S> {
             );
             return Err(OfficeError::Conflict(detail));
         };
-        self.redraft(name, manifest, definitions, said).await
+        self.redraft(name, manifest, definitions, said).await.map_err(|cause| match cause {
+            OfficeError::Invalid { why, .. } => {
+                OfficeError::Conflict(format!("what was seen cannot be reviewed as it is: {why}"))
+            }
+            other => other,
+        })
     }
 
     async fn redraft(
@@ -500,16 +537,16 @@ impl<S: Store> Office<S> {
                 return Err(PublishError::Office(invalid("files", detail)));
             }
         }
-        if unreviewed == Unreviewed::Refused && !reviewed.without.is_empty() {
-            let names: Vec<&str> = reviewed.without.iter().map(AsRef::as_ref).collect();
-            let detail = format!("no manifest of {} was approved yet: propose it first", names.join(", "));
-            return Err(PublishError::Office(invalid("files", detail)));
-        }
+        reviewed.vouched_for(unreviewed)?;
         Ok(reviewed)
     }
 
     /// The same of a bundle that was published before: a manifest that was approved at any time will do.
-    pub(crate) async fn as_once_approved(&self, bundle: &Loaded) -> Result<Reviewed, OfficeError> {
+    pub(crate) async fn as_once_approved(
+        &self,
+        bundle: &Loaded,
+        unreviewed: Unreviewed,
+    ) -> Result<Reviewed, OfficeError> {
         let mut reviewed = Reviewed::default();
         for (name, described) in &bundle.described {
             let Some(last) = self.review(name, &mut reviewed).await? else { continue };
@@ -528,6 +565,7 @@ impl<S: Store> Office<S> {
                 }
             }
         }
+        reviewed.vouched_for(unreviewed)?;
         Ok(reviewed)
     }
 
@@ -544,6 +582,11 @@ impl<S: Store> Office<S> {
     }
 }
 
+/// Effects that the tools of a manifest may have.
+fn effects_of(manifest: &Manifest) -> EffectSet {
+    manifest.tools.values().fold(EffectSet::EMPTY, |all, tool| all.union(tool.possible_effects()))
+}
+
 /// Whether a bundle describes a server by these very files.
 fn is_of(bundle: &Loaded, name: &ServerName, described: &Described, stored: &StoredManifest) -> bool {
     *described == paths(name)
@@ -553,17 +596,29 @@ fn is_of(bundle: &Loaded, name: &ServerName, described: &Described, stored: &Sto
 
 /// What was seen against what describes the server here; none where they agree by now.
 fn differs(manifest: &Manifest, seen: SeenDefinitions) -> Option<Differs> {
-    let compared = match &seen.definitions {
-        Some(said) => compare(manifest, said)?,
-        None => warrantor_bundle::Compared {
-            changed: seen.changed,
-            unknown: seen.unknown,
-            missing: seen.missing,
-            instructions: seen.instructions_withheld,
-        },
+    let read = seen.definitions.as_deref().map(|said| compare(manifest, said));
+    let (compared, unreadable) = match read {
+        Some(Ok(compared)) => (compared?, false),
+        Some(Err(_)) | None => {
+            let recorded = Compared {
+                changed: seen.changed,
+                unknown: seen.unknown,
+                missing: seen.missing,
+                instructions: seen.instructions_withheld,
+            };
+            (recorded, true)
+        }
     };
-    let warrantor_bundle::Compared { changed, unknown, missing, instructions } = compared;
-    Some(Differs { at: seen.at, point: seen.point, changed, unknown, missing, instructions })
+    let shown = |names: Vec<String>| names.into_iter().take(MAX_NAMES).collect();
+    Some(Differs {
+        at: seen.at,
+        point: seen.point,
+        changed: shown(compared.changed),
+        unknown: shown(compared.unknown),
+        missing: shown(compared.missing),
+        instructions: compared.instructions,
+        unreadable,
+    })
 }
 
 async fn compared(

@@ -606,11 +606,25 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Records how a server's definitions compare with their pins, in the background, and keeps what it said for whoever reviews it.
+    /// Records how a server's definitions compare with their pins, in the background, and keeps what it said for whoever reviews it. That a server is as
+    /// reviewed is recorded only where something else had been seen.
     pub fn note_definitions(&self, server: &ServerName, definitions: DefinitionsRecord, said: String) {
+        let (engine, server) = (self.clone(), server.clone());
+        self.spawn(async move { engine.note_definitions_now(&server, definitions, said).await });
+    }
+
+    async fn note_definitions_now(&self, server: &ServerName, definitions: DefinitionsRecord, said: String) {
         let now = self.0.parts.clock.now();
-        let Ok(id) = self.fresh_id(now) else { return };
+        let (Ok(id), Ok(key)) = (self.fresh_id(now), keys::seen(server)) else { return };
         let differs = !definitions.is_clean();
+        let patience = self.0.parts.settings.commit_deadline;
+        if !differs {
+            let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
+            let view = tokio::time::timeout(patience, self.0.parts.store.read(&wanted)).await;
+            if !matches!(view, Ok(Ok(view)) if view.entries.contains_key(&key)) {
+                return;
+            }
+        }
         let seen = SeenDefinitions {
             at: now,
             point: self.0.parts.settings.enforcement_point.clone(),
@@ -620,17 +634,17 @@ impl<S: Store> Engine<S> {
             instructions_withheld: definitions.instructions_withheld,
             definitions: (said.len() <= MAX_SEEN_BYTES).then_some(said),
         };
-        let mut commit = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
-        match (keys::seen(server), serde_json::to_vec(&seen)) {
-            (Ok(key), Ok(value)) if differs => commit.puts.push((key, value)),
-            (Ok(key), _) => commit.deletes.push(key),
-            // The record says what is quarantined; of a name that is no key nothing is shown beside it.
-            (Err(_), _) => {}
+        let plain = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
+        let mut commit = plain.clone();
+        match serde_json::to_vec(&seen) {
+            Ok(value) if differs => commit.puts.push((key, value)),
+            _ => commit.deletes.push(key),
         }
-        let engine = self.clone();
-        self.spawn(async move {
-            engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
-        });
+        match self.commit_within(commit, patience).await {
+            Ok(_) => self.write_gap_later(),
+            // What it said is not kept until the log works: it says it again.
+            Err(cause) => lock(&self.0.gap).keep(Pending::Plain(Box::new(plain)), now, cause.to_string()),
+        }
     }
 
     /// The tools that the mandate's task could call now. None when that cannot be told.

@@ -152,16 +152,21 @@ impl<P: DecisionPoint> Exchange<P> {
         let mut definitions = self.definitions.lock().await;
         let snapshot = self.engine.snapshot();
         let Some(manifest) = snapshot.manifest(&self.settings.server) else { return Ok(()) };
+        let mut noted = None;
         for _ in 0..MAX_LISTINGS {
             if definitions.is_fresh(snapshot.revision()) {
-                return Ok(());
+                break;
             }
             let news = definitions.news();
             let listing = self.whole_listing(manifest).await?;
-            if let Some((record, said)) = definitions.learn(manifest, listing, (news, snapshot.revision())) {
+            noted = definitions.learn(manifest, listing, (news, snapshot.revision())).or(noted);
+        }
+        // Once, however often it changed meanwhile.
+        if let Some((record, said)) = noted {
+            if !record.is_clean() {
                 tracing::warn!(changed = ?record.changed, unknown = ?record.unknown, missing = ?record.missing, "the tool server's definitions differ from the manifest");
-                self.engine.note_definitions(&self.settings.server, record, said);
             }
+            self.engine.note_definitions(&self.settings.server, record, said);
         }
         if definitions.is_fresh(snapshot.revision()) {
             return Ok(());

@@ -370,5 +370,113 @@ async fn a_quarantine_holds_at_the_next_call_and_a_person_lifts_it() {
     let administrator = plane.person("anna", &["administrator"]).await;
     assert_eq!(review.ask(&administrator, "POST", "/release", None).await.is(200)["quarantined"], false);
     assert_eq!(plane.call(&mandate).await, None);
-    plane.ask(&responder, "POST", "/v1/servers/none/quarantine", None).await.is(404);
+    // One that only other enforcement points know can be stopped from here too.
+    let unknown = plane.ask(&responder, "POST", "/v1/servers/far/quarantine", None).await.is(200);
+    assert_eq!((&unknown["quarantined"], &unknown["definitions"]), (&json!(true), &Value::Null));
+    plane.ask(&administrator, "POST", "/v1/servers/far/release", None).await.is(200);
+    plane.ask(&administrator, "POST", "/v1/servers/far/release", None).await.is(404);
+}
+
+#[tokio::test]
+async fn to_say_less_of_a_tool_is_no_way_round_whoever_looks_at_the_more() {
+    let review = Review::new().await;
+    review.publish(&files(), &[]).await.is(201);
+    let office = review.plane.api.office();
+    let text = format!(
+        "{SHIPPED}\n@id(\"money\") forbid (principal, action == Action::\"servers:approve\", resource is Server)
+         when {{ resource.effects.contains(\"pay\") }} unless {{ principal in Group::\"security\" }};"
+    );
+    let source = PolicySource { file: "own.cedar".to_owned(), text };
+    office.go_on_with(office.snapshot(), Arc::new(Administration::build(&source).unwrap()));
+    let relabelled = files().with("tools/bank.yaml", "effects: [pay]", "effects: [write]");
+    let gone = files().with("tools/bank.yaml", "  add_note", "  # add_note");
+    for files in [relabelled, gone] {
+        let proposed = review.ask(&review.one, "POST", "/manifests", Some(body(&files))).await.is(201);
+        let path = format!("/manifests/{}/approve", proposed["number"]);
+        review.ask(&review.other, "POST", &path, Some(json!({ "digest": proposed["digest"] }))).await.is(403);
+    }
+}
+
+#[tokio::test]
+async fn what_was_compared_with_another_manifest_is_compared_again() {
+    let review = Review::new().await;
+    review.publish(&files(), &[]).await.is(201);
+    review.approved(&stricter()).await;
+    // Proposed by somebody who had not seen what is approved meanwhile.
+    let old = review.ask(&review.one, "POST", "/manifests", Some(body(&files()))).await.is(201);
+    assert_eq!(old["base"], 1);
+    review.approved(&strictest()).await;
+    let digest = Some(json!({ "digest": old["digest"] }));
+    let refused = review.ask(&review.other, "POST", "/manifests/2/approve", digest).await.is(409);
+    assert!(refused["detail"].as_str().unwrap().contains("approved since"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_to_differ() {
+    let review = Review::new().await;
+    review.publish(&files(), &[]).await.is(201);
+    review.plane.saw(&leaking().replace("]}", r#",{"name":"x"}]}"#)).await;
+    let server = review.ask(&review.one, "GET", "", None).await.is(200);
+    assert_eq!(
+        (&server["differs"]["changed"], &server["differs"]["unreadable"]),
+        (&json!(["send_money"]), &json!(true)),
+        "{server}"
+    );
+    review.ask(&review.one, "GET", "/difference", None).await.is(409);
+    let draft = Some(json!({ "reason": "x" }));
+    review.ask(&review.one, "POST", "/manifests", draft).await.is(409);
+}
+
+#[tokio::test]
+async fn an_approval_takes_no_files_of_another_server() {
+    let review = Review::new().await;
+    let named = files()
+        .and(
+            "tools/desk.yaml",
+            "server: office\ndefinitions: desk.tools.json\ntools: { look: { effects: [read] } }\n",
+        )
+        .and("tools/desk.tools.json", r#"{"tools":[{"name":"look","inputSchema":{"type":"object"}}]}"#);
+    review.publish(&named, &[]).await.is(201);
+    let new = json!({
+        "manifest": "server: desk\ndefinitions: desk.tools.json\ntools: { sit: { effects: [read] } }\n",
+        "definitions": r#"{"tools":[{"name":"sit","inputSchema":{"type":"object"}}]}"#,
+        "reason": "we need it",
+    });
+    let path = "/v1/servers/desk/manifests";
+    let proposed = review.plane.ask(&review.one, "POST", path, Some(new)).await.is(201);
+    let digest = Some(json!({ "digest": proposed["digest"] }));
+    let refused = review.plane.ask(&review.other, "POST", &format!("{path}/1/approve"), digest).await.is(409);
+    assert!(refused["detail"].as_str().unwrap().contains("office"), "{refused}");
+}
+
+#[tokio::test]
+async fn no_part_of_a_long_line_goes_untold() {
+    let review = Review::new().await;
+    let long = |end: &str| {
+        let text = format!("{}{end}", "x".repeat(900));
+        BundleFiles::definitions().replace("Sends money", &text)
+    };
+    let with = |end: &str| {
+        let mut texts = files().texts();
+        let pin =
+            texts["tools/bank.yaml"].lines().find(|line| line.starts_with("digest")).unwrap().to_owned();
+        let manifest = texts.get_mut("tools/bank.yaml").unwrap();
+        *manifest = manifest.replace(&format!("{pin}\n"), "");
+        json!({ "manifest": manifest, "definitions": long(end), "reason": "x" })
+    };
+    for end in ["aaaa", "bbbb"] {
+        review.ask(&review.one, "POST", "/manifests", Some(with(end))).await.is(201);
+    }
+    let difference =
+        review.ask(&review.one, "GET", "/manifests/2/difference?against=1", None).await.is(200).to_string();
+    assert!(difference.contains("aaaa") && difference.contains("bbbb"), "{difference}");
+    let writer = files().with(
+        "tools/bank.yaml",
+        "tools:\n",
+        "records: { Payee: { key: iban, fields: { iban: { writer: self } } } }\ntools:\n",
+    );
+    let with_record = review.ask(&review.one, "POST", "/manifests", Some(body(&writer))).await.is(201);
+    let path = format!("/manifests/{}/difference?against=1", with_record["number"]);
+    let told = review.ask(&review.one, "GET", &path, None).await.is(200).to_string();
+    assert!(told.contains("iban is written by self"), "{told}");
 }

@@ -62,7 +62,8 @@ pub(crate) fn bundle(command: BundleCommand, out: Output) -> anyhow::Result<Exit
             BundleCommand::RollBack(args) => {
                 let opened = Opened::at(&args.place).await?;
                 let authority = opened.authority(Act::RollBack, "deployment");
-                let back = opened.office.roll_back(&authority, args.number, args.reason).await;
+                let back =
+                    opened.office.roll_back(&authority, args.number, args.reason, Unreviewed::Taken).await;
                 told(&done(back)?, out)?;
                 opened.close().await?;
                 Ok(Exit::Done)

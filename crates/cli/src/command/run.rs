@@ -64,6 +64,12 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
         randomness: Arc::clone(&deployment.randomness) as _,
         settings: Settings::named("run"),
     });
+    // What is quarantined is not started.
+    if let Err(why) = engine.stands(&handed.mandate, &args.server).await
+        && why.code == warrantor_model::ReasonCode::ToolNotAvailable
+    {
+        anyhow::bail!("{}: nothing is started", why.detail);
+    }
     let deployment = Arc::new(deployment);
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
     let client = client_until(interrupted()?);

@@ -7,8 +7,8 @@ use warrantor_model::{Digest, ServerName, Subject};
 use warrantor_store::{Expect, Store};
 
 use super::{
-    KnownManifest, KnownServer, ManifestStanding, ManifestState, StoredManifest, StoredServer, files_of,
-    paths,
+    KnownManifest, KnownServer, ManifestStanding, ManifestState, StoredManifest, StoredServer, effects_of,
+    files_of, paths,
 };
 use crate::{
     bundles::{Announced, Publication, PublishError, load_beside, stopped},
@@ -61,10 +61,13 @@ impl<S: Store> Office<S> {
         let (manifest, definitions) = self.texts(name, new.manifest, new.definitions).await?;
         let loaded = load_beside(files_of(name, &manifest, &definitions).into()).await?;
         let loaded = loaded.map_err(PublishError::Faults)?;
-        if loaded.described.get(name) != Some(&paths(name)) {
+        let Some(described) =
+            loaded.snapshot.manifest(name).filter(|_| loaded.described.get(name) == Some(&paths(name)))
+        else {
             let detail = format!("it has to say `server: {name}` and `definitions: {name}.tools.json`");
             return Err(invalid("manifest", detail).into());
-        }
+        };
+        let effects = effects_of(described).union(self.effects_so_far(name).await?);
         let (version, mut server) = match self.stored_server(name).await? {
             Some((version, server)) => (Some(version), server),
             None => (None, StoredServer::default()),
@@ -76,6 +79,8 @@ impl<S: Store> Office<S> {
             definitions,
             proposed: authority.done(self.now()),
             reason: new.reason.clone(),
+            effects: effects.iter().collect(),
+            base: server.approved,
             state: ManifestState::Proposed,
         };
         let said = vec![format!("manifest {number} proposed: {}", stored.digest()?)];
@@ -151,7 +156,8 @@ impl<S: Store> Office<S> {
             }
         }
         let (_, mut server) = self.stored_server(name).await?.ok_or(OfficeError::Contended)?;
-        if let Some(later) = server.approved.filter(|later| *later > number) {
+        // What anybody saw of its differences was against what had been approved then.
+        if let Some(later) = server.approved.filter(|_| server.approved != stored.base) {
             let detail = format!("manifest {later} of {name} was approved since: propose this one again");
             return Err(OfficeError::Conflict(detail).into());
         }
@@ -192,6 +198,18 @@ impl<S: Store> Office<S> {
                 continue;
             }
             again |= points.is_empty();
+            let taken = before.described.iter().find(|(other, described)| {
+                *other != name
+                    && [&described.manifest, &described.definitions]
+                        .iter()
+                        .any(|path| **path == paths(name).manifest || **path == paths(name).definitions)
+            });
+            if let Some((other, _)) = taken.filter(|_| belongs) {
+                let detail = format!(
+                    "a bundle has the manifest of {other} in the files of {name}: give it files of its own name first"
+                );
+                return Err(OfficeError::Conflict(detail).into());
+            }
             let mut files = before.archive;
             if belongs {
                 let old = before.described.get(name);
@@ -264,7 +282,7 @@ impl<S: Store> Office<S> {
         name: &ServerName,
         reason: Option<&str>,
     ) -> Result<KnownServer, OfficeError> {
-        self.server(name).await?;
+        // Also one that only other enforcement points know: it must be possible to stop it from here.
         self.stop_it(authority, &Subject::Server(name.clone()), reason).await?;
         self.server(name).await
     }
@@ -279,8 +297,9 @@ impl<S: Store> Office<S> {
         name: &ServerName,
         reason: Option<&str>,
     ) -> Result<KnownServer, OfficeError> {
-        self.server(name).await?;
+        let server = self.server(name).await?;
         self.lift_it(authority, &Subject::Server(name.clone()), reason).await?;
-        self.server(name).await
+        // One that nothing but its quarantine told of is gone with that.
+        Ok(KnownServer { quarantined: false, ..server })
     }
 }

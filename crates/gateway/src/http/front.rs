@@ -420,8 +420,8 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         headers::parameters_agree(&pairs, &wanted)
     }
 
-    /// The mandate that a request runs, which its token must be bound to.
-    async fn mandate(&self, known: &Known<'_, P, M>) -> Result<MandateId, Refused> {
+    /// The mandate that a request runs, which its token must be bound to, and the name that it was asked for by.
+    async fn mandate(&self, known: &Known<'_, P, M>) -> Result<(TemplateId, MandateId), Refused> {
         let forbidden = |why: String| {
             tracing::warn!(token = known.caller.settings.name, endpoint = %known.endpoint.name, why, "a caller was refused");
             Refused::new(StatusCode::FORBIDDEN, why)
@@ -450,7 +450,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         if resolved.agent != known.caller.settings.agent {
             return Err(forbidden(format!("the mandate {name} is not one of the token's agent")));
         }
-        Ok(resolved.mandate)
+        Ok((name, resolved.mandate))
     }
 
     fn open(

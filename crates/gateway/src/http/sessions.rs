@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{IdKey, envelope, params::CancelledParams, trace::TraceContext};
-use warrantor_model::{Digest, MandateId};
+use warrantor_model::{Digest, MandateId, TemplateId};
 
 use super::{
     behind::Behind,
@@ -36,6 +36,8 @@ const STANDING: u64 = 0;
 pub(super) struct Session<P: DecisionPoint> {
     pub(super) caller: Arc<Caller>,
     pub(super) mandate: MandateId,
+    /// The name under which its caller asked for the mandate.
+    pub(super) named: TemplateId,
     pub(super) behind: Behind<P>,
     /// What its endpoint was configured with.
     pub(super) configured: Digest,
@@ -63,7 +65,7 @@ pub(super) struct Begun {
 impl<P: DecisionPoint> Session<P> {
     pub(super) fn new(
         caller: Arc<Caller>,
-        mandate: MandateId,
+        (named, mandate): (TemplateId, MandateId),
         behind: Behind<P>,
         configured: Digest,
         room: OwnedSemaphorePermit,
@@ -87,6 +89,7 @@ impl<P: DecisionPoint> Session<P> {
         Arc::new(Self {
             caller,
             mandate,
+            named,
             behind,
             configured,
             in_flight: Mutex::default(),

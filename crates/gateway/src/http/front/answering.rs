@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{Era, Id, Message, ProtocolVersion, RpcError, headers, message::FrameLimits, rpc};
-use warrantor_model::MandateId;
+use warrantor_model::{MandateId, ReasonCode};
 
 use super::{BEFORE_STREAMING, Front, Known, MANDATE_HEADER, Mandates, Whose};
 use crate::{
@@ -80,9 +80,22 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<Behind<P>, Refused> {
-        let mandate = self.mandate(known).await?;
-        let asked = known.endpoint.asked(method, params);
-        self.connect(known, asked, |server| self.modern_connection(known, server, &mandate))
+        let (_, mandate) = self.mandate(known).await?;
+        let mut asked = Vec::new();
+        let mut refused = None;
+        for server in known.endpoint.asked(method, params) {
+            // What is quarantined is not started for a request of which nothing would come. Where something runs, the call is refused and recorded.
+            let runs = lock(&self.modern).contains_key(&whose(known, server, &mandate));
+            let standing = if runs { Ok(()) } else { self.engine.stands(&mandate, &server.server).await };
+            match standing {
+                Err(why) if why.code == ReasonCode::ToolNotAvailable => refused = Some(why),
+                Ok(()) | Err(_) => asked.push(server),
+            }
+        }
+        if let (Some(why), true) = (refused, asked.is_empty()) {
+            return Err(Refused::new(StatusCode::FORBIDDEN, why.code.sentence()));
+        }
+        self.connect(known, asked.into_iter(), |server| self.modern_connection(known, server, &mandate))
     }
 
     /// Connections to these servers. A set goes without a server that cannot be reached, unless it is the only one that is asked.
@@ -112,11 +125,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         server: &EndpointSettings,
         mandate: &MandateId,
     ) -> Result<Arc<Connection<P>>, Refused> {
-        let whose = Whose {
-            server: server.server.clone(),
-            caller: known.caller.settings.name.clone(),
-            mandate: mandate.clone(),
-        };
+        let whose = whose(known, server, mandate);
         let mut modern = lock(&self.modern);
         let of_today =
             |connection: &Connection<P>| !connection.is_lost() && connection.configured == server.configured;
@@ -154,8 +163,8 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             let error = RpcError::new(rpc::INTERNAL_ERROR, "the gateway has no room for another session");
             return respond::fault(StatusCode::SERVICE_UNAVAILABLE, Some(id), &error);
         };
-        let mandate = match self.mandate(known).await {
-            Ok(mandate) => mandate,
+        let (named, mandate) = match self.mandate(known).await {
+            Ok(found) => found,
             Err(refused) => return refused.into_answer(),
         };
         // A program would be started for it, and nothing would pass.
@@ -189,7 +198,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             return respond::fault(StatusCode::INTERNAL_SERVER_ERROR, Some(id), &error);
         };
         let configured = known.endpoint.configured;
-        let session = Session::new(Arc::clone(known.caller), mandate, behind, configured, room);
+        let session = Session::new(Arc::clone(known.caller), (named, mandate), behind, configured, room);
         lock(&self.sessions).insert(name.clone(), (known.endpoint.name.clone(), session));
         if !self.now().keeps(&known.endpoint.name, configured, known.caller) {
             self.end_session(&name);
@@ -232,12 +241,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             *server == known.endpoint.name
                 && session.configured == known.endpoint.configured
                 && session.caller.settings == known.caller.settings
-                && (mandate.is_none()
-                    || known.caller.mandate(mandate).is_some_and(|name| {
-                        lock(&self.resolved)
-                            .get(&name)
-                            .is_some_and(|resolved| resolved.mandate == session.mandate)
-                    }))
+                && (mandate.is_none() || known.caller.mandate(mandate).as_ref() == Some(&session.named))
         });
         match session {
             Some((_, session)) if session.behind.is_lost() => {
@@ -401,5 +405,18 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
         if let Some(act) = self.0.take() {
             act();
         }
+    }
+}
+
+/// Whose a connection of the modern era is.
+fn whose<P: DecisionPoint, M>(
+    known: &Known<'_, P, M>,
+    server: &EndpointSettings,
+    mandate: &MandateId,
+) -> Whose {
+    Whose {
+        server: server.server.clone(),
+        caller: known.caller.settings.name.clone(),
+        mandate: mandate.clone(),
     }
 }

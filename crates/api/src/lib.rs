@@ -8,6 +8,7 @@ mod agents;
 mod bundles;
 mod clients;
 mod deployment;
+mod enforcement;
 mod mandates;
 mod metrics;
 mod people;
@@ -25,12 +26,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use warrantor_bundle::Loaded;
 use warrantor_control::{
+    enforcement::{Enforcement, EnforcementParts},
     handover::Desk,
     office::{Authority, Office, OfficeError},
     servers::KnownManifest,
 };
 use warrantor_decide::administration::{Act, Administration, Resource};
 use warrantor_engine::{StopFile, bodies::SealKey};
+use warrantor_ledger::SigningKey;
 use warrantor_model::{Clock, PersonId, Randomness, ServerName};
 use warrantor_store::Store;
 
@@ -62,6 +65,8 @@ pub struct ApiParts<S> {
     pub randomness: Arc<dyn Randomness>,
     /// Whom people sign in with.
     pub provider: Option<Provider>,
+    /// The key that signs answers to enforcement points.
+    pub decisions: SigningKey,
 }
 
 /// The interface. Every handler has it.
@@ -74,6 +79,7 @@ pub struct Api<S> {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     pub(crate) provider: Option<Provider>,
+    pub(crate) enforcement: Enforcement<S>,
     pub(crate) metrics: metrics::Metrics,
 }
 
@@ -81,7 +87,16 @@ impl<S: Store> Api<S> {
     /// Puts the interface together.
     #[must_use]
     pub fn new(parts: ApiParts<S>) -> Self {
+        let enforcement = Enforcement::new(EnforcementParts {
+            store: Arc::clone(&parts.store),
+            stop: Arc::clone(&parts.stop),
+            seal: parts.seal.clone(),
+            key: parts.decisions,
+            clock: Arc::clone(&parts.clock),
+            randomness: Arc::clone(&parts.randomness),
+        });
         Self {
+            enforcement,
             office: parts.office,
             store: parts.store,
             stop: parts.stop,
@@ -92,6 +107,11 @@ impl<S: Store> Api<S> {
             provider: parts.provider,
             metrics: metrics::Metrics::new(),
         }
+    }
+
+    /// Waits until everything that was answered to enforcement points is recorded or kept.
+    pub async fn settle(&self) {
+        self.enforcement.settle().await;
     }
 
     /// The office behind it.

@@ -24,7 +24,7 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, bundles, clients, deployment, mandates, people,
+    Api, agents, bundles, clients, deployment, enforcement, mandates, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, servers, sessions,
 };
@@ -115,6 +115,7 @@ table! {
     get "/v1/lockdown" deployment::read __path_read;
     put "/v1/lockdown" deployment::lock __path_lock;
     delete "/v1/lockdown" deployment::unlock __path_unlock;
+    post "/v1/enforcement" enforcement::answer __path_answer;
     get "/v1/decisions/{id}" deployment::decision __path_decision;
     get "/v1/servers" servers::list __path_list;
     get "/v1/servers/{name}" servers::read __path_read;
@@ -208,11 +209,15 @@ pub fn router<S: Store>(api: Arc<Api<S>>) -> Router {
         .with_state(api)
 }
 
-/// A bundle may be larger than anything else that is sent; whoever sends one has said who they are before it is read.
+/// A bundle may be larger than anything else that is sent, and so may what an enforcement point has taken in; whoever sends these has said who they are
+/// before they are read.
 async fn bounded(mut request: Request, next: Next) -> Response {
-    if request.uri().path() != "/v1/bundles" {
-        DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
-    }
+    let most = match request.uri().path() {
+        "/v1/bundles" => MAX_BUNDLE,
+        "/v1/enforcement" => warrantor_engine::wire::MAX_BYTES,
+        _ => MAX_BODY,
+    };
+    DefaultBodyLimit::max(most).apply(&mut request);
     next.run(request).await
 }
 

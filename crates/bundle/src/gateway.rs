@@ -163,7 +163,45 @@ pub fn load_gateway_beside(file: &Path, published: Loaded) -> Result<GatewayConf
 pub fn gateway_place(file: &Path) -> Result<ServingPlace, Report> {
     let mut report = Report::default();
     let read: Option<(Doc, GatewayFile)> = read(file, &mut report);
-    place(file, read.map(|(doc, config)| (doc, config.point, config.data)), report)
+    let plane = read.as_ref().and_then(|(doc, config)| plane(doc, config, file, &mut report));
+    let place = place(file, read.map(|(doc, config)| (doc, config.point, config.data)), report)?;
+    Ok(ServingPlace { plane, ..place })
+}
+
+/// A control plane elsewhere decides in place of everything that would decide here.
+fn plane(doc: &Doc, config: &GatewayFile, file: &Path, report: &mut Report) -> Option<PlaneConfig> {
+    let Some(entry) = &config.plane else {
+        if config.bundle.is_none() {
+            doc.error::<&str>(
+                report,
+                &[],
+                "there is no bundle",
+                "write `bundle = \"DIR\"`, or `[plane]` for a control plane elsewhere",
+            );
+        }
+        return None;
+    };
+    for (name, is_there) in [("bundle", config.bundle.is_some()), ("data", config.data.is_some())] {
+        if is_there {
+            let message = format!("the control plane in [plane] decides, so `{name}` means nothing");
+            doc.error_at_key(report, &[name], message, "take one of the two out");
+        }
+    }
+    if config.point.is_none() {
+        let message = "a gateway with [plane] has to say which enforcement point it is";
+        doc.error_at_key(report, &["plane"], message, "write `point = \"NAME\"`: the name of its client");
+    }
+    if matches!(entry.token, EnvEntry::Literal(_)) {
+        let message = "the credential stands in the file for everyone to read";
+        doc.warn(report, &["plane", "token"], message, "write { file = \"…\" } or { env = \"…\" }");
+    }
+    let base = file.parent().unwrap_or(Path::new(""));
+    Some(PlaneConfig {
+        url: entry.url.clone(),
+        token: entry.token.clone(),
+        keys: entry.keys.clone(),
+        certificates: entry.certificates.as_ref().map(|file| base.join(file)),
+    })
 }
 
 /// Where something serves, and by whose publications.
@@ -173,6 +211,21 @@ pub struct ServingPlace {
     pub point: Option<EnforcementPoint>,
     /// The data directory, when the file names one.
     pub data: Option<PathBuf>,
+    /// The control plane elsewhere that decides, if one does.
+    pub plane: Option<PlaneConfig>,
+}
+
+/// A control plane elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneConfig {
+    /// Its address.
+    pub url: String,
+    /// The token of the client that the gateway is to it.
+    pub token: EnvEntry,
+    /// The keys whose answers are believed.
+    pub keys: Vec<String>,
+    /// A file of certificates to trust instead of the system's.
+    pub certificates: Option<PathBuf>,
 }
 
 pub(crate) fn place(
@@ -183,7 +236,7 @@ pub(crate) fn place(
     let Some((doc, name, data)) = read else { return Err(report) };
     let point = point(&doc, name.as_deref(), &mut report);
     let data = data.map(|data| file.parent().unwrap_or(Path::new("")).join(data));
-    if report.is_passed() { Ok(ServingPlace { point, data }) } else { Err(report) }
+    if report.is_passed() { Ok(ServingPlace { point, data, plane: None }) } else { Err(report) }
 }
 
 fn loaded(file: &Path, published: Option<Loaded>) -> Result<GatewayConfig, Report> {
@@ -202,7 +255,9 @@ fn loaded(file: &Path, published: Option<Loaded>) -> Result<GatewayConfig, Repor
 fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Option<GatewayConfig> {
     let (doc, config): (_, GatewayFile) = read(file, report)?;
     let base = file.parent().unwrap_or(Path::new(""));
-    let bundle_dir = base.join(&config.bundle);
+    let plane = plane(&doc, &config, file, report);
+    // What a bundle of elsewhere starts is started in the directory of the settings.
+    let bundle_dir = config.bundle.as_ref().map_or_else(|| base.to_owned(), |bundle| base.join(bundle));
     let bundle = match published.map_or_else(|| load(&bundle_dir), Ok) {
         Ok(bundle) => Some(bundle),
         Err(faults) => {
@@ -221,10 +276,13 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
     sets::known(&doc, &sets, &bundle, report);
-    bound(&tokens, &bundle, &config.tokens, report);
+    match &plane {
+        None => bound(&tokens, &bundle, &config.tokens, report),
+        Some(_) => bound_elsewhere(&tokens, &config.tokens, report),
+    }
     Some(GatewayConfig {
         bundle_dir,
-        place: ServingPlace { point, data: config.data.as_ref().map(|data| base.join(data)) },
+        place: ServingPlace { point, data: config.data.as_ref().map(|data| base.join(data)), plane },
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
         metrics: metrics(&doc, &config, report),
@@ -557,6 +615,21 @@ fn known(doc: &Doc, config: &GatewayFile, bundle: &Loaded, report: &mut Report) 
             let message = format!("this is not the command line or URL that the manifest of {name} pins");
             let cure = format!("if it was reviewed, write `launch: {present}` in the manifest");
             doc.error(report, &["servers", name.as_str()], message, cure);
+        }
+    }
+}
+
+/// Where a control plane elsewhere decides, what runs is what was handed over there.
+fn bound_elsewhere(tokens: &BTreeMap<Digest, Token>, file: &str, report: &mut Report) {
+    for token in tokens.values() {
+        let templates = token.mandates.iter().filter(|mandate| !MandateId::is_like(mandate.as_str()));
+        for mandate in templates {
+            let message = format!(
+                "the token {} is for the mandate {mandate} of a bundle, and nothing is handed over at a gateway with [plane]",
+                token.name
+            );
+            let cure = "hand it over at the control plane, and write `handed_over = true` or the instance";
+            report.push(whole(file, Severity::Error, message, cure));
         }
     }
 }

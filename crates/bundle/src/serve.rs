@@ -136,7 +136,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     Some(ServeConfig {
         bundle: bundle?,
-        place: ServingPlace { point, data: config.data.map(|data| base.join(data)) },
+        place: ServingPlace { point, data: config.data.map(|data| base.join(data)), plane: None },
         listen,
         metrics,
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 const SIGNING: &str = "ledger.key";
 const TRUSTED: &str = "ledger.vkeys";
 const SEAL: &str = "bodies.key";
+const DECISIONS: &str = "decisions.key";
 const LAST: &str = "checkpoint";
 const FRONTIER: &str = "checkpoint.frontier";
 const LOCK: &str = "lock";
@@ -184,6 +185,26 @@ impl KeyDirectory {
     /// [`KeyError`].
     pub fn seal(&self) -> Result<SealKey, KeyError> {
         Ok(SealKey::new(*self.secret(SEAL)?))
+    }
+
+    /// The key that signs answers to enforcement points elsewhere; made when it is first asked for. It is none of the ledger's: what it signs is good for a
+    /// moment, and whoever has it cannot forge history.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn decisions(&self, origin: &KeyName, randomness: &dyn Randomness) -> Result<SigningKey, KeyError> {
+        let _lock = self.lock()?;
+        if !self.at(DECISIONS).exists() {
+            let mut seed = Zeroizing::new([0; 32]);
+            randomness.fill(seed.as_mut())?;
+            self.replace(DECISIONS, hex::encode(seed.as_ref()).as_bytes())?;
+        }
+        let name = format!("{origin}/decisions");
+        let name = name.parse().map_err(|_| KeyError::Malformed {
+            path: self.at(DECISIONS),
+            what: "a key whose name fits: the log's is too long",
+        })?;
+        Ok(SigningKey::from_seed(name, self.secret(DECISIONS)?)?)
     }
 
     /// The verifier keys to trust, the first ones first.

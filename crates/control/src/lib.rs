@@ -9,6 +9,7 @@ pub mod audit;
 pub mod bundles;
 pub mod difference;
 pub mod directory;
+pub mod enforcement;
 pub mod explain;
 pub mod handover;
 mod identity;

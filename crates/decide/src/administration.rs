@@ -24,7 +24,8 @@ pub const SHIPPED: &str = include_str!("administration/shipped.cedar");
 /// The schema that policies of administration are validated against.
 pub const SCHEMA: &str = include_str!("administration/schema.cedarschema");
 /// The roles that the shipped policies speak of. Policies of a deployment's own may speak of others.
-pub const ROLES: [&str; 5] = ["administrator", "auditor", "responder", "publisher", "provisioner"];
+pub const ROLES: [&str; 6] =
+    ["administrator", "auditor", "responder", "publisher", "provisioner", "enforcement-point"];
 
 macro_rules! acts {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -124,6 +125,8 @@ acts! {
     QuarantineServer = "servers:quarantine";
     /// Lets a quarantined tool server be used again.
     ReleaseServer = "servers:release";
+    /// Has calls decided, as an enforcement point.
+    MakeDecisions = "decisions:make";
     /// Sees published bundles.
     ReadBundle = "bundles:read";
     /// Publishes a bundle.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use cedar_policy::{Policy, PolicySet};
+use serde::{Deserialize, Serialize};
 use warrantor_model::{
     Json, Path,
     path::{Coverage, Location, Segment, Step},
@@ -11,7 +12,8 @@ use warrantor_model::{
 use crate::parts::PolicySource;
 
 /// One thing that must be done with a result.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Obligation {
     /// What stands at this path, and below it, is not shown: `@redact("customer/phone")`, several paths separated by commas.
     Redact(Path),

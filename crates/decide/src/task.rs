@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
 use warrantor_model::{
     Call, Decimal, Digest, EffectSet, Json, Kind, Limits, Mandate, Path, ServerName, Standing, Subject,
     Timestamp, decimal,
@@ -90,7 +91,8 @@ pub struct Wanted {
 }
 
 /// What a passed call adds to the counts, each conditionally.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Charge {
     /// Adds to a counter that may not go beyond a bound.
     Add {

@@ -448,9 +448,11 @@ impl<S: Store> Engine<S> {
                         tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
                         obligations: draft.grounds().obligations.clone(),
+                        proof: None,
                     }),
                     uses: draft.uses().clone(),
                     handed_over: handed_over(&loaded.task.chain),
+                    until: None,
                 }))
             }
             Err(

@@ -19,6 +19,7 @@ mod point;
 mod recording;
 pub mod registry;
 pub mod stop;
+pub mod wire;
 
 pub use engine::{Answer, Engine, EngineParts, Presented, Refused, Settings, Withheld};
 pub use load::{LoadError, StoredStanding};

@@ -6,7 +6,7 @@
 //!
 //! ```compile_fail,E0451
 //! # use warrantor_engine::Permit;
-//! let forged = Permit { decision: panic!(), tool: panic!(), arguments: Vec::new(), receipt: panic!(), uses: Default::default(), handed_over: Vec::new() };
+//! let forged = Permit { decision: panic!(), tool: panic!(), arguments: Vec::new(), receipt: panic!(), uses: Default::default(), handed_over: Vec::new(), until: None };
 //! ```
 //!
 //! ```compile_fail,E0277
@@ -37,12 +37,13 @@
 //! let forged = Release { tool: panic!(), arguments: Vec::new(), receipt: panic!() };
 //! ```
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use tokio::time::Instant;
 use warrantor_decide::{Charge, Obligation, Tracking};
 use warrantor_model::{DecisionId, Failure, PersonId, Subject, TaskId, TemplateId, Timestamp, ToolRef};
 
-use crate::stop::Stop;
+use crate::{stop::Stop, wire::Signed};
 
 /// A pass whose record is durable.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Permit {
     pub(crate) uses: BTreeSet<Subject>,
     /// When each mandate of the chain was handed over: revoking one of the bundle ends what was handed over before.
     pub(crate) handed_over: Vec<(TemplateId, Timestamp)>,
+    /// When it is too old to be released, where it came over the wire: what was stopped since is not known here.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Permit {
@@ -67,6 +70,25 @@ impl Permit {
     #[must_use]
     pub fn tool(&self) -> &ToolRef {
         &self.tool
+    }
+
+    /// Releases a permit that came over the wire, as long as it is young enough: every stop that was in force when it was asked for counted.
+    ///
+    /// # Errors
+    /// The permit, when it is too old, or did not come over the wire: then the engine that gave it releases it.
+    pub fn release_by_age(self, now: Instant) -> Result<Release, Box<Self>> {
+        match self.until {
+            Some(until) if now < until => {
+                Ok(Release { tool: self.tool, arguments: self.arguments, receipt: self.receipt })
+            }
+            _ => Err(Box::new(self)),
+        }
+    }
+
+    /// What is owed for it.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
     }
 
     /// Whether a stop takes the permit back.
@@ -121,9 +143,17 @@ pub struct Receipt {
     pub(crate) tracking: Vec<Tracking>,
     pub(crate) failure: Failure,
     pub(crate) obligations: BTreeSet<Obligation>,
+    /// The signed answer that it came by, for whoever has to show it to the control plane again.
+    pub(crate) proof: Option<Arc<Signed>>,
 }
 
 impl Receipt {
+    /// The signed answer that it came by; none where this process decided.
+    #[must_use]
+    pub fn proof(&self) -> Option<&Signed> {
+        self.proof.as_deref()
+    }
+
     /// The decision the outcome belongs to.
     #[must_use]
     pub fn decision(&self) -> &DecisionId {

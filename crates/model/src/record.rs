@@ -329,6 +329,35 @@ pub enum Outcome {
     Shown,
 }
 
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 8] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Refused,
+        Self::NotSent,
+        Self::Unknown,
+        Self::Cancelled,
+        Self::Withheld,
+        Self::Shown,
+    ];
+
+    /// Its name in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+            Self::Cancelled => "cancelled",
+            Self::Withheld => "withheld",
+            Self::Shown => "shown",
+        }
+    }
+}
+
 /// A task handed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(map)]

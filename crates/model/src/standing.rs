@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{AgentId, IdError, MandateId, PersonId, ServerName, TemplateId};
+use crate::{AgentId, IdError, MandateId, PersonId, ReasonCode, ServerName, TemplateId};
 
 /// Something that can be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,18 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Why a call is refused that rests on it, once it is stopped.
+    #[must_use]
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Deployment => ReasonCode::Lockdown,
+            Self::Agent(_) => ReasonCode::AgentInactive,
+            Self::Person(_) | Self::InDirectory(_) => ReasonCode::PersonInactive,
+            Self::Mandate(_) | Self::Template(_) => ReasonCode::MandateRevoked,
+            Self::Server(_) => ReasonCode::ToolNotAvailable,
+        }
+    }
+
     /// Everything whose stop stops a person.
     #[must_use]
     pub fn of_person(person: &PersonId) -> [Self; 2] {

@@ -132,6 +132,7 @@ impl Plane {
             clock: Arc::clone(&clock) as _,
             randomness,
             provider: None,
+            decisions: decisions(),
         }));
         Self {
             router: router(Arc::clone(&api)),
@@ -289,6 +290,11 @@ impl Plane {
         let handed = self.ask(token, "POST", "/v1/mandates", Some(body)).await.is(201);
         handed["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// The key that signs answers to enforcement points.
+pub(crate) fn decisions() -> warrantor_ledger::SigningKey {
+    warrantor_ledger::SigningKey::from_seed("test/decisions".parse().unwrap(), [9; 32].into()).unwrap()
 }
 
 pub(crate) fn spec(owner: &str, sponsor: &str, deputies: &[&str]) -> Value {

@@ -16,8 +16,10 @@ use super::{
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Gateway")]
 pub struct GatewayFile {
-    /// The bundle's directory, from this file's directory.
-    pub bundle: String,
+    /// The bundle's directory, from this file's directory. With `plane` there is none: the control plane gives the bundle.
+    pub bundle: Option<String>,
+    /// A control plane elsewhere that decides. Without it calls are decided here, on the data directory.
+    pub plane: Option<PlaneEntry>,
     /// This enforcement point's name, such as `gateway-eu`. With a name it follows what is published for it, or for every enforcement point: that decides in
     /// place of the directory's bundle from its publication on.
     pub point: Option<String>,
@@ -50,6 +52,22 @@ pub struct GatewayFile {
     #[serde(default)]
     #[schemars(with = "BTreeMap<NameText, SetEntry>")]
     pub sets: BTreeMap<ServerName, SetEntry>,
+}
+
+/// A control plane elsewhere.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Plane")]
+pub struct PlaneEntry {
+    /// Its address, such as `https://warrantor.example.com`; plain http on loopback only.
+    pub url: String,
+    /// The token of the client that this gateway is to it. The client's name is this gateway's `point`.
+    pub token: EnvEntry,
+    /// The keys whose answers are believed, as `warrantor serve` tells them when it starts. Two while they change.
+    #[schemars(length(min = 1))]
+    pub keys: Vec<String>,
+    /// A file of certificates to trust instead of the system's, PEM, from this file's directory.
+    pub certificates: Option<String>,
 }
 
 /// The gateway's certificate.

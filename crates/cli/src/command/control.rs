@@ -107,6 +107,8 @@ struct Listening {
     /// Where metrics are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<String>,
+    /// The key by which gateways elsewhere know its answers.
+    key: String,
     /// Whether somebody can administer it: false on a new data directory.
     has_administrator: bool,
 }
@@ -150,6 +152,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
             Some(metrics) => Some(format!("http://{}/metrics", metrics.local_addr()?)),
             None => None,
         },
+        key: deployment.keys.decisions(&deployment.origin, &*deployment.randomness)?.verifier().to_string(),
         has_administrator: has_administrator(api.office()).await?,
     };
     let reloading = tokio::spawn(reload(
@@ -163,6 +166,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let interrupted = interrupted()?;
     out.answer(&listening, |table| {
         writeln!(table, "The control plane listens on {}", listening.url)?;
+        writeln!(table, "Gateways elsewhere know its answers by the key {}", listening.key)?;
         listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
     })?;
     if !listening.has_administrator {
@@ -173,7 +177,8 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     }
     let telling = metrics.map(|listener| tokio::spawn(tell(listener, Arc::clone(&api))));
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
-    ApiServer::new(api, tls).serve(listener, interrupted).await;
+    ApiServer::new(Arc::clone(&api), tls).serve(listener, interrupted).await;
+    api.settle().await;
     reloading.abort();
     if let Some(telling) = telling {
         telling.abort();
@@ -212,6 +217,7 @@ async fn api(
         clock: Arc::clone(&deployment.clock) as _,
         randomness: Arc::clone(&deployment.randomness) as _,
         provider,
+        decisions: deployment.keys.decisions(&deployment.origin, &*deployment.randomness)?,
     })))
 }
 

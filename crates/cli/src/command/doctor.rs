@@ -4,6 +4,7 @@ use std::{
     net::{TcpListener, ToSocketAddrs},
     os::unix::fs::MetadataExt,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,8 +12,9 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use warrantor_bundle::{
     Loaded, Report,
-    gateway::{GatewayConfig, Reached, load_gateway},
+    gateway::{GatewayConfig, Reached, gateway_place, load_gateway, load_gateway_beside},
 };
+use warrantor_edge::{Remote, Settings};
 use warrantor_gateway::HttpTarget;
 use warrantor_model::{Clock, ServerName, Subject};
 use warrantor_store::Store;
@@ -27,6 +29,7 @@ use crate::{
     args::{DoctorArgs, Place},
     deployment::{Deployment, Paths},
     output::{Exit, Output, render},
+    system::SystemBytes,
 };
 
 /// The least room on the data directory's volume that raises no warning: some 100,000 records.
@@ -85,13 +88,19 @@ impl Findings {
 
 pub(crate) fn run(args: &DoctorArgs, out: Output) -> anyhow::Result<Exit> {
     let mut found = Findings::default();
-    let config = args.config.as_deref().and_then(|file| configuration(file, &mut found));
-    let data =
-        args.place.data.clone().or_else(|| config.as_ref().and_then(|config| config.place.data.clone()));
-    let place = Place { data, ..args.place.clone() };
-    block_on(async {
-        data_directory(&place, &mut found).await;
-        Ok(())
+    let config = block_on(async {
+        let config = match args.config.as_deref() {
+            Some(file) => configuration(file, &mut found).await,
+            None => None,
+        };
+        let of_config = config.as_ref().and_then(|config| config.place.data.clone());
+        let place = Place { data: args.place.data.clone().or(of_config), ..args.place.clone() };
+        // Where a control plane elsewhere decides there is none here.
+        let elsewhere = config.as_ref().is_some_and(|config| config.place.plane.is_some());
+        if !elsewhere {
+            data_directory(&place, &mut found).await;
+        }
+        Ok(config)
     })?;
     if let (Some(config), Some(file)) = (&config, &args.config) {
         let base = file.parent().unwrap_or(Path::new(""));
@@ -119,9 +128,40 @@ pub(crate) fn run(args: &DoctorArgs, out: Output) -> anyhow::Result<Exit> {
     Ok(if wrong { Exit::Wrong } else { Exit::Done })
 }
 
-fn configuration(file: &Path, found: &mut Findings) -> Option<GatewayConfig> {
+/// The settings beside the bundle that decides: the directory's, or the one that the control plane gives.
+async fn loaded(file: &Path, found: &mut Findings) -> Option<Result<GatewayConfig, Report>> {
+    let place = match gateway_place(file) {
+        Ok(place) => place,
+        Err(report) => return Some(Err(report)),
+    };
+    let Some(plane) = &place.plane else { return Some(load_gateway(file)) };
+    let base = file.parent().unwrap_or(Path::new(""));
+    let reached = async {
+        let settings = super::gateway::remote::plane(plane, &place, base)?;
+        anyhow::Ok(Remote::reach(&settings, Settings::default(), Arc::new(SystemBytes::new())).await?)
+    };
+    match reached.await {
+        Ok((_, bundle)) => {
+            found.ok(
+                "control plane",
+                format!("{} answers, and is believed; the bundle is {}", plane.url, bundle.revision),
+            );
+            Some(load_gateway_beside(file, bundle))
+        }
+        Err(cause) => {
+            found.wrong(
+                "control plane",
+                format!("{}: {cause:#}", plane.url),
+                "see its address, this point's token (`warrantor client add NAME --role enforcement-point`), and `keys` as `warrantor serve` tells them",
+            );
+            None
+        }
+    }
+}
+
+async fn configuration(file: &Path, found: &mut Findings) -> Option<GatewayConfig> {
     let what = file.display().to_string();
-    match load_gateway(file) {
+    match loaded(file, found).await? {
         Ok(config) => {
             let servers = config.servers.len();
             let Loaded { templates, warnings, .. } = &config.bundle;
@@ -130,7 +170,7 @@ fn configuration(file: &Path, found: &mut Findings) -> Option<GatewayConfig> {
                 sets => format!(", {sets} sets of tools"),
             };
             found.ok(&what, format!("{servers} servers{sets}, {} mandates", templates.len()));
-            if let Some(point) = &config.place.point {
+            if let (Some(point), None) = (&config.place.point, &config.place.plane) {
                 let says = format!("{point} follows publications; this looks at the directory's bundle only");
                 found.warn(&what, says, "`warrantor bundle history` shows what is published");
             }

@@ -15,16 +15,17 @@ use serde::Serialize;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
 };
 use warrantor_bundle::{
     Loaded, Report,
     gateway::{
-        GatewayConfig, Reached, ToolSet, UpstreamSettings as Upstream, gateway_place, load_gateway,
-        load_gateway_beside,
+        GatewayConfig, Reached, ServingPlace, ToolSet, UpstreamSettings as Upstream, gateway_place,
+        load_gateway, load_gateway_beside,
     },
 };
 use warrantor_control::handover::{Desk, HandoverError};
-use warrantor_engine::{Engine, EngineParts, Settings};
+use warrantor_engine::{DecisionPoint, Engine, EngineParts, Settings};
 use warrantor_gateway::{
     HttpTarget,
     http::{
@@ -34,7 +35,7 @@ use warrantor_gateway::{
     launch::Launch,
 };
 use warrantor_mcp::message::FrameLimits;
-use warrantor_model::{Digest, MandateId, ServerName, TemplateId, Timestamp};
+use warrantor_model::{Clock, Digest, MandateId, ServerName, TemplateId, Timestamp};
 
 use super::{
     control::tls,
@@ -47,6 +48,8 @@ use crate::{
     deployment::Deployment,
     output::{Exit, Output, Usage, render},
 };
+
+pub(super) mod remote;
 
 pub(crate) fn run(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     log();
@@ -81,8 +84,16 @@ struct SetEndpoint {
 }
 
 async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
-    let followed = gateway_place(&args.config)?;
-    let base = args.config.parent().unwrap_or(Path::new("")).to_owned();
+    let place = gateway_place(&args.config)?;
+    match place.plane.clone() {
+        Some(plane) => remote::serve(args, &place, plane, out).await,
+        None => local(args, place, out).await,
+    }
+}
+
+/// Decides here, on the data directory.
+async fn local(args: &GatewayArgs, followed: ServingPlace, out: Output) -> anyhow::Result<Exit> {
+    let base = base_of(&args.config);
     let place = Place { data: args.place.data.clone().or(followed.data), ..args.place.clone() };
     let own = load_gateway(&args.config);
     let (deployment, own) = open(&place, followed.point.as_ref(), own, |config| &config.bundle).await?;
@@ -91,80 +102,129 @@ async fn serve(args: &GatewayArgs, out: Output) -> anyhow::Result<Exit> {
     let (number, config) =
         following.config(|| own, |published| load_gateway_beside(&args.config, published)).await?;
     following.took(number);
-    for warning in &config.warnings {
-        tracing::warn!(place = warning.place(), "{warning}");
-    }
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is permitted on a ledger that cannot be signed")?;
-    let (listen, snapshot) = (config.listen, Arc::clone(&config.bundle.snapshot));
-    let settings = Settings::named(config.place.point.as_ref().map_or("gateway", AsRef::as_ref));
-    let traces = config.traces.clone();
-    let metrics = match config.metrics {
-        Some(address) => {
-            let listener = TcpListener::bind(address).await;
-            Some(listener.with_context(|| format!("metrics cannot be told on {address}"))?)
-        }
-        None => None,
-    };
-    let serving = serving(config, &base, &deployment)?;
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("the gateway cannot listen on {listen}"))?;
-    raise_file_limit();
     let engine = Engine::new(EngineParts {
         store: Arc::clone(&deployment.store),
-        snapshot,
+        snapshot: Arc::clone(&config.bundle.snapshot),
         stop: Arc::clone(&deployment.stop),
         seal: deployment.keys.seal()?,
         clock: Arc::clone(&deployment.clock) as _,
         randomness: Arc::clone(&deployment.randomness) as _,
-        settings,
+        settings: Settings::named(config.place.point.as_ref().map_or("gateway", AsRef::as_ref)),
     });
-    let traces = Traces::to(traces.as_ref(), &base)?;
-    let mut listening = listening(&serving, listener.local_addr()?);
-    if let Some(metrics) = &metrics {
-        listening.metrics = Some(format!("http://{}/metrics", metrics.local_addr()?));
-    }
+    let face = Face::bind(config, &base).await?;
+    let handing = |bundle| Handing { deployment: Arc::clone(&deployment), bundle };
+    let (face, serving) = face.serving(&base, handing)?;
     serving.mandates.note_bundle().await?;
-    let clock = Arc::clone(&deployment.clock) as _;
-    let gateway =
-        Gateway::new(GatewayParts { engine: engine.clone(), serving, clock, spans: traces.spans() });
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
-    let reloading = tokio::spawn(reload(
-        Reload { file: args.config.clone(), base, listen, deployment: Arc::clone(&deployment), out },
-        gateway.handle(),
-        following,
-        signal(SignalKind::hangup())?,
-    ));
-    let interrupted = interrupted()?;
-    out.answer(&listening, |table| {
-        writeln!(table, "The gateway listens on {}", listening.url)?;
-        listening
-            .servers
-            .iter()
-            .map(|endpoint| (&endpoint.server, &endpoint.url))
-            .chain(listening.sets.iter().map(|endpoint| (&endpoint.set, &endpoint.url)))
-            .try_for_each(|(name, url)| writeln!(table, "  {name}  {url}"))?;
-        listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
-    })?;
-    let telling = metrics.map(|listener| tokio::spawn(gateway.handle().serve_metrics(listener)));
-    gateway.serve(listener, interrupted).await;
-    reloading.abort();
-    if let Some(telling) = telling {
-        telling.abort();
-    }
-    if let Some((records, cause)) = engine.unrecorded() {
-        out.note(&format!(
-            "warrantor: {records} records of refusals and outcomes could not be written and are lost: {cause}"
-        ));
-    }
+    let reload = Reload {
+        file: args.config.clone(),
+        base,
+        listen: face.listen,
+        deployment: Arc::clone(&deployment),
+        out,
+    };
+    let hangups = signal(SignalKind::hangup())?;
+    let clock = Arc::clone(&deployment.clock) as _;
+    let reloading = |handle| tokio::spawn(self::reload(reload, handle, following, hangups));
+    face.serve(engine, serving, clock, reloading, out).await?;
     keeping.abort();
-    traces.end().await;
     deployment.absorb().await;
     if let Err(cause) = deployment.keeper().sign().await {
         out.note(&format!("warrantor: no checkpoint could be signed: {cause}"));
     }
     warrantor_store::Store::close(&*deployment.store).await;
     Ok(Exit::Done)
+}
+
+fn base_of(config: &Path) -> PathBuf {
+    config.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// What of a gateway is the same wherever its calls are decided.
+struct Face {
+    config: Option<GatewayConfig>,
+    listen: SocketAddr,
+    listener: TcpListener,
+    metrics: Option<TcpListener>,
+    traces: Traces,
+}
+
+impl Face {
+    /// Takes the addresses, before anything else is begun.
+    async fn bind(config: GatewayConfig, base: &Path) -> anyhow::Result<Self> {
+        for warning in &config.warnings {
+            tracing::warn!(place = warning.place(), "{warning}");
+        }
+        let metrics = match config.metrics {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.with_context(|| format!("metrics cannot be told on {address}"))?)
+            }
+            None => None,
+        };
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("the gateway cannot listen on {listen}"))?;
+        raise_file_limit();
+        let traces = Traces::to(config.traces.as_ref(), base)?;
+        Ok(Self { config: Some(config), listen, listener, metrics, traces })
+    }
+
+    /// What is served at first.
+    fn serving<M: Mandates>(
+        mut self,
+        base: &Path,
+        mandates: impl FnOnce(Loaded) -> M,
+    ) -> anyhow::Result<(Self, Serving<M>)> {
+        let config = self.config.take().context("a gateway is begun once")?;
+        let serving = serving(config, base, mandates)?;
+        Ok((self, serving))
+    }
+
+    /// Serves until it is told to end.
+    async fn serve<P: DecisionPoint, M: Mandates>(
+        self,
+        engine: P,
+        serving: Serving<M>,
+        clock: Arc<dyn Clock>,
+        reloading: impl FnOnce(Handle<P, M>) -> JoinHandle<()>,
+        out: Output,
+    ) -> anyhow::Result<()> {
+        let mut listening = listening(&serving, self.listener.local_addr()?);
+        if let Some(metrics) = &self.metrics {
+            listening.metrics = Some(format!("http://{}/metrics", metrics.local_addr()?));
+        }
+        let spans = self.traces.spans();
+        let gateway = Gateway::new(GatewayParts { engine: engine.clone(), serving, clock, spans });
+        let reloading = reloading(gateway.handle());
+        let interrupted = interrupted()?;
+        out.answer(&listening, |table| {
+            writeln!(table, "The gateway listens on {}", listening.url)?;
+            listening
+                .servers
+                .iter()
+                .map(|endpoint| (&endpoint.server, &endpoint.url))
+                .chain(listening.sets.iter().map(|endpoint| (&endpoint.set, &endpoint.url)))
+                .try_for_each(|(name, url)| writeln!(table, "  {name}  {url}"))?;
+            listening.metrics.iter().try_for_each(|url| writeln!(table, "Metrics are told at {url}"))
+        })?;
+        let telling = self.metrics.map(|listener| tokio::spawn(gateway.handle().serve_metrics(listener)));
+        gateway.serve(self.listener, interrupted).await;
+        reloading.abort();
+        if let Some(telling) = telling {
+            telling.abort();
+        }
+        if let Some((records, cause)) = engine.unrecorded() {
+            out.note(&format!(
+                "warrantor: {records} records of refusals and outcomes could not be written and are lost: {cause}"
+            ));
+        }
+        self.traces.end().await;
+        Ok(())
+    }
 }
 
 /// What a hangup reads anew.
@@ -185,24 +245,29 @@ async fn reload(
 ) {
     while let Some(why) = following.or_hangup(&mut hangups).await {
         match reload.now(&gateway, &mut following).await {
-            Ok(revision) => {
-                reload
-                    .out
-                    .note(&format!("warrantor: the configuration was read anew; the bundle is {revision}"));
-            }
+            Ok(revision) => tell_taken(revision, reload.out),
             Err(cause) => {
-                let told = cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render);
-                if !following.failed(why, &told) {
-                    continue;
+                let told = told(&cause);
+                if following.failed(why, &told) {
+                    tell_fault(&told, reload.out);
+                    // Told first: whoever counts finds it told.
+                    gateway.not_replaced();
                 }
-                reload.out.note(&format!(
-                    "warrantor: the new configuration is at fault, and nothing was changed:\n{told}"
-                ));
-                // Told first: whoever counts finds it told.
-                gateway.not_replaced();
             }
         }
     }
+}
+
+fn told(cause: &anyhow::Error) -> String {
+    cause.downcast_ref::<Report>().map_or_else(|| format!("{cause:#}"), render)
+}
+
+fn tell_taken(revision: Digest, out: Output) {
+    out.note(&format!("warrantor: the configuration was read anew; the bundle is {revision}"));
+}
+
+fn tell_fault(told: &str, out: Output) {
+    out.note(&format!("warrantor: the new configuration is at fault, and nothing was changed:\n{told}"));
 }
 
 impl Reload {
@@ -215,11 +280,10 @@ impl Reload {
         let (number, config) =
             following.config(|| load_gateway(file), |published| load_gateway_beside(file, published)).await?;
         following.warn_of(config.place.point.as_ref());
-        if config.listen != self.listen {
-            tracing::warn!(now = %self.listen, "the new address takes effect at the next start");
-        }
+        warn_of_address(config.listen, self.listen);
         let (revision, snapshot) = (config.bundle.revision, Arc::clone(&config.bundle.snapshot));
-        let serving = serving(config, &self.base, &self.deployment)?;
+        let handing = |bundle| Handing { deployment: Arc::clone(&self.deployment), bundle };
+        let serving = serving(config, &self.base, handing)?;
         // Before anything is decided on it.
         serving.mandates.note_bundle().await?;
         gateway.replace(serving, snapshot);
@@ -228,12 +292,18 @@ impl Reload {
     }
 }
 
+fn warn_of_address(configured: SocketAddr, now: SocketAddr) {
+    if configured != now {
+        tracing::warn!(%now, "the new address takes effect at the next start");
+    }
+}
+
 /// What is served by a configuration.
-fn serving(
+fn serving<M: Mandates>(
     config: GatewayConfig,
     base: &Path,
-    deployment: &Arc<Deployment>,
-) -> anyhow::Result<Serving<Handing>> {
+    mandates: impl FnOnce(Loaded) -> M,
+) -> anyhow::Result<Serving<M>> {
     let tls = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
     let endpoints = endpoints(&config, base)?;
     let callers = callers(&config);
@@ -254,7 +324,7 @@ fn serving(
         endpoints,
         sets,
         callers,
-        mandates: Handing { deployment: Arc::clone(deployment), bundle: config.bundle },
+        mandates: mandates(config.bundle),
         hosts: config.hosts,
         origins: config.origins,
         tls,
@@ -319,7 +389,7 @@ fn callers(config: &GatewayConfig) -> Vec<CallerSettings> {
     config.tokens.iter().map(caller).collect()
 }
 
-fn listening(serving: &Serving<Handing>, address: SocketAddr) -> Listening {
+fn listening<M>(serving: &Serving<M>, address: SocketAddr) -> Listening {
     let scheme = if serving.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
     let servers = serving

@@ -15,6 +15,7 @@ mod support;
 
 mod attacks;
 mod crash;
+mod elsewhere;
 mod plane;
 mod publishing;
 mod schema;

@@ -45,6 +45,12 @@ impl Gateway {
 
     /// [`Gateway::start`] at an address that is known beforehand.
     pub fn start_at(world: &World, listen: &str, callers: &[Caller<'_>], more: &str) -> Self {
+        let text = format!("bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{listen}\"\n{more}");
+        Self::configured(world, callers, &text)
+    }
+
+    /// A gateway with this configuration and these callers.
+    pub fn configured(world: &World, callers: &[Caller<'_>], more: &str) -> Self {
         let mut tokens = BTreeMap::new();
         let _ = fs::remove_file(world.path("tokens.toml"));
         for (name, agent, mandates) in callers {
@@ -57,10 +63,7 @@ impl Gateway {
             let made: Value = serde_json::from_slice(&run(&mut command).stdout).unwrap();
             tokens.insert((*name).to_owned(), made["token"].as_str().unwrap().to_owned());
         }
-        let text = format!(
-            "bundle = \"bundle\"\ndata = \"data\"\ntokens = \"tokens.toml\"\nlisten = \"{listen}\"\n{more}"
-        );
-        world.write("gateway.toml", &text);
+        world.write("gateway.toml", &format!("tokens = \"tokens.toml\"\n{more}"));
         let (file, stderr) =
             tempfile::Builder::new().prefix("stderr-").tempfile_in(world.path("")).unwrap().keep().unwrap();
         let mut child = warrantor()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warrantor_decide::{Charge, Output};
 use warrantor_model::{
-    Failure, Finding, ReasonCode, Refusal, Subject,
+    Failure, Finding, ReasonCode, Refusal,
     record::{Event, Outcome, OutcomeRecord, Record},
 };
 use warrantor_store::{Commit, Insert, Key, Store};
@@ -34,15 +34,8 @@ impl<S: Store> Engine<S> {
         match stopped {
             None => Ok(Release { tool: permit.tool, arguments: permit.arguments, receipt: permit.receipt }),
             Some(subject) => {
-                let code = match &subject {
-                    Subject::Deployment => ReasonCode::Lockdown,
-                    Subject::Agent(_) => ReasonCode::AgentInactive,
-                    Subject::Person(_) | Subject::InDirectory(_) => ReasonCode::PersonInactive,
-                    Subject::Mandate(_) | Subject::Template(_) => ReasonCode::MandateRevoked,
-                    Subject::Server(_) => ReasonCode::ToolNotAvailable,
-                };
-                let finding = Finding::new(code, format!("{subject} was stopped after the decision"))
-                    .by(subject.to_string());
+                let detail = format!("{subject} was stopped after the decision");
+                let finding = Finding::new(subject.reason(), detail).by(subject.to_string());
                 Err(Box::new(self.take_back(&permit, finding)))
             }
         }

@@ -291,7 +291,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let stopping = lock(&self.under_way).is_none();
         match (self.engine.stops(), self.engine.unrecorded()) {
             _ if stopping => Some("the gateway is stopping\n"),
-            (None, _) => Some("the stop file cannot be read: everything is stopped\n"),
+            (None, _) => Some("it cannot be told what is stopped, so everything is\n"),
             (Some(stops), _) if stops.iter().any(|stop| stop.subject == Subject::Deployment) => {
                 Some("a lockdown is in force: nothing passes\n")
             }

@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::join_all;
 use warrantor_decide::Snapshot;
 use warrantor_engine::DecisionPoint;
-use warrantor_model::{MandateId, ServerName};
+use warrantor_model::{MandateId, ReasonCode, ServerName};
 
 use super::{Front, Mandates};
 use crate::{
@@ -98,6 +98,11 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let mut ended = Vec::new();
         for (mandate, server) in used {
             let Err(why) = self.engine.stands(&mandate, &server).await else { continue };
+            // That it cannot be told for a moment ends nothing: whatever is shown is asked for by itself, and refused. What is stopped can be told as long as
+            // the stop file reads, or the control plane answered a moment ago.
+            if why.code == ReasonCode::DecisionUnavailable && self.engine.stops().is_some() {
+                continue;
+            }
             tracing::info!(%mandate, %server, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();
             lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);

@@ -1,0 +1,249 @@
+//! Deciding for enforcement points elsewhere: each has an engine of its own here, on the bundle that holds at its point, and gets signed answers.
+//!
+//! A point is a client whose name is the point's. It is believed in what it says of its callers and of its servers' definitions, as an enforcement point on
+//! this machine is; what it may do is decided here, and every answer is for it alone.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use thiserror::Error;
+use warrantor_bundle::Loaded;
+use warrantor_engine::{
+    Engine, EngineParts, Settings, StopFile,
+    bodies::SealKey,
+    mandates,
+    wire::{Answered, Asked, NotOurs, Question, Signed, SigningError, sign},
+};
+use warrantor_ledger::SigningKey;
+use warrantor_model::{Clock, Digest, EnforcementPoint, MandateId, Randomness, Timestamp};
+use warrantor_store::Store;
+
+use crate::{
+    bundles,
+    handover::{HandoverError, revoked},
+    office::{Office, OfficeError},
+};
+
+/// How long a point may go on with the bundle that was published before: an enforcement point takes what is new within seconds.
+const GRACE: Duration = Duration::from_secs(10);
+/// Most points with an engine at a time. One more takes the place of whichever was asked for the longest time ago.
+const MAX_POINTS: usize = 256;
+
+/// What deciding for points is put together from.
+pub struct EnforcementParts<S> {
+    /// The store.
+    pub store: Arc<S>,
+    /// The data directory's stop file.
+    pub stop: Arc<StopFile>,
+    /// The key that wraps the persons' keys.
+    pub seal: SealKey,
+    /// The key that signs answers.
+    pub key: SigningKey,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+/// Decides for enforcement points elsewhere.
+pub struct Enforcement<S> {
+    parts: EnforcementParts<S>,
+    points: Mutex<BTreeMap<EnforcementPoint, AtPoint<S>>>,
+}
+
+/// What decides for one point.
+struct AtPoint<S> {
+    now: Deciding<S>,
+    /// What decided before, and until when it may be asked for.
+    before: Option<(Deciding<S>, Timestamp)>,
+    asked: Timestamp,
+}
+
+struct Deciding<S> {
+    bundle: Arc<Loaded>,
+    engine: Engine<S>,
+}
+
+impl<S> Clone for Deciding<S> {
+    fn clone(&self) -> Self {
+        Self { bundle: Arc::clone(&self.bundle), engine: self.engine.clone() }
+    }
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Error)]
+pub enum EnforcementError {
+    /// It is no question, or says what is not so.
+    #[error("this is no question of an enforcement point: {0}")]
+    Question(String),
+    /// Our own side.
+    #[error(transparent)]
+    Office(#[from] OfficeError),
+    /// The bundle's identities.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// It could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}
+
+impl From<NotOurs> for EnforcementError {
+    fn from(cause: NotOurs) -> Self {
+        Self::Question(cause.to_string())
+    }
+}
+
+impl<S: Store> Enforcement<S> {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(parts: EnforcementParts<S>) -> Self {
+        Self { parts, points: Mutex::default() }
+    }
+
+    /// Answers the question of these bytes for a point. `own` holds there as long as nothing is published for it.
+    ///
+    /// # Errors
+    /// [`EnforcementError`].
+    pub async fn answer(
+        &self,
+        office: &Office<S>,
+        own: &Arc<Loaded>,
+        point: &EnforcementPoint,
+        bytes: &[u8],
+    ) -> Result<Signed, EnforcementError> {
+        let asked: Asked =
+            serde_json::from_slice(bytes).map_err(|cause| EnforcementError::Question(cause.to_string()))?;
+        if asked.nonce.len() != 64 || !asked.nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(EnforcementError::Question(
+                "the nonce is no number of 64 hexadecimal digits".to_owned(),
+            ));
+        }
+        let (now, before) = self.deciding(office, own, point).await?;
+        let answered = match asked.question {
+            Question::Bundle { have } => bundle(&now.bundle, have),
+            Question::Mandate { mandate } => self.mandate(&now.engine, &mandate).await?,
+            question => {
+                let of = match &question {
+                    Question::Decide { call } | Question::Would { call } => Some(call.bundle),
+                    _ => None,
+                };
+                let engine = match (of, &before) {
+                    (None, _) => Some(&now.engine),
+                    (Some(of), _) if of == now.bundle.revision => Some(&now.engine),
+                    (Some(of), Some(before)) if of == before.bundle.revision => Some(&before.engine),
+                    (Some(_), _) => None,
+                };
+                match engine {
+                    Some(engine) => {
+                        let trusted = [self.parts.key.verifier().clone()];
+                        engine.answer(question, &trusted, point).await?
+                    }
+                    None => Answered::Moved {},
+                }
+            }
+        };
+        Ok(sign(&self.parts.key, point, bytes, &answered)?)
+    }
+
+    /// What decides for a point now, and what did shortly before.
+    async fn deciding(
+        &self,
+        office: &Office<S>,
+        own: &Arc<Loaded>,
+        point: &EnforcementPoint,
+    ) -> Result<(Deciding<S>, Option<Deciding<S>>), EnforcementError> {
+        let revision = match office.heads().await?.1.at(point) {
+            Some(number) => office.publication(number).await?.revision,
+            None => own.revision,
+        };
+        if let Some(found) = self.known(point, &revision) {
+            return Ok(found);
+        }
+        let bundle = match revision == own.revision {
+            true => Arc::clone(own),
+            false => Arc::new(office.published(&revision).await?),
+        };
+        // So that what is decided on it can be decided again. What was published is known already.
+        let parts = &self.parts;
+        let evidence = format!("enforcement point {point}");
+        bundles::note(&*parts.store, &bundle, &evidence, parts.clock.now(), &*parts.randomness).await?;
+        let engine = Engine::new(EngineParts {
+            store: Arc::clone(&parts.store),
+            snapshot: Arc::clone(&bundle.snapshot),
+            stop: Arc::clone(&parts.stop),
+            seal: parts.seal.clone(),
+            clock: Arc::clone(&parts.clock),
+            randomness: Arc::clone(&parts.randomness),
+            settings: Settings::named(point.as_str()),
+        });
+        Ok(self.take(point, Deciding { bundle, engine }))
+    }
+
+    fn known(
+        &self,
+        point: &EnforcementPoint,
+        revision: &Digest,
+    ) -> Option<(Deciding<S>, Option<Deciding<S>>)> {
+        let now = self.parts.clock.now();
+        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = points.get_mut(point).filter(|at| at.now.bundle.revision == *revision)?;
+        at.asked = now;
+        at.before = at.before.take().filter(|(_, until)| now < *until);
+        Some((at.now.clone(), at.before.as_ref().map(|(before, _)| before.clone())))
+    }
+
+    fn take(&self, point: &EnforcementPoint, new: Deciding<S>) -> (Deciding<S>, Option<Deciding<S>>) {
+        let now = self.parts.clock.now();
+        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = points.remove(point).map(|at| (at.now, now.plus(GRACE)));
+        if points.len() >= MAX_POINTS {
+            let oldest = points.iter().min_by_key(|(_, at)| at.asked).map(|(point, _)| point.clone());
+            oldest.map(|oldest| points.remove(&oldest));
+        }
+        let known = before.as_ref().map(|(before, _)| before.clone());
+        points.insert(point.clone(), AtPoint { now: new.clone(), before, asked: now });
+        (new, known)
+    }
+
+    /// A mandate's agent and its end, if it lives.
+    async fn mandate(&self, engine: &Engine<S>, mandate: &MandateId) -> Result<Answered, EnforcementError> {
+        let unknown = || Answered::NoMandate { why: format!("there is no mandate {mandate}") };
+        let Ok(stored) = mandates::load(&*self.parts.store, mandate).await else { return Ok(unknown()) };
+        let (Some(stored), Some(agent)) = (stored, engine.agent_of(mandate).await) else {
+            return Ok(unknown());
+        };
+        if self.parts.clock.now() >= stored.expires_at {
+            return Ok(Answered::NoMandate { why: format!("the mandate {mandate} has ended") });
+        }
+        if revoked(&*self.parts.store, &self.parts.stop, mandate, &stored).await?.is_some() {
+            return Ok(Answered::NoMandate { why: format!("the mandate {mandate} was revoked") });
+        }
+        Ok(Answered::Mandate { agent, expires_at: stored.expires_at })
+    }
+
+    /// Waits until everything that was answered is recorded or kept.
+    pub async fn settle(&self) {
+        let engines: Vec<Engine<S>> = {
+            let points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+            let of = |at: &AtPoint<S>| {
+                let before = at.before.as_ref().map(|(before, _)| before.engine.clone());
+                std::iter::once(at.now.engine.clone()).chain(before).collect::<Vec<_>>()
+            };
+            points.values().flat_map(of).collect()
+        };
+        for engine in engines {
+            engine.settle().await;
+        }
+    }
+}
+
+/// The bundle that holds, with its files unless the point has them.
+fn bundle(holds: &Loaded, have: Option<Digest>) -> Answered {
+    let text =
+        |(path, bytes): &(String, Vec<u8>)| (path.clone(), String::from_utf8_lossy(bytes).into_owned());
+    let files = (have != Some(holds.revision)).then(|| holds.archive.iter().map(text).collect());
+    Answered::Bundle { revision: holds.revision, files }
+}

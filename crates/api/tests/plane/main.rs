@@ -11,6 +11,7 @@
 mod agents;
 mod bundles;
 mod common;
+mod enforcement;
 mod mandates;
 mod matrix;
 mod people;

@@ -185,3 +185,129 @@ impl Verified {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use warrantor_model::{Definition, Evidence, MandateId, Offer};
+
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed("test/decisions".parse().unwrap(), [seed; 32].into()).unwrap()
+    }
+
+    fn point(name: &str) -> EnforcementPoint {
+        name.parse().unwrap()
+    }
+
+    const QUESTION: &[u8] = br#"{"nonce":"1","question":{"ask":"bundle","have":null}}"#;
+
+    fn signed() -> Signed {
+        sign(&key(1), &point("eu"), QUESTION, &Answered::Done {}).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_believed_by_its_point_for_its_question_as_it_was_signed() {
+        let trusted = [key(1).verifier().clone()];
+        let verified = Verified::of(signed(), &trusted, &point("eu"), QUESTION).unwrap();
+        assert_eq!(*verified.answered(), Answered::Done {});
+        // While keys change both are trusted.
+        let both = [key(2).verifier().clone(), key(1).verifier().clone()];
+        assert!(Verified::of(signed(), &both, &point("eu"), QUESTION).is_ok());
+    }
+
+    #[test]
+    fn whatever_is_another_than_what_was_signed_is_not_believed() {
+        let good = signed();
+        let other = sign(&key(1), &point("eu"), QUESTION, &Answered::Withheld {}).unwrap();
+        let trusted = [key(1).verifier().clone()];
+        let check = |signed: Signed, trusted: &[VerifierKey], to: &str, question: &[u8], part: &str| {
+            let cause = Verified::of(signed, trusted, &point(to), question).unwrap_err().to_string();
+            assert!(cause.contains(part), "{cause}");
+        };
+        check(good.clone(), &trusted, "us", QUESTION, "another enforcement point");
+        check(good.clone(), &trusted, "eu", b"{}", "another question");
+        check(good.clone(), &[key(2).verifier().clone()], "eu", QUESTION, "no trusted key");
+        check(good.clone(), &[], "eu", QUESTION, "no trusted key");
+        let swapped = Signed { answer: other.answer, ..good.clone() };
+        check(swapped, &trusted, "eu", QUESTION, "its digest is another");
+        let edited = Signed { note: good.note.replacen("eu", "us", 1), ..good.clone() };
+        check(edited, &trusted, "us", QUESTION, "changed or forged");
+        let unsigned = Signed { note: String::new(), ..good.clone() };
+        check(unsigned, &trusted, "eu", QUESTION, "no signatures");
+        // Another text that the same key signed is no answer, whatever it says.
+        for text in ["warrantor.answer/2\neu\na\nb\n", "warrantor.answer/1\neu\nx\ny\n", "log\n1\nabc\n"] {
+            let note = note::sign(text, &[&key(1)]).unwrap();
+            check(Signed { note, ..good.clone() }, &trusted, "eu", QUESTION, "no answer of this version");
+        }
+        let text = text(&point("eu"), &Digest::of(QUESTION), &Digest::of(b"{\"answer\":\"later\"}"));
+        let note = note::sign(&text, &[&key(1)]).unwrap();
+        let later = Signed { note, answer: "{\"answer\":\"later\"}".to_owned() };
+        check(later, &trusted, "eu", QUESTION, "unknown variant");
+    }
+
+    fn permit() -> WirePermit {
+        serde_json::from_value(serde_json::json!({
+            "decision": "d1", "task": "t1", "tool": "bank/send_money", "owner": "alice",
+            "charges": [{ "add": { "counter": "limit/m1", "amount": "1.10", "at_most": "7" } }],
+            "markers": [], "tracking": [[true, { "unique": { "member": "x", "observed": false } }]],
+            "failure": "atomic", "obligations": [{ "redact": "a/b" }, { "label": "x" }, { "cap": 7 }],
+            "uses": ["agent:bot", "server:bank", "deployment"], "handed_over": [["pay", "2030-01-01T00:00:00Z"]],
+        }))
+        .unwrap()
+    }
+
+    fn presented(tool: &str) -> Presented {
+        Presented {
+            method: "tools/call".to_owned(),
+            mandate: MandateId::new("m1").unwrap(),
+            server: "bank".parse().unwrap(),
+            offer: Offer::Tool,
+            tool: tool.to_owned(),
+            arguments: b"{}".to_vec(),
+            evidence: Evidence::Token { name: "laptop".to_owned() },
+            definition: Definition::AsPinned,
+        }
+    }
+
+    fn verified(permit: WirePermit) -> Verified {
+        let trusted = [key(1).verifier().clone()];
+        let signed = sign(&key(1), &point("eu"), QUESTION, &Answered::Permitted { permit }).unwrap();
+        Verified::of(signed, &trusted, &point("eu"), QUESTION).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_for_the_bytes_that_were_presented_and_for_a_moment() {
+        let verified = verified(permit());
+        let now = Instant::now();
+        let until = now + Duration::from_millis(800);
+        for other in ["list_payees", "prompt:send_money", ""] {
+            assert!(verified.answer(&presented(other), until).is_none(), "{other}");
+        }
+        let Some(Answer::Permitted(permit)) = verified.answer(&presented("send_money"), until) else {
+            panic!("no permit")
+        };
+        assert_eq!(permit.receipt().obligations().len(), 3);
+        assert!(permit.receipt().proof().is_some());
+        let late = permit.release_by_age(until).unwrap_err();
+        let release = late.release_by_age(now).unwrap();
+        assert_eq!(
+            (release.arguments(), release.tool().to_string()),
+            (&b"{}"[..], "bank/send_money".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_permit_comes_back_as_it_went_out() {
+        let text = serde_json::to_string(&permit()).unwrap();
+        assert_eq!(serde_json::from_str::<WirePermit>(&text).unwrap(), permit());
+        let nothing = WirePermit { uses: ["nobody:x".to_owned()].into(), ..permit() };
+        let until = Instant::now();
+        assert!(
+            verified(nothing).answer(&presented("send_money"), until).is_none(),
+            "a subject that is not known"
+        );
+    }
+}

@@ -46,6 +46,7 @@ impl From<EnforcementError> for Problem {
             EnforcementError::Question(why) => Self::new(Kind::Malformed, why),
             EnforcementError::Office(cause) => cause.into(),
             EnforcementError::Handover(cause) => cause.into(),
+            EnforcementError::Unavailable(why) => Self::new(Kind::Unavailable, why),
             cause @ EnforcementError::Signing(_) => Self::internal(&cause),
         }
     }
@@ -66,6 +67,9 @@ pub(crate) async fn answer<S: Store>(
     let point: EnforcementPoint = name.parse().map_err(|cause| {
         Problem::invalid("name", format!("the client's name names no enforcement point: {cause}"))
     })?;
+    let Some(_place) = api.enforcement.place() else {
+        return Err(Problem::new(Kind::Unavailable, "too many questions are under way: ask again"));
+    };
     // It is large: only of somebody who may is it read.
     let bytes = Bytes::from_request(request, &()).await.map_err(|cause| match cause.status() {
         axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
@@ -73,6 +77,11 @@ pub(crate) async fn answer<S: Store>(
         }
         _ => Problem::new(Kind::Malformed, cause.body_text()),
     })?;
-    let signed = api.enforcement.answer(&api.office, &api.bundle(), &point, &bytes).await?;
+    // What was begun is brought to its end, also for somebody who has gone: a pass that nobody gets has to be closed.
+    let answering = tokio::spawn({
+        let api = Arc::clone(&api);
+        async move { api.enforcement.answer(&api.office, &api.bundle(), &point, &bytes).await }
+    });
+    let signed = answering.await.map_err(|cause| Problem::internal(&cause))??;
     Ok(Json(SignedAnswer { note: signed.note, answer: signed.answer }))
 }

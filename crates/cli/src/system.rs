@@ -1,5 +1,7 @@
 //! Where the outside enters: the wall clock, the system's randomness, who runs us.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use warrantor_model::{Clock, Evidence, Randomness, Timestamp, time::NoRandomness};
 
@@ -26,6 +28,13 @@ impl Randomness for SystemBytes {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {
         self.0.fill(buffer).map_err(|_| NoRandomness)
     }
+}
+
+/// Time since the machine started, the time of suspend included: leases are measured with it.
+pub(crate) fn uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    Duration::new(seconds, nanos)
 }
 
 /// The local user who runs us: layer 1's evidence in `run`, and the hand in records of administration.

@@ -4,12 +4,13 @@
 //! this machine is; what it may do is decided here, and every answer is for it alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warrantor_bundle::Loaded;
 use warrantor_engine::{
     Engine, EngineParts, Settings, StopFile,
@@ -29,6 +30,12 @@ use crate::{
 
 /// How long a point may go on with the bundle that was published before: an enforcement point takes what is new within seconds.
 const GRACE: Duration = Duration::from_secs(10);
+/// Most questions under way, over all points.
+const MAX_QUESTIONS: usize = 256;
+/// Most permits that are remembered because their answers may not have arrived.
+const MAX_ANSWERS: usize = 4096;
+/// How long it is waited before what could not be recorded is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Most points with an engine at a time. One more takes the place of whichever was asked for the longest time ago.
 const MAX_POINTS: usize = 256;
 
@@ -52,6 +59,19 @@ pub struct EnforcementParts<S> {
 pub struct Enforcement<S> {
     parts: EnforcementParts<S>,
     points: Mutex<BTreeMap<EnforcementPoint, AtPoint<S>>>,
+    /// Held by whoever makes an engine: one at a time, and nobody makes what another just made.
+    making: tokio::sync::Mutex<()>,
+    /// Permits that were given out a moment ago, and questions whose askers have given them up.
+    answers: Mutex<Answers>,
+    /// Places for questions under way.
+    room: Arc<Semaphore>,
+}
+
+/// Permits by the questions that they answered, as long as somebody may not have got them.
+#[derive(Default)]
+struct Answers {
+    given: VecDeque<(EnforcementPoint, Digest, Signed)>,
+    abandoned: VecDeque<(EnforcementPoint, Digest)>,
 }
 
 /// What decides for one point.
@@ -79,6 +99,9 @@ pub enum EnforcementError {
     /// It is no question, or says what is not so.
     #[error("this is no question of an enforcement point: {0}")]
     Question(String),
+    /// It cannot be told now.
+    #[error("it cannot be told now: {0}")]
+    Unavailable(String),
     /// Our own side.
     #[error(transparent)]
     Office(#[from] OfficeError),
@@ -100,7 +123,19 @@ impl<S: Store> Enforcement<S> {
     /// Puts it together.
     #[must_use]
     pub fn new(parts: EnforcementParts<S>) -> Self {
-        Self { parts, points: Mutex::default() }
+        Self {
+            parts,
+            points: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            answers: Mutex::default(),
+            room: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+        }
+    }
+
+    /// A place among the questions under way; none when there are too many. To be had before a question is read.
+    #[must_use]
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
     /// Answers the question of these bytes for a point. `own` holds there as long as nothing is published for it.
@@ -125,6 +160,13 @@ impl<S: Store> Enforcement<S> {
         let answered = match asked.question {
             Question::Bundle { have } => bundle(&now.bundle, have),
             Question::Mandate { mandate } => self.mandate(&now.engine, &mandate).await?,
+            Question::Abandon { question } => {
+                if let Some(permit) = self.abandon(point, question) {
+                    let trusted = [self.parts.key.verifier().clone()];
+                    now.engine.answer(Question::Decline { permit }, &trusted, point).await?;
+                }
+                Answered::Done {}
+            }
             question => {
                 let of = match &question {
                     Question::Decide { call } | Question::Would { call } => Some(call.bundle),
@@ -145,7 +187,42 @@ impl<S: Store> Enforcement<S> {
                 }
             }
         };
-        Ok(sign(&self.parts.key, point, bytes, &answered)?)
+        let signed = sign(&self.parts.key, point, bytes, &answered)?;
+        if matches!(answered, Answered::Permitted { .. }) && self.is_abandoned(point, bytes, &signed) {
+            let trusted = [self.parts.key.verifier().clone()];
+            now.engine.answer(Question::Decline { permit: signed.clone() }, &trusted, point).await?;
+        }
+        Ok(signed)
+    }
+
+    /// Notes that a permit was given out. Whether its asker had given the question up before.
+    fn is_abandoned(&self, point: &EnforcementPoint, question: &[u8], signed: &Signed) -> bool {
+        let question = Digest::of(question);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.abandoned.iter().any(|(of, known)| of == point && *known == question) {
+            return true;
+        }
+        if answers.given.len() >= MAX_ANSWERS {
+            answers.given.pop_front();
+        }
+        answers.given.push_back((point.clone(), question, signed.clone()));
+        false
+    }
+
+    /// The permit that a question got, once; where it has got none yet, that it is given up.
+    fn abandon(&self, point: &EnforcementPoint, question: Digest) -> Option<Signed> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = answers.given.iter().position(|(of, known, _)| of == point && *known == question);
+        match at {
+            Some(at) => answers.given.remove(at).map(|(_, _, permit)| permit),
+            None => {
+                if answers.abandoned.len() >= MAX_ANSWERS {
+                    answers.abandoned.pop_front();
+                }
+                answers.abandoned.push_back((point.clone(), question));
+                None
+            }
+        }
     }
 
     /// What decides for a point now, and what did shortly before.
@@ -159,6 +236,11 @@ impl<S: Store> Enforcement<S> {
             Some(number) => office.publication(number).await?.revision,
             None => own.revision,
         };
+        if let Some(found) = self.known(point, &revision) {
+            return Ok(found);
+        }
+        let _making = self.making.lock().await;
+        // Somebody else may have made it meanwhile.
         if let Some(found) = self.known(point, &revision) {
             return Ok(found);
         }
@@ -191,17 +273,24 @@ impl<S: Store> Enforcement<S> {
         let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
         let at = points.get_mut(point).filter(|at| at.now.bundle.revision == *revision)?;
         at.asked = now;
-        at.before = at.before.take().filter(|(_, until)| now < *until);
+        if at.before.as_ref().is_some_and(|(_, until)| now >= *until) {
+            at.before.take().into_iter().for_each(|(before, _)| let_go(before));
+        }
         Some((at.now.clone(), at.before.as_ref().map(|(before, _)| before.clone())))
     }
 
     fn take(&self, point: &EnforcementPoint, new: Deciding<S>) -> (Deciding<S>, Option<Deciding<S>>) {
         let now = self.parts.clock.now();
         let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = points.remove(point).map(|at| (at.now, now.plus(GRACE)));
+        let before = points.remove(point).map(|at| {
+            at.before.into_iter().for_each(|(older, _)| let_go(older));
+            (at.now, now.plus(GRACE))
+        });
         if points.len() >= MAX_POINTS {
             let oldest = points.iter().min_by_key(|(_, at)| at.asked).map(|(point, _)| point.clone());
-            oldest.map(|oldest| points.remove(&oldest));
+            if let Some(at) = oldest.and_then(|oldest| points.remove(&oldest)) {
+                at.before.into_iter().map(|(before, _)| before).chain([at.now]).for_each(let_go);
+            }
         }
         let known = before.as_ref().map(|(before, _)| before.clone());
         points.insert(point.clone(), AtPoint { now: new.clone(), before, asked: now });
@@ -211,7 +300,8 @@ impl<S: Store> Enforcement<S> {
     /// A mandate's agent and its end, if it lives.
     async fn mandate(&self, engine: &Engine<S>, mandate: &MandateId) -> Result<Answered, EnforcementError> {
         let unknown = || Answered::NoMandate { why: format!("there is no mandate {mandate}") };
-        let Ok(stored) = mandates::load(&*self.parts.store, mandate).await else { return Ok(unknown()) };
+        let stored = mandates::load(&*self.parts.store, mandate).await;
+        let stored = stored.map_err(|cause| EnforcementError::Unavailable(cause.to_string()))?;
         let (Some(stored), Some(agent)) = (stored, engine.agent_of(mandate).await) else {
             return Ok(unknown());
         };
@@ -238,6 +328,19 @@ impl<S: Store> Enforcement<S> {
             engine.settle().await;
         }
     }
+}
+
+/// Lets an engine go once everything that it answered is recorded: what waits for a log that fails must not go with it.
+fn let_go<S: Store>(deciding: Deciding<S>) {
+    tokio::spawn(async move {
+        loop {
+            deciding.engine.settle().await;
+            if deciding.engine.unrecorded().is_none() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    });
 }
 
 /// The bundle that holds, with its files unless the point has them.

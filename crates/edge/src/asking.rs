@@ -120,13 +120,8 @@ impl Plane {
         Ok(Self { client, uri, token, point: settings.point.clone(), keys: settings.keys.clone() })
     }
 
-    /// Asks, and gives the answer once it is verified.
-    pub(crate) async fn ask(
-        &self,
-        question: Question,
-        randomness: &dyn Randomness,
-        patience: Duration,
-    ) -> Result<Verified, PlaneError> {
+    /// Makes a question of bytes of its own.
+    pub(crate) fn question(question: Question, randomness: &dyn Randomness) -> Result<Bytes, PlaneError> {
         let mut nonce = [0; 32];
         randomness.fill(&mut nonce).map_err(|cause| PlaneError::Question(cause.to_string()))?;
         let asked = Asked { nonce: hex::encode(nonce), question };
@@ -134,7 +129,11 @@ impl Plane {
         if bytes.len() > MAX_BYTES {
             return Err(PlaneError::Question(format!("it has more than {MAX_BYTES} bytes")));
         }
-        let bytes = Bytes::from(bytes);
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Asks, and gives the answer once it is verified.
+    pub(crate) async fn ask(&self, bytes: Bytes, patience: Duration) -> Result<Verified, PlaneError> {
         let signed = tokio::time::timeout(patience, self.send(bytes.clone()))
             .await
             .map_err(|_| PlaneError::Unreachable(format!("not within {} ms", patience.as_millis())))??;

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::{sync::Notify, task::JoinSet};
 use warrantor_bundle::{Loaded, load_files};
 use warrantor_decide::{Output, Presence, Snapshot};
 use warrantor_engine::{
@@ -14,8 +16,8 @@ use warrantor_engine::{
     wire::{Answered, Question, Verified, WireCall, WireFinding},
 };
 use warrantor_model::{
-    AgentId, DecisionId, Digest, EnforcementPoint, Finding, MandateId, Randomness, ReasonCode, Refusal,
-    ServerName, Timestamp, ToolName,
+    AgentId, Clock, DecisionId, Digest, EnforcementPoint, Finding, MandateId, Randomness, ReasonCode,
+    Refusal, ServerName, Timestamp, ToolName,
     record::{DefinitionsRecord, Outcome},
 };
 
@@ -33,17 +35,23 @@ const MAX_WAITING: usize = 1024;
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The point's own settings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
+    /// The clock of leases: time since some instant, running through suspend (`CLOCK_BOOTTIME`).
+    pub uptime: fn() -> Duration,
+    /// The time, for records.
+    pub clock: Arc<dyn Clock>,
     /// How long a permit may be released, from the sending of its question.
     pub lease: Duration,
     /// How long the control plane may have been silent before nothing counts as standing.
     pub silence: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { lease: Duration::from_millis(800), silence: Duration::from_secs(5) }
+impl Settings {
+    /// What holds when nothing is said.
+    #[must_use]
+    pub fn new(uptime: fn() -> Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { uptime, clock, lease: Duration::from_millis(800), silence: Duration::from_secs(5) }
     }
 }
 
@@ -52,24 +60,26 @@ impl Default for Settings {
 pub struct Remote(Arc<Inner>);
 
 struct Inner {
-    plane: Plane,
+    plane: RwLock<Arc<Plane>>,
     point: EnforcementPoint,
     settings: Settings,
     randomness: Arc<dyn Randomness>,
     snapshot: RwLock<Arc<Snapshot>>,
     /// When the control plane was last asked something that it answered.
-    contact: Mutex<Option<Instant>>,
+    contact: Mutex<Option<Duration>>,
     background: Mutex<JoinSet<()>>,
     untold: Mutex<Untold>,
     /// Told when the control plane decides by another bundle than this point has.
     moved: Notify,
 }
 
-/// Outcomes that were not told yet, or never will be.
+/// Outcomes that were not told yet, and what never will be.
 #[derive(Default)]
 struct Untold {
     waiting: usize,
-    lost: u64,
+    /// Since when, how many, and why: calls that were refused because nobody answered, and outcomes that could not be told. Told as a gap once somebody
+    /// answers again.
+    gap: Option<(Timestamp, u64)>,
     cause: String,
 }
 
@@ -88,16 +98,16 @@ impl Remote {
         randomness: Arc<dyn Randomness>,
     ) -> Result<(Self, Loaded), PlaneError> {
         let plane = Plane::new(settings)?;
-        let question = Question::Bundle { have: None };
-        let verified = plane.ask(question, &*randomness, BUNDLE_PATIENCE).await?;
+        let question = Plane::question(Question::Bundle { have: None }, &*randomness)?;
+        let verified = plane.ask(question, BUNDLE_PATIENCE).await?;
         let bundle = taken(&verified)?.ok_or(PlaneError::Unexpected)?;
         let inner = Inner {
-            plane,
+            plane: RwLock::new(Arc::new(plane)),
             point: settings.point.clone(),
+            contact: Mutex::new(Some((own.uptime)())),
             settings: own,
             randomness,
             snapshot: RwLock::new(Arc::clone(&bundle.snapshot)),
-            contact: Mutex::new(Some(Instant::now())),
             background: Mutex::default(),
             untold: Mutex::default(),
             moved: Notify::new(),
@@ -132,19 +142,68 @@ impl Remote {
         }
     }
 
+    /// Reaches the control plane otherwise from here on: by another token, or believing other keys.
+    ///
+    /// # Errors
+    /// [`PlaneError::Settings`]; nothing is changed then. Another point is another gateway.
+    pub fn reach_by(&self, settings: &PlaneSettings) -> Result<(), PlaneError> {
+        if settings.point != self.0.point {
+            return Err(PlaneError::Settings("another `point` takes effect at the next start".to_owned()));
+        }
+        let plane = Arc::new(Plane::new(settings)?);
+        *self.0.plane.write().unwrap_or_else(PoisonError::into_inner) = plane;
+        Ok(())
+    }
+
+    fn plane(&self) -> Arc<Plane> {
+        Arc::clone(&self.0.plane.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn now(&self) -> Duration {
+        (self.0.settings.uptime)()
+    }
+
     async fn ask(&self, question: Question, patience: Duration) -> Result<Verified, PlaneError> {
-        let sent = Instant::now();
-        let answer = self.0.plane.ask(question, &*self.0.randomness, patience).await;
+        self.ask_bytes(Plane::question(question, &*self.0.randomness)?, patience).await
+    }
+
+    async fn ask_bytes(&self, bytes: Bytes, patience: Duration) -> Result<Verified, PlaneError> {
+        let sent = self.now();
+        let answer = self.plane().ask(bytes, patience).await;
         match &answer {
             Ok(verified) => {
-                *lock(&self.0.contact) = Some(sent);
+                {
+                    let mut contact = lock(&self.0.contact);
+                    *contact = (*contact).max(Some(sent));
+                }
                 if matches!(verified.answered(), Answered::Moved {}) {
                     self.0.moved.notify_one();
                 }
+                self.tell_gap();
             }
             Err(cause) => tracing::warn!(%cause, point = %self.0.point, "a question was not answered"),
         }
         answer
+    }
+
+    /// Something that is in no record, and will not be but as one of a number.
+    fn missed(&self, cause: String) {
+        let now = self.0.settings.clock.now();
+        let mut untold = lock(&self.0.untold);
+        let (since, lost) = untold.gap.unwrap_or((now, 0));
+        untold.gap = Some((since, lost.saturating_add(1)));
+        untold.cause = cause;
+    }
+
+    /// Tells of what was missed, now that somebody answers.
+    fn tell_gap(&self) {
+        let (gap, cause) = {
+            let mut untold = lock(&self.0.untold);
+            (untold.gap.take(), untold.cause.clone())
+        };
+        if let Some((since, lost)) = gap {
+            self.tell(Question::Gap { since, lost, cause });
+        }
     }
 
     fn call(&self, presented: &Presented) -> Option<WireCall> {
@@ -155,44 +214,52 @@ impl Remote {
     fn tell(&self, question: Question) {
         {
             let mut untold = lock(&self.0.untold);
-            if untold.waiting >= MAX_WAITING {
-                untold.lost = untold.lost.saturating_add(1);
-                return;
+            if untold.waiting < MAX_WAITING {
+                untold.waiting = untold.waiting.saturating_add(1);
+            } else {
+                drop(untold);
+                return self.missed("more waited to be told than is kept".to_owned());
             }
-            untold.waiting = untold.waiting.saturating_add(1);
         }
         let remote = self.clone();
         let mut background = lock(&self.0.background);
         while background.try_join_next().is_some() {}
         background.spawn(async move {
             let lost = remote.told(question).await.err();
-            let mut untold = lock(&remote.0.untold);
-            untold.waiting = untold.waiting.saturating_sub(1);
+            {
+                let mut untold = lock(&remote.0.untold);
+                untold.waiting = untold.waiting.saturating_sub(1);
+            }
             if let Some(cause) = lost {
-                untold.lost = untold.lost.saturating_add(1);
-                untold.cause = cause;
+                remote.missed(cause);
             }
         });
     }
 
-    /// Tells until it is taken.
+    /// Tells until it is taken. What the control plane does not understand it will never take; everything else may pass: a token that is being changed, a
+    /// balancer that has nobody behind it.
     async fn told(&self, question: Question) -> Result<(), String> {
         loop {
             match self.ask(question.clone(), PATIENCE).await {
                 Ok(verified) if is_done(&verified) => return Ok(()),
                 Ok(_) => return Err(PlaneError::Unexpected.to_string()),
-                Err(PlaneError::Unreachable(cause)) => {
-                    lock(&self.0.untold).cause = cause;
+                Err(
+                    cause @ (PlaneError::Refused { status: StatusCode::BAD_REQUEST, .. }
+                    | PlaneError::Question(_)),
+                ) => {
+                    return Err(cause.to_string());
+                }
+                Err(cause) => {
+                    lock(&self.0.untold).cause = cause.to_string();
                     tokio::time::sleep(AGAIN).await;
                 }
-                Err(cause) => return Err(cause.to_string()),
             }
         }
     }
 
     /// Whether the control plane answered not long ago.
     fn is_in_contact(&self) -> bool {
-        lock(&self.0.contact).is_some_and(|at| at.elapsed() < self.0.settings.silence)
+        lock(&self.0.contact).is_some_and(|at| self.now().saturating_sub(at) < self.0.settings.silence)
     }
 }
 
@@ -238,21 +305,31 @@ impl DecisionPoint for Remote {
     }
 
     async fn authorize(&self, presented: &Presented) -> Answer {
-        let Some(call) = self.call(presented) else {
-            return Answer::Refused(refused("the arguments are no text".to_owned()));
+        let refuse = |detail: String| {
+            self.missed(detail.clone());
+            Answer::Refused(refused(detail))
         };
+        let Some(call) = self.call(presented) else { return refuse("the arguments are no text".to_owned()) };
+        let bytes = match Plane::question(Question::Decide { call }, &*self.0.randomness) {
+            Ok(bytes) => bytes,
+            Err(cause) => return refuse(cause.to_string()),
+        };
+        let question = Digest::of(&bytes);
         // From before it is sent: what was stopped before then counted.
-        let until = Instant::now() + self.0.settings.lease;
-        match self.ask(Question::Decide { call }, PATIENCE).await {
+        let until = self.now().saturating_add(self.0.settings.lease);
+        let detail = match self.ask_bytes(bytes, PATIENCE).await {
             Ok(verified) => match (verified.answer(presented, until), verified.answered()) {
-                (Some(answer), _) => answer,
-                (None, Answered::Moved {}) => Answer::Refused(refused(
-                    "another bundle holds at this point by now: it is being taken".to_owned(),
-                )),
-                (None, _) => Answer::Refused(refused(PlaneError::Unexpected.to_string())),
+                (Some(answer), _) => return answer,
+                (None, Answered::Moved {}) => {
+                    return refuse("another bundle holds at this point by now: it is being taken".to_owned());
+                }
+                (None, _) => PlaneError::Unexpected.to_string(),
             },
-            Err(cause) => Answer::Refused(refused(cause.to_string())),
-        }
+            Err(cause) => cause.to_string(),
+        };
+        // It may have been decided: whatever was permitted is given up.
+        self.tell(Question::Abandon { question });
+        refuse(detail)
     }
 
     async fn would(&self, presented: &Presented) -> Result<(), Refusal> {
@@ -296,7 +373,7 @@ impl DecisionPoint for Remote {
     }
 
     fn release(&self, permit: Permit) -> Result<Release, Box<Refused>> {
-        permit.release_by_age(Instant::now()).map_err(|late| {
+        permit.release_by_age(self.now()).map_err(|late| {
             let detail = "the decision is older than what was stopped since can be known here".to_owned();
             let finding = Finding::new(ReasonCode::DecisionUnavailable, detail);
             Box::new(self.decline(*late, finding))
@@ -360,7 +437,10 @@ impl DecisionPoint for Remote {
         let Some(call) = self.call(presented) else { return refused(unnamed()) };
         match self.ask(Question::RefuseMethod { call }, PATIENCE).await.as_ref().map(Verified::answered) {
             Ok(Answered::Refused { decision, .. }) => refused(decision.clone()),
-            _ => refused(unnamed()),
+            _ => {
+                self.missed("a method was refused and not recorded".to_owned());
+                refused(unnamed())
+            }
         }
     }
 
@@ -376,9 +456,10 @@ impl DecisionPoint for Remote {
     fn unrecorded(&self) -> Option<(u64, String)> {
         let untold = lock(&self.0.untold);
         let waiting = u64::try_from(untold.waiting).unwrap_or(u64::MAX);
-        // What is on its way is nothing to speak of.
-        let failing = untold.lost > 0 || (waiting > 0 && !untold.cause.is_empty() && !self.is_in_contact());
-        failing.then(|| (waiting.saturating_add(untold.lost), untold.cause.clone()))
+        let lost = untold.gap.map_or(0, |(_, lost)| lost);
+        // What is on its way is nothing to speak of as long as somebody answers.
+        let all = waiting.saturating_add(lost);
+        (all > 0 && !self.is_in_contact()).then(|| (all, untold.cause.clone()))
     }
 
     async fn settle(&self) {

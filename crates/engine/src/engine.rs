@@ -15,7 +15,7 @@ use warrantor_model::{
     AgentId, Call, Clock, DecisionId, Definition, Digest, Evidence, Failure, Finding, IdError, Json,
     MandateId, Offer, PersonId, Question, Randomness, ReasonCode, Refusal, ServerName, TaskId, TemplateId,
     Timestamp, ToolName, ToolRef,
-    record::{DefinitionsRecord, Event, Record, Verdict},
+    record::{DefinitionsRecord, Event, GapRecord, Record, Verdict},
 };
 use warrantor_store::{Body, Commit, CommitError, Committed, Insert, Key, Recency, Store, Wanted};
 
@@ -647,6 +647,20 @@ impl<S: Store> Engine<S> {
             // What it said is not kept until the log works: it says it again.
             Err(cause) => lock(&self.0.gap).keep(Pending::Plain(Box::new(plain)), now, cause.to_string()),
         }
+    }
+
+    /// Records that an enforcement point elsewhere was cut off: what it refused meanwhile, and outcomes that it lost.
+    pub fn note_gap(&self, since: Timestamp, lost: u64, cause: &str) {
+        let now = self.0.parts.clock.now();
+        let Ok(id) = self.fresh_id(now) else { return };
+        let point = &self.0.parts.settings.enforcement_point;
+        let cause: String = format!("{point} was cut off: {cause}").chars().take(500).collect();
+        let event = Event::AuditGap(GapRecord { since, lost, cause });
+        let commit = Commit::new(Record::new(id.as_str(), now, event));
+        let engine = self.clone();
+        self.spawn(async move {
+            engine.record_or_keep(commit, engine.0.parts.settings.commit_deadline).await;
+        });
     }
 
     /// The tools that the mandate's task could call now. None when that cannot be told.

@@ -37,9 +37,8 @@
 //! let forged = Release { tool: panic!(), arguments: Vec::new(), receipt: panic!() };
 //! ```
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
 use warrantor_decide::{Charge, Obligation, Tracking};
 use warrantor_model::{DecisionId, Failure, PersonId, Subject, TaskId, TemplateId, Timestamp, ToolRef};
 
@@ -55,8 +54,9 @@ pub struct Permit {
     pub(crate) uses: BTreeSet<Subject>,
     /// When each mandate of the chain was handed over: revoking one of the bundle ends what was handed over before.
     pub(crate) handed_over: Vec<(TemplateId, Timestamp)>,
-    /// When it is too old to be released, where it came over the wire: what was stopped since is not known here.
-    pub(crate) until: Option<Instant>,
+    /// When it is too old to be released, where it came over the wire: what was stopped since is not known here. On whatever clock its enforcement point
+    /// measures leases with.
+    pub(crate) until: Option<Duration>,
 }
 
 impl Permit {
@@ -76,7 +76,7 @@ impl Permit {
     ///
     /// # Errors
     /// The permit, when it is too old, or did not come over the wire: then the engine that gave it releases it.
-    pub fn release_by_age(self, now: Instant) -> Result<Release, Box<Self>> {
+    pub fn release_by_age(self, now: Duration) -> Result<Release, Box<Self>> {
         match self.until {
             Some(until) if now < until => {
                 Ok(Release { tool: self.tool, arguments: self.arguments, receipt: self.receipt })

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use warrantor_decide::{Charge, Obligation, Output, Tracking};
 use warrantor_model::{
     AgentId, DecisionId, Definition, Digest, Evidence, Failure, Finding, Json, MandateId, Offer, PersonId,
-    ReasonCode, ServerName, TaskId, TemplateId, Timestamp, ToolRef,
+    ReasonCode, ServerName, Subject, TaskId, TemplateId, Timestamp, ToolRef,
     record::{DefinitionsRecord, Outcome},
     tracker::TrackedOutcome,
 };
 
-use crate::{Presented, Receipt, Refused};
+use crate::{Presented, Receipt, Refused, Stop};
 
 mod answering;
 mod signed;
@@ -28,6 +28,13 @@ pub use signed::{SignatureError, Signed, SigningError, Verified, sign};
 
 /// Most bytes of a question or an answer: a result within the gateway's bound, quoted, with room beside it.
 pub const MAX_BYTES: usize = 32 << 20;
+
+/// Most bytes of a method's name, and of the name of something that differs.
+const MAX_NAME: usize = 128;
+/// Most bytes of a tool's name as it arrived, and of what is said of evidence.
+const MAX_TOOL: usize = 4096;
+/// Most names of one sort in a comparison of definitions.
+const MAX_NAMES: usize = 100;
 
 /// One question of an enforcement point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -107,6 +114,20 @@ pub enum Question {
         output: WireOutput,
         /// How long it took, in microseconds.
         micros: u64,
+    },
+    /// The answer to another question did not arrive: whatever it permitted, nothing was sent under it.
+    Abandon {
+        /// The digest of that question.
+        question: Digest,
+    },
+    /// Calls were refused, or outcomes lost, while the control plane could not be reached.
+    Gap {
+        /// Since when.
+        since: Timestamp,
+        /// How many.
+        lost: u64,
+        /// What was failing.
+        cause: String,
     },
     /// Record that a protocol method was refused.
     RefuseMethod {
@@ -305,9 +326,17 @@ impl WireCall {
         })
     }
 
-    /// The call to be decided. None of a sort of thing that nobody offers.
+    /// The call to be decided. None of a sort of thing that nobody offers, and of names that no record would hold.
     #[must_use]
     pub fn presented(&self) -> Option<Presented> {
+        let evidence = match &self.evidence {
+            WireEvidence::LocalUser { name, .. } => name.as_deref().unwrap_or_default(),
+            WireEvidence::Token { name } => name,
+            WireEvidence::Failed { why } => why,
+        };
+        if self.method.len() > MAX_NAME || self.tool.len() > MAX_TOOL || evidence.len() > MAX_TOOL {
+            return None;
+        }
         let offer = Offer::ALL.into_iter().find(|offer| offer.prefix() == self.offer)?;
         Some(Presented {
             method: self.method.clone(),
@@ -474,6 +503,17 @@ impl WirePermit {
             uses: permit.uses.iter().map(ToString::to_string).collect(),
             handed_over: permit.handed_over.clone(),
         }
+    }
+
+    /// Whether a stop takes it back.
+    fn is_stopped_by(&self, stop: &Stop) -> bool {
+        self.uses.contains(&stop.subject.to_string())
+            && match &stop.subject {
+                Subject::Template(template) => {
+                    self.handed_over.iter().any(|(known, at)| known == template && *at <= stop.since)
+                }
+                _ => true,
+            }
     }
 
     fn receipt(&self) -> Receipt {

@@ -162,6 +162,71 @@ async fn a_stop_holds_at_the_next_question() {
 }
 
 #[tokio::test]
+async fn a_pass_whose_answer_was_lost_is_closed_and_what_it_charged_given_back() {
+    let points = Points::new().await;
+    let bundle = points.bundle().await;
+    let outcomes = async || {
+        let records = warrantor_testkit::records(&*points.plane.store).await;
+        let told = records.into_iter().filter_map(|record| match record.event {
+            warrantor_model::record::Event::Outcome(outcome) => {
+                Some((outcome.outcome, outcome.given_back.len()))
+            }
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let decide = json!({ "nonce": "1".repeat(64), "question": { "ask": "decide", "call": points.call("list_payees", &bundle) } });
+    let digest = Digest::of(decide.to_string().as_bytes());
+    points.plane.ask(&points.eu, "POST", "/v1/enforcement", Some(decide)).await.is(200);
+    // Nobody gives up what another was asked.
+    points.ask_as(&points.us, "us", json!({ "ask": "abandon", "question": digest })).await;
+    assert_eq!(outcomes().await, []);
+    points.ask(json!({ "ask": "abandon", "question": digest })).await;
+    let not_sent = warrantor_model::record::Outcome::NotSent;
+    assert_eq!(outcomes().await, [(not_sent, 1)], "the mandate's ten calls are ten again");
+    points.ask(json!({ "ask": "abandon", "question": digest })).await;
+    assert_eq!(outcomes().await.len(), 1);
+    // Given up before it was answered.
+    let late = json!({ "nonce": "2".repeat(64), "question": { "ask": "decide", "call": points.call("list_payees", &bundle) } });
+    points.ask(json!({ "ask": "abandon", "question": Digest::of(late.to_string().as_bytes()) })).await;
+    points.plane.ask(&points.eu, "POST", "/v1/enforcement", Some(late)).await.is(200);
+    assert_eq!(outcomes().await, [(not_sent, 1), (not_sent, 1)]);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_in_of_a_call_that_was_stopped_while_it_ran_and_a_gap_is_recorded() {
+    let points = Points::new().await;
+    let bundle = points.bundle().await;
+    let (_, permit) =
+        points.ask(json!({ "ask": "decide", "call": points.call("list_payees", &bundle) })).await;
+    let responder = points.plane.person("responder", &["responder"]).await;
+    points.plane.ask(&responder, "POST", "/v1/servers/bank/quarantine", None).await.is(200);
+    let take_in = |outcome: &str, part: Option<u32>| {
+        json!({
+            "ask": "take_in", "permit": permit, "part": part, "outcome": outcome, "result": "{}", "micros": 5,
+            "output": { "structured": null, "texts": ["a"], "others": [], "error": false },
+        })
+    };
+    assert_eq!(points.ask(take_in("shown", Some(1))).await.0, Answered::Withheld {});
+    assert_eq!(points.ask(take_in("succeeded", None)).await.0, Answered::Withheld {});
+    for (outcome, part) in [("not_sent", None), ("shown", None), ("succeeded", Some(1)), ("eaten", None)] {
+        points.refused(&points.eu, take_in(outcome, part), "outcome").await;
+    }
+    let gap = json!({ "ask": "gap", "since": "2030-01-01T11:00:00Z", "lost": 7, "cause": "the cable" });
+    assert_eq!(points.ask(gap).await.0, Answered::Done {});
+    points.plane.api.settle().await;
+    let records = warrantor_testkit::records(&*points.plane.store).await;
+    let gaps = records.iter().filter_map(|record| match &record.event {
+        warrantor_model::record::Event::AuditGap(gap) => Some((gap.lost, gap.cause.as_str())),
+        _ => None,
+    });
+    assert_eq!(gaps.collect::<Vec<_>>(), [(7, "eu was cut off: the cable")]);
+    // Of a server that its bundle does not have a point says nothing.
+    let seen = json!({ "ask": "definitions", "server": "desk", "changed": [], "unknown": [], "missing": [], "instructions_withheld": false, "said": "" });
+    points.refused(&points.eu, seen, "no server desk").await;
+}
+
+#[tokio::test]
 async fn who_is_no_enforcement_point_and_what_is_no_question_is_refused() {
     let points = Points::new().await;
     let bundle = json!({ "ask": "bundle", "have": null });

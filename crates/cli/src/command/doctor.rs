@@ -14,7 +14,7 @@ use warrantor_bundle::{
     Loaded, Report,
     gateway::{GatewayConfig, Reached, gateway_place, load_gateway, load_gateway_beside},
 };
-use warrantor_edge::{Remote, Settings};
+use warrantor_edge::Remote;
 use warrantor_gateway::HttpTarget;
 use warrantor_model::{Clock, ServerName, Subject};
 use warrantor_store::Store;
@@ -96,7 +96,8 @@ pub(crate) fn run(args: &DoctorArgs, out: Output) -> anyhow::Result<Exit> {
         let of_config = config.as_ref().and_then(|config| config.place.data.clone());
         let place = Place { data: args.place.data.clone().or(of_config), ..args.place.clone() };
         // Where a control plane elsewhere decides there is none here.
-        let elsewhere = config.as_ref().is_some_and(|config| config.place.plane.is_some());
+        let place_of = args.config.as_deref().and_then(|file| gateway_place(file).ok());
+        let elsewhere = place_of.is_some_and(|place| place.plane.is_some());
         if !elsewhere {
             data_directory(&place, &mut found).await;
         }
@@ -138,7 +139,10 @@ async fn loaded(file: &Path, found: &mut Findings) -> Option<Result<GatewayConfi
     let base = file.parent().unwrap_or(Path::new(""));
     let reached = async {
         let settings = super::gateway::remote::plane(plane, &place, base)?;
-        anyhow::Ok(Remote::reach(&settings, Settings::default(), Arc::new(SystemBytes::new())).await?)
+        anyhow::Ok(
+            Remote::reach(&settings, super::gateway::remote::edge_settings(), Arc::new(SystemBytes::new()))
+                .await?,
+        )
     };
     match reached.await {
         Ok((_, bundle)) => {

@@ -343,7 +343,9 @@ fn endpoint(
     upstream: &Upstream,
 ) -> anyhow::Result<EndpointSettings> {
     let settings = config.bundle.config.servers.get(server).cloned().unwrap_or_default();
-    let bytes = upstream_bytes(&settings);
+    // What is shown has to fit a question, quoted and taken apart.
+    let most = config.place.plane.as_ref().map_or(usize::MAX, |_| remote::MAX_RESULT);
+    let bytes = upstream_bytes(&settings).min(most);
     let mut told = format!("{upstream:?} {settings:?} {:?}", config.limits.request_bytes);
     let reached = match &upstream.reached {
         Reached::Http { url, headers } => {

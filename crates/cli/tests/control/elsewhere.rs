@@ -171,6 +171,9 @@ fn without_the_control_plane_nothing_passes_and_with_it_again_everything_is_reco
     assert!(gateway.stop().success(), "{}", gateway.stderr());
     let passes = at.world.events("decision").iter().filter(|one| one["verdict"] == "pass").count();
     assert_eq!(at.world.events("outcome").len(), passes);
+    // What was refused meanwhile is known as a number.
+    let gaps = at.world.events("audit_gap");
+    assert!(gaps.iter().any(|gap| gap["lost"].as_u64() >= Some(1)), "{gaps:?}");
     at.world.verified();
 }
 
@@ -195,6 +198,29 @@ fn a_call_that_runs_when_the_control_plane_goes_is_told_of_when_it_is_back() {
     });
     assert!(gateway.stop().success(), "{}", gateway.stderr());
     at.world.verified();
+}
+
+#[test]
+fn another_key_and_another_token_are_taken_at_a_hangup_and_no_other_point() {
+    let at = Elsewhere::new();
+    let mut gateway = at.gateway();
+    let mut client = gateway.session("laptop");
+    assert_eq!(reason_of(&echo(&mut client)), None);
+    let again = |text: String, told: &str| {
+        at.world.write("gateway.toml", &format!("tokens = \"tokens.toml\"\n{text}"));
+        gateway.hangup();
+        until(told, || gateway.stderr().contains(told).then_some(()));
+    };
+    again(at.config().replace("point = \"eu\"", "point = \"us\""), "takes effect at the next start");
+    // Whoever has lost a key believes it no more from there on.
+    let stranger = World::new();
+    let (other, _) = serve(&stranger, "127.0.0.1:0");
+    again(at.config().replace(&at.key, other.said["key"].as_str().unwrap()), "no trusted key signed");
+    assert_eq!(reason_of(&echo(&mut client)).as_deref(), Some("decision_unavailable"));
+    again(at.config(), "was read anew");
+    let mut client = gateway.session("laptop");
+    assert_eq!(reason_of(&echo(&mut client)), None);
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
 }
 
 #[test]

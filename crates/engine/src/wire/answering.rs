@@ -5,11 +5,16 @@ use std::time::Duration;
 use thiserror::Error;
 use warrantor_decide::Presence;
 use warrantor_ledger::VerifierKey;
-use warrantor_model::{EnforcementPoint, Evidence, Finding, ReasonCode, record::DefinitionsRecord};
+use warrantor_model::{
+    EnforcementPoint, Evidence, Finding, ReasonCode,
+    record::{DefinitionsRecord, Outcome},
+};
 use warrantor_store::Store;
 
-use super::{Answered, Question, Signed, Verified, WireCall, findings, outcome_of};
-use crate::{Answer, Engine, Presented, Receipt, wire::WirePermit};
+use super::{
+    Answered, MAX_NAMES, MAX_TOOL, Question, Signed, Verified, WireCall, WirePermit, findings, outcome_of,
+};
+use crate::{Answer, Engine, Presented, Receipt, Stop};
 
 /// A question that says something which is not so: it is the asker's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -23,12 +28,19 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// The receipt of a permit that was given out to this very point.
-    fn receipt(&self, signed: Signed) -> Result<Receipt, NotOurs> {
+    /// The receipt, and whether what the permit rested on was stopped meanwhile, or that cannot be told.
+    fn standing(&self, signed: Signed, stops: Option<Vec<Stop>>) -> Result<(Receipt, bool), NotOurs> {
         let verified = Verified::of_before(signed, self.trusted, self.point)
             .map_err(|cause| NotOurs(format!("the permit was not given out here: {cause}")))?;
-        let permit = verified.permit().map(WirePermit::receipt);
-        permit.ok_or_else(|| NotOurs("what was given out here is no permit".to_owned()))
+        let permit =
+            verified.permit().ok_or_else(|| NotOurs("what was given out here is no permit".to_owned()))?;
+        let stopped = stops.is_none_or(|stops| stops.iter().any(|stop| permit.is_stopped_by(stop)));
+        Ok((permit.receipt(), stopped))
+    }
+
+    /// The receipt of a permit that was given out to this very point.
+    fn receipt(&self, signed: Signed) -> Result<Receipt, NotOurs> {
+        self.standing(signed, None).map(|(receipt, _)| receipt)
     }
 }
 
@@ -77,7 +89,7 @@ impl<S: Store> Engine<S> {
             }
             Question::Decline { permit } => {
                 let receipt = known.receipt(permit)?;
-                self.outcome(&receipt, warrantor_model::record::Outcome::NotSent, Duration::ZERO).await;
+                self.outcome(&receipt, Outcome::NotSent, Duration::ZERO).await;
                 Answered::Done {}
             }
             Question::Outcome { permit, outcome, micros } => {
@@ -90,10 +102,20 @@ impl<S: Store> Engine<S> {
             Question::TakeIn { permit, part, outcome, result, output, micros } => {
                 let outcome =
                     outcome_of(&outcome).ok_or_else(|| NotOurs("there is no such outcome".to_owned()))?;
-                let receipt = known.receipt(permit)?;
+                if outcome == Outcome::NotSent || (outcome == Outcome::Shown) != part.is_some() {
+                    return Err(NotOurs("a result is no such outcome".to_owned()));
+                }
+                let (receipt, stopped) = known.standing(permit, self.stops())?;
                 let output =
                     output.output().ok_or_else(|| NotOurs("the structured content is no JSON".to_owned()))?;
                 let took = Duration::from_micros(micros);
+                if stopped {
+                    // What it rested on was stopped while it ran: as at a gateway of this machine, nothing of it is shown any more.
+                    if part.is_none() {
+                        self.outcome(&receipt, Outcome::Withheld, took).await;
+                    }
+                    return Ok(Answered::Withheld {});
+                }
                 let taken = match part {
                     Some(number) => self.take_in_part(&receipt, number, result.as_bytes(), &output).await,
                     None => self.take_in(&receipt, outcome, result.as_bytes(), &output, took).await,
@@ -105,6 +127,14 @@ impl<S: Store> Engine<S> {
             }
             Question::RefuseMethod { call } => Answered::from(&self.refuse_method(&presented(&call)?).await),
             Question::Definitions { server, changed, unknown, missing, instructions_withheld, said } => {
+                if self.snapshot().manifest(&server).is_none() {
+                    return Err(NotOurs(format!("the bundle describes no server {server}")));
+                }
+                for names in [&changed, &unknown, &missing] {
+                    if names.len() > MAX_NAMES || names.iter().any(|name| name.len() > MAX_TOOL) {
+                        return Err(NotOurs("these are more names than are recorded".to_owned()));
+                    }
+                }
                 let record = DefinitionsRecord {
                     server: server.to_string(),
                     changed,
@@ -115,7 +145,11 @@ impl<S: Store> Engine<S> {
                 self.note_definitions(&server, record, said);
                 Answered::Done {}
             }
-            Question::Bundle { .. } | Question::Mandate { .. } => {
+            Question::Gap { since, lost, cause } => {
+                self.note_gap(since, lost, &cause);
+                Answered::Done {}
+            }
+            Question::Bundle { .. } | Question::Mandate { .. } | Question::Abandon { .. } => {
                 return Err(NotOurs("this is no question about calls".to_owned()));
             }
         })

@@ -1,10 +1,9 @@
 //! Signed answers: made by a control plane for one question of one point, and verified by that point before anything comes of them.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::Instant;
 use warrantor_ledger::{
     SigningKey, VerifierKey,
     note::{self, NoteError, SignError, UnverifiedNote},
@@ -149,10 +148,10 @@ impl Verified {
         }
     }
 
-    /// The answer to a call that was presented: a permit for the bytes that were presented and no others, good until an instant. None where it answers
+    /// The answer to a call that was presented: a permit for the bytes that were presented and no others, good until then on the clock of the point's leases. None where it answers
     /// something else, or speaks of another tool.
     #[must_use]
-    pub fn answer(&self, presented: &Presented, until: Instant) -> Option<Answer> {
+    pub fn answer(&self, presented: &Presented, until: Duration) -> Option<Answer> {
         let findings = |all: &[WireFinding]| all.iter().cloned().map(WireFinding::finding).collect();
         match &self.answered {
             Answered::Permitted { permit } => {
@@ -188,8 +187,6 @@ impl Verified {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use warrantor_model::{Definition, Evidence, MandateId, Offer};
 
     use super::*;
@@ -278,10 +275,10 @@ mod tests {
         Verified::of(signed, &trusted, &point("eu"), QUESTION).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_permit_is_for_the_bytes_that_were_presented_and_for_a_moment() {
+    #[test]
+    fn a_permit_is_for_the_bytes_that_were_presented_and_for_a_moment() {
         let verified = verified(permit());
-        let now = Instant::now();
+        let now = Duration::from_secs(7);
         let until = now + Duration::from_millis(800);
         for other in ["list_payees", "prompt:send_money", ""] {
             assert!(verified.answer(&presented(other), until).is_none(), "{other}");
@@ -304,7 +301,7 @@ mod tests {
         let text = serde_json::to_string(&permit()).unwrap();
         assert_eq!(serde_json::from_str::<WirePermit>(&text).unwrap(), permit());
         let nothing = WirePermit { uses: ["nobody:x".to_owned()].into(), ..permit() };
-        let until = Instant::now();
+        let until = Duration::from_secs(7);
         assert!(
             verified(nothing).answer(&presented("send_money"), until).is_none(),
             "a subject that is not known"

@@ -16,7 +16,10 @@ use hyper::{
     header::{HeaderValue, ORIGIN},
     http::request::Parts,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
@@ -112,6 +115,8 @@ pub(super) struct Front<P: DecisionPoint, M> {
     clock: Arc<dyn Clock>,
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
+    /// Since when it cannot be told whether something stands.
+    doubts: Mutex<BTreeMap<(MandateId, ServerName), Instant>>,
     sessions: Mutex<Sessions<P>>,
     session_room: Arc<Semaphore>,
     modern: Mutex<Modern<P>>,
@@ -169,6 +174,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             spans: parts.spans,
             clock: parts.clock,
             resolved: Mutex::default(),
+            doubts: Mutex::default(),
             sessions: Mutex::default(),
             modern: Mutex::default(),
             under_way: Mutex::new(Some(under_way)),

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use warrantor_bundle::{
     Loaded,
-    gateway::{PlaneConfig, ServingPlace, load_gateway_beside},
+    gateway::{PlaneConfig, ServingPlace, gateway_place, load_gateway_beside},
     load_files,
 };
 use warrantor_edge::{PlaneSettings, Remote, Settings};
@@ -20,9 +20,11 @@ use crate::{
     args::GatewayArgs,
     command::serving::value_of,
     output::{Exit, Output, Usage},
-    system::{SystemBytes, SystemClock},
+    system::{SystemBytes, SystemClock, uptime},
 };
 
+/// Most bytes of a result where a control plane elsewhere takes it in.
+pub(super) const MAX_RESULT: usize = 4 << 20;
 /// How often it is asked whether another bundle holds here.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it is waited before one that does not fit is tried again.
@@ -47,16 +49,26 @@ pub(in crate::command) fn plane(
     })
 }
 
+/// The point's own settings.
+pub(in crate::command) fn edge_settings() -> Settings {
+    Settings::new(uptime, Arc::new(SystemClock))
+}
+
 pub(super) async fn serve(
     args: &GatewayArgs,
     place: &ServingPlace,
     config: PlaneConfig,
     out: Output,
 ) -> anyhow::Result<Exit> {
+    if args.place.data.is_some() {
+        return Err(Usage(
+            "a control plane elsewhere decides: this gateway has no data directory".to_owned(),
+        )
+        .into());
+    }
     let base = base_of(&args.config);
     let settings = plane(&config, place, &base)?;
-    let (remote, bundle) =
-        Remote::reach(&settings, Settings::default(), Arc::new(SystemBytes::new())).await?;
+    let (remote, bundle) = Remote::reach(&settings, edge_settings(), Arc::new(SystemBytes::new())).await?;
     let taken = Taken { revision: bundle.revision, files: bundle.archive.clone() };
     let config = load_gateway_beside(&args.config, bundle)?;
     let face = Face::bind(config, &base).await?;
@@ -88,13 +100,19 @@ impl Follow {
     async fn follow(self, gateway: Handle<Remote, Elsewhere>, mut taken: Taken, mut hangups: Signal) {
         let mut fault: Option<String> = None;
         loop {
-            let patience = if fault.is_some() { TRY_AGAIN } else { LOOK };
+            // With one that does not fit, each refused call says that another holds: that is known.
+            let next = async {
+                match fault {
+                    Some(_) => tokio::time::sleep(TRY_AGAIN).await,
+                    None => self.remote.moved(LOOK).await,
+                }
+            };
             let is_hangup = tokio::select! {
                 came = hangups.recv() => match came {
                     Some(()) => true,
                     None => return,
                 },
-                () = self.remote.moved(patience) => false,
+                () = next => false,
             };
             match self.now(&gateway, &taken, is_hangup).await {
                 Ok(Some(new)) => {
@@ -121,6 +139,13 @@ impl Follow {
         taken: &Taken,
         is_hangup: bool,
     ) -> anyhow::Result<Option<Taken>> {
+        if is_hangup {
+            let place = gateway_place(&self.file)?;
+            let config = place.plane.as_ref().context(
+                "a gateway with [plane] stays one until its next start: take `bundle` out and put [plane] back",
+            )?;
+            self.remote.reach_by(&plane(config, &place, &self.base)?)?;
+        }
         let newer: Option<Loaded> = match self.remote.newer(taken.revision).await {
             Ok(newer) => newer,
             // That it does not answer is told where calls are refused for it; the settings may be read all the same.

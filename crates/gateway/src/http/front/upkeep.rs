@@ -3,9 +3,15 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{
+    StreamExt,
+    future::join_all,
+    stream::{self},
+};
+use tokio::time::Instant;
 use warrantor_decide::Snapshot;
 use warrantor_engine::DecisionPoint;
 use warrantor_model::{MandateId, ReasonCode, ServerName};
@@ -18,6 +24,11 @@ use crate::{
         sessions::Session,
     },
 };
+
+/// How many standings are asked for at a time.
+const AT_ONCE: usize = 32;
+/// How long something goes on of which it cannot be told whether it stands.
+const DOUBT: Duration = Duration::from_secs(5);
 
 impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     /// Serves something else from here on, decided on this bundle. Sessions, streams and calls of callers and servers that are what they were go on;
@@ -96,12 +107,28 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         // What nobody uses is looked up again when somebody does.
         lock(&self.resolved).retain(|_, known| used.iter().any(|(mandate, _)| *mandate == known.mandate));
         let mut ended = Vec::new();
-        for (mandate, server) in used {
-            let Err(why) = self.engine.stands(&mandate, &server).await else { continue };
-            // That it cannot be told for a moment ends nothing: whatever is shown is asked for by itself, and refused. What is stopped can be told as long as
-            // the stop file reads, or the control plane answered a moment ago.
+        let asked = stream::iter(used.into_iter().map(|(mandate, server)| async move {
+            let standing = self.engine.stands(&mandate, &server).await;
+            (mandate, server, standing)
+        }));
+        let standings: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+        lock(&self.doubts)
+            .retain(|(mandate, server), _| standings.iter().any(|(of, at, _)| of == mandate && at == server));
+        for (mandate, server, standing) in standings {
+            let why = match standing {
+                Ok(()) => {
+                    lock(&self.doubts).remove(&(mandate, server));
+                    continue;
+                }
+                Err(why) => why,
+            };
+            // That it cannot be told for a moment ends nothing: whatever is shown is asked for by itself, and refused.
             if why.code == ReasonCode::DecisionUnavailable && self.engine.stops().is_some() {
-                continue;
+                let since =
+                    *lock(&self.doubts).entry((mandate.clone(), server.clone())).or_insert_with(Instant::now);
+                if since.elapsed() < DOUBT {
+                    continue;
+                }
             }
             tracing::info!(%mandate, %server, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();

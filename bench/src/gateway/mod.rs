@@ -25,6 +25,8 @@ use crate::{
 const CALLS: usize = 300;
 /// How many tasks there are. One that has made thousands of calls is slower: its history is searched for every value.
 const MANDATES: usize = 400;
+/// How many tasks there are where they are decided elsewhere.
+const TASKS_ELSEWHERE: usize = 100;
 /// What each of them allows.
 const TERMS: &str = "person: ann\nagent: bot\npurpose: measuring\nrequest: Say it again.\nexpires_in: 8h\nlimits: { calls: 100000000 }\ngrants:\n  - effects: [read]\n    servers: [echo]\n    arguments: { text: { max_length: 1000 }, amount: { max: 100 } }\n";
 /// How long concurrent calls go on, a round.
@@ -56,22 +58,24 @@ impl Server {
         Ok(Self { address: line.trim().parse()?, child })
     }
 
-    fn gateway(binary: &Path, config: &Path) -> anyhow::Result<Self> {
+    /// A command of ours that serves, and what it said when it was ready.
+    fn of(binary: &Path, what: &str, config: &Path) -> anyhow::Result<(Self, Value)> {
         let mut command = Command::new(binary);
-        command.args(["gateway", "-o", "json", "--config"]).arg(config);
+        command.args([what, "-o", "json", "--config"]).arg(config);
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut out = BufReader::new(child.stdout.take().context("no pipe")?);
         let mut said = String::new();
         let listening: Value = loop {
             if out.read_line(&mut said)? == 0 {
-                bail!("no gateway came up");
+                bail!("no {what} came up");
             }
             if let Ok(listening) = serde_json::from_str(&said) {
                 break listening;
             }
         };
         let url = listening.get("url").and_then(Value::as_str).context("no url")?;
-        Ok(Self { address: url.trim_start_matches("http://").parse()?, child })
+        let address = url.trim_start_matches("http://").parse()?;
+        Ok((Self { address, child }, listening))
     }
 
     /// Time on processors so far, in microseconds.
@@ -103,20 +107,24 @@ struct Way {
     address: SocketAddr,
     path: &'static str,
     token: String,
+    /// The mandates of tasks.
+    tasks: Vec<String>,
     /// The task that the next client works on.
     task: Cell<usize>,
 }
 
 impl Way {
     fn new(address: SocketAddr, path: &'static str, token: &str) -> Self {
-        Self { address, path, token: token.to_owned(), task: Cell::new(0) }
+        let tasks = (0..MANDATES).map(|nth| format!("work-{nth}")).collect();
+        Self { address, path, token: token.to_owned(), tasks, task: Cell::new(0) }
     }
 
     /// A client on a task of its own.
     async fn open(&self, speaks: Speaks) -> anyhow::Result<Wire> {
         let task = self.task.get();
-        self.task.set((task + 1) % MANDATES);
-        Wire::open(self.address, self.path, &self.token, task, speaks).await
+        self.task.set((task + 1) % self.tasks.len());
+        let mandate = self.tasks.get(task).context("no task")?;
+        Wire::open(self.address, self.path, &self.token, mandate, speaks).await
     }
 }
 
@@ -186,11 +194,73 @@ impl Deployed {
                 data.display().to_string()
             ),
         )?;
-        Ok(Self { server: Server::gateway(binary, &config)?, token })
+        Ok(Self { server: Server::of(binary, "gateway", &config)?.0, token })
     }
 
     fn way(&self) -> Way {
         Way::new(self.server.address, "/echo", &self.token)
+    }
+}
+
+/// A gateway whose calls a control plane decides, and that control plane.
+struct Elsewhere {
+    deployed: Deployed,
+    tasks: Vec<String>,
+    _plane: Server,
+}
+
+impl Elsewhere {
+    /// Beside the bundle of a gateway in `directory`, on a data directory of its own.
+    fn start(binary: &Path, directory: &Path, data: &Path, upstream: SocketAddr) -> anyhow::Result<Self> {
+        let run = |words: &[&str]| -> anyhow::Result<Value> {
+            let said = Command::new(binary).args(words).args(["-o", "json", "--data"]).arg(data).output()?;
+            if !said.status.success() {
+                bail!("{words:?}: {}", String::from_utf8_lossy(&said.stderr));
+            }
+            Ok(serde_json::from_slice(&said.stdout)?)
+        };
+        let bundle = directory.join("bundle").display().to_string();
+        let mut tasks = Vec::new();
+        for nth in 0..TASKS_ELSEWHERE {
+            let handed = run(&["mandate", "handover", &format!("work-{nth}"), "--bundle", &bundle])?;
+            tasks.push(handed.get("mandate").and_then(Value::as_str).context("no mandate")?.to_owned());
+        }
+        let made = run(&["client", "add", "bench", "--role", "enforcement-point"])?;
+        fs::write(
+            directory.join("plane-token"),
+            made.get("token").and_then(Value::as_str).context("no token")?,
+        )?;
+        let serve = directory.join("serve.toml");
+        fs::write(
+            &serve,
+            format!(
+                "bundle = \"bundle\"\ndata = {:?}\nlisten = \"127.0.0.1:0\"\n",
+                data.display().to_string()
+            ),
+        )?;
+        let (plane, said) = Server::of(binary, "serve", &serve)?;
+        let key = said.get("key").and_then(Value::as_str).context("no key")?;
+        let tokens = directory.join("tokens-elsewhere.toml");
+        let made = Command::new(binary)
+            .args(["token", "add", "bench", "--agent", "bot", "--handed-over", "-o", "json", "--file"])
+            .arg(&tokens)
+            .output()?;
+        let made: Value = serde_json::from_slice(&made.stdout)?;
+        let token = made.get("token").and_then(Value::as_str).context("no token")?.to_owned();
+        let config = directory.join("gateway-elsewhere.toml");
+        fs::write(
+            &config,
+            format!(
+                "point = \"bench\"\ntokens = \"tokens-elsewhere.toml\"\nlisten = \"127.0.0.1:0\"\n[plane]\nurl = \"http://{}\"\ntoken = {{ file = \"plane-token\" }}\nkeys = [{key:?}]\n[limits]\nrequests_per_second = 1000000\nrequests = 100000\n[servers.echo]\nurl = \"http://{upstream}/\"\n",
+                plane.address
+            ),
+        )?;
+        let (server, _) = Server::of(binary, "gateway", &config)?;
+        Ok(Self { deployed: Deployed { server, token }, tasks, _plane: plane })
+    }
+
+    fn way(&self) -> Way {
+        Way { tasks: self.tasks.clone(), ..self.deployed.way() }
     }
 }
 
@@ -289,11 +359,14 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
         upstream.address,
         1,
     )?;
+    let volatile_place = place("volatile")?;
     let volatile =
-        Deployed::start(binary, &place("volatile")?, &memory.path().join("data"), upstream.address, 1)?;
+        Deployed::start(binary, &volatile_place, &memory.path().join("data"), upstream.address, 1)?;
+    let elsewhere =
+        Elsewhere::start(binary, &volatile_place, &memory.path().join("elsewhere"), upstream.address)?;
     let direct = Way::new(upstream.address, "/", "none");
     let bare = Way::new(passthrough.address, "/", "none");
-    let (in_memory, on_disk) = (volatile.way(), durable.way());
+    let (in_memory, on_disk, over_the_wire) = (volatile.way(), durable.way(), elsewhere.way());
     let idle = durable.server.resident()?;
     // The client has one thread, so that it takes no more of the machine than it must.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -308,6 +381,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     })?;
     let (mut of_direct, mut of_bare) = (Figures::default(), Figures::default());
     let (mut of_volatile, mut of_durable) = (Figures::default(), Figures::default());
+    let mut of_elsewhere = Figures::default();
     let mut processor = Vec::new();
     runtime.block_on(async {
         for _ in 0..rounds {
@@ -315,6 +389,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
             of_bare.round(&bare).await?;
             of_volatile.round(&in_memory).await?;
             of_durable.round(&on_disk).await?;
+            of_elsewhere.round(&over_the_wire).await?;
             let before = volatile.server.processor_micros()?;
             let mut wire = in_memory.open(Speaks::Modern).await?;
             for _ in 0..500 {
@@ -327,7 +402,12 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     let loaded = durable.server.resident()?;
     let mut rows = rows(
         &of_direct,
-        [("passthrough", of_bare), ("record in memory", of_volatile), ("durable", of_durable)],
+        [
+            ("passthrough", of_bare),
+            ("record in memory", of_volatile),
+            ("durable", of_durable),
+            ("decided elsewhere, record in memory", of_elsewhere),
+        ],
     );
     let micros = median(processor);
     let alone = |what: &str, ours: String, aim| Row {
@@ -370,7 +450,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
             "{rounds} alternating rounds; the client, the server and what stands between are processes of their own on this machine. Against: the direct connection to \
              the same server (Rust, rmcp). Passthrough: a proxy on hyper that passes everything on and looks at nothing, which is the floor. Every call has two arguments, \
              which are validated, bounded by a grant and read by policies. Record in memory: the data directory on a file system in memory, to see what durability \
-             costs; durable: on the disk. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients, each on a task of its own, over {} ms. \
+             costs; durable: on the disk; decided elsewhere: by a control plane that is another process, over HTTP in the clear. Sequential: the median of {CALLS} calls on one connection. At once: calls a second of so many clients, each on a task of its own, over {} ms. \
              Idle streams: `subscriptions/listen`, each on a connection of its own, here and at the server, of a gateway that has done nothing else yet. \
              2026-07-28 unless it says otherwise.",
             WHILE.as_millis()
@@ -379,7 +459,7 @@ pub(crate) fn measure(binary: &Path, rounds: usize) -> anyhow::Result<Part> {
     })
 }
 
-fn rows(direct: &Figures, ways: [(&str, Figures); 3]) -> Vec<Row> {
+fn rows(direct: &Figures, ways: [(&str, Figures); 4]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, figures) in ways {
         let aims = match name {

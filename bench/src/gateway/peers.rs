@@ -171,13 +171,13 @@ impl Wire {
         to: SocketAddr,
         path: &str,
         token: &str,
-        mandate: usize,
+        mandate: &str,
         speaks: Speaks,
     ) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {token}\r\nwarrantor-mandate: work-{mandate}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+            "POST {path} HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {token}\r\nwarrantor-mandate: {mandate}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n"
         );
         let mut wire = Self { stream, head, speaks, buffer: Vec::new() };
         if speaks == Speaks::Legacy {

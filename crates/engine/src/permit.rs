@@ -1,7 +1,7 @@
 //! Permits: what a pass leaves behind once its record is durable, and what an effect needs.
 //!
-//! A [`Permit`] is made in one place, from a commit that succeeded. It holds the argument bytes that were decided, so that nothing else
-//! can be sent under it. [`Release`] is made from it in one place, after the last look at the stop file. Neither can be copied,
+//! A [`Permit`] is made in two places: from a commit that succeeded, and from a control plane's answer that was verified to be signed for this very call. It holds the argument bytes that were decided, so that nothing else
+//! can be sent under it. [`Release`] is made from it after the last look: at the stop file, or at how old it is. Neither can be copied,
 //! made from a boolean, read from bytes or defaulted:
 //!
 //! ```compile_fail,E0451

@@ -21,6 +21,7 @@ mod scim;
 mod serve;
 mod servers;
 mod sessions;
+mod spans;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -40,6 +41,7 @@ use warrantor_store::Store;
 pub use reference::reference;
 pub use routes::{OPEN, openapi, router};
 pub use serve::{ApiServer, serve_metrics};
+pub use spans::Spans;
 
 use crate::{
     problem::{Kind, Problem},
@@ -67,6 +69,8 @@ pub struct ApiParts<S> {
     pub provider: Option<Provider>,
     /// The key that signs answers to enforcement points.
     pub decisions: SigningKey,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// The interface. Every handler has it.
@@ -81,6 +85,7 @@ pub struct Api<S> {
     pub(crate) provider: Option<Provider>,
     pub(crate) enforcement: Enforcement<S>,
     pub(crate) metrics: metrics::Metrics,
+    pub(crate) spans: Spans,
 }
 
 impl<S: Store> Api<S> {
@@ -106,6 +111,7 @@ impl<S: Store> Api<S> {
             randomness: parts.randomness,
             provider: parts.provider,
             metrics: metrics::Metrics::new(),
+            spans: parts.spans,
         }
     }
 

@@ -243,6 +243,7 @@ async fn around<S: Store>(State(api): State<Arc<Api<S>>>, mut request: Request, 
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = path.unwrap_or_else(|| "unmatched".to_owned());
     let method = request.method().clone();
+    let span = api.spans.request(&method, &path, request.headers());
     if let Ok(value) = HeaderValue::from_str(&id) {
         request.headers_mut().insert(REQUEST_ID, value);
     }
@@ -257,8 +258,10 @@ async fn around<S: Store>(State(api): State<Arc<Api<S>>>, mut request: Request, 
         *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
         response.headers_mut().remove(header::CONTENT_LENGTH);
         let sort = problem.kind.strip_prefix(TYPE).unwrap_or_default();
+        span.answered(&id, status, Some(sort));
         tracing::info!(request = %id, %method, path, status = status.as_u16(), problem = sort, "answered");
     } else {
+        span.answered(&id, status, None);
         tracing::debug!(request = %id, %method, path, status = status.as_u16(), "answered");
     }
     let headers = response.headers_mut();

@@ -18,7 +18,7 @@ use crate::{
     archive::MAX_FILE_BYTES,
     config::EnvEntry,
     doc::{Doc, Format, whole},
-    files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, UpstreamEntry},
+    files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry},
     load,
     read::split_cure,
     report::{Diagnostic, Report, Severity},
@@ -286,7 +286,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         hosts: hosts(&doc, &config, listen, report),
         origins: origins(&doc, &config, report),
         metrics: metrics(&doc, &config, report),
-        traces: traces(&doc, &config, report),
+        traces: traces(&doc, config.traces.as_ref(), report),
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),
         listen,
         limits,
@@ -356,8 +356,8 @@ fn metrics(doc: &Doc, config: &GatewayFile, report: &mut Report) -> Option<Socke
     address
 }
 
-fn traces(doc: &Doc, config: &GatewayFile, report: &mut Report) -> Option<TracesSettings> {
-    let entry = config.traces.as_ref()?;
+pub(crate) fn traces(doc: &Doc, entry: Option<&TracesEntry>, report: &mut Report) -> Option<TracesSettings> {
+    let entry = entry?;
     let rest = entry.endpoint.strip_prefix("https://").or_else(|| entry.endpoint.strip_prefix("http://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(['@', '#', ' '])) {
         let message = format!("{:?} is no URL of a collector", short(&entry.endpoint));

@@ -12,7 +12,7 @@ use crate::{
     Loaded,
     doc::Doc,
     files::serve::{ProviderEntry, ServeFile},
-    gateway::{ServingPlace, place, point, read},
+    gateway::{ServingPlace, TracesSettings, place, point, read, traces},
     load,
     read::split_cure,
     report::{Diagnostic, Report},
@@ -37,6 +37,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Where metrics are told.
     pub metrics: Option<SocketAddr>,
+    /// Where spans go.
+    pub traces: Option<TracesSettings>,
     /// Files of certificate and key.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The policies of administration, when they are not those that ship.
@@ -132,11 +134,13 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         doc.error(report, &["listen"], message, "add [tls], or listen on 127.0.0.1");
     }
     let metrics = config.metrics.as_ref().and_then(|text| address(&doc, "metrics", text, report));
+    let traces = traces(&doc, config.traces.as_ref(), report);
     let point = point(&doc, config.point.as_deref(), report);
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     Some(ServeConfig {
         bundle: bundle?,
         place: ServingPlace { point, data: config.data.map(|data| base.join(data)), plane: None },
+        traces,
         listen,
         metrics,
         tls: config.tls.map(|tls| (base.join(tls.certificate), base.join(tls.key))),

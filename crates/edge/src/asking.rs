@@ -13,6 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use opentelemetry::trace::TraceContextExt;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -142,13 +143,21 @@ impl Plane {
 
     async fn send(&self, body: Bytes) -> Result<Signed, PlaneError> {
         let unreachable = |cause: &dyn std::fmt::Display| PlaneError::Unreachable(cause.to_string());
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(&self.uri)
             .header(AUTHORIZATION, &self.token)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|cause| PlaneError::Question(cause.to_string()))?;
+            .header(CONTENT_TYPE, "application/json");
+        // The control plane's span joins the trace of the call.
+        let context = opentelemetry::Context::current();
+        let span = context.span().span_context().clone();
+        if span.is_valid() {
+            let flags = span.trace_flags().to_u8();
+            request = request
+                .header("traceparent", format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()));
+        }
+        let request =
+            request.body(Full::new(body)).map_err(|cause| PlaneError::Question(cause.to_string()))?;
         let response = self.client.request(request).await.map_err(|cause| {
             // The cause of a cause says what happened.
             let deeper = std::error::Error::source(&cause).map(ToString::to_string);

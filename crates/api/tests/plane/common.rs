@@ -133,6 +133,7 @@ impl Plane {
             randomness,
             provider: None,
             decisions: decisions(),
+            spans: warrantor_api::Spans::default(),
         }));
         Self {
             router: router(Arc::clone(&api)),

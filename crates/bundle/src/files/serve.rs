@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{gateway::TlsEntry, text::DurationText};
+use super::{
+    gateway::{TlsEntry, TracesEntry},
+    text::DurationText,
+};
 
 /// Where the control plane listens, whom people sign in with, and which bundle decides.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -21,6 +24,8 @@ pub struct ServeFile {
     pub listen: Option<String>,
     /// Where to answer `GET /metrics`, in the clear: an address and a port. It is not answered if nothing is said.
     pub metrics: Option<String>,
+    /// Where spans go. None are made if nothing is said.
+    pub traces: Option<TracesEntry>,
     /// TLS. Without it the control plane listens on loopback only.
     pub tls: Option<TlsEntry>,
     /// A file of Cedar policies, from this file's directory, that say who may administer what. By default those that ship with the product.

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use warrantor_api::{Api, ApiParts, ApiServer, provider::Provider};
+use warrantor_api::{Api, ApiParts, ApiServer, Spans, provider::Provider};
 use warrantor_bundle::{
     Loaded, Report, load,
     serve::{DEFAULT_LISTEN, ServeConfig, load_serve, load_serve_beside, serve_place},
@@ -31,6 +31,7 @@ use warrantor_store_sql::SqliteStore;
 use super::{
     publishing::{Following, open},
     serving::{interrupted, keep, log},
+    traces::Traces,
 };
 use crate::{
     args::{DevArgs, Place, ServeArgs},
@@ -133,6 +134,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         tls: certificate,
         administration: policies,
         provider: entry,
+        traces,
         ..
     } = config;
     let bundle = Arc::new(bundle);
@@ -145,7 +147,10 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         None => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let api = api(&deployment, &bundle, administration, provider).await?;
+    let base = args.config.parent().unwrap_or(Path::new(""));
+    let traces = Traces::to("warrantor", traces.as_ref(), base)?;
+    let spans = traces.tracer().map(Spans::to).unwrap_or_default();
+    let api = api(&deployment, &bundle, administration, provider, spans).await?;
     let listening = Listening {
         url: format!("{scheme}://{}", listener.local_addr()?),
         metrics: match &metrics {
@@ -184,6 +189,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         telling.abort();
     }
     keeping.abort();
+    traces.end().await;
     end(&deployment, out).await;
     Ok(Exit::Done)
 }
@@ -198,6 +204,7 @@ async fn api(
     bundle: &Arc<Loaded>,
     administration: Arc<Administration>,
     provider: Option<Provider>,
+    spans: Spans,
 ) -> anyhow::Result<Arc<Api<SqliteStore>>> {
     deployment.absorb().await;
     deployment.keeper().sign().await.context("nothing is done on a ledger that cannot be signed")?;
@@ -218,6 +225,7 @@ async fn api(
         randomness: Arc::clone(&deployment.randomness) as _,
         provider,
         decisions: deployment.keys.decisions(&deployment.origin, &*deployment.randomness)?,
+        spans,
     })))
 }
 
@@ -344,7 +352,7 @@ async fn dev_world(args: &DevArgs, out: Output) -> anyhow::Result<Exit> {
     let mut listen = DEFAULT_LISTEN;
     listen.set_port(args.port);
     let listener = bind("--port", listen).await?;
-    let api = api(&deployment, &bundle, administration(None)?, None).await?;
+    let api = api(&deployment, &bundle, administration(None)?, None, Spans::default()).await?;
     let sessions = seed(api.office(), &bundle, &deployment).await?;
     let ready = Ready {
         url: format!("http://{}", listener.local_addr()?),

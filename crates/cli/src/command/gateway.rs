@@ -27,7 +27,7 @@ use warrantor_bundle::{
 use warrantor_control::handover::{Desk, HandoverError};
 use warrantor_engine::{DecisionPoint, Engine, EngineParts, Settings};
 use warrantor_gateway::{
-    HttpTarget,
+    HttpTarget, Spans,
     http::{
         CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
         SetSettings, UpstreamSettings,
@@ -169,7 +169,7 @@ impl Face {
             .await
             .with_context(|| format!("the gateway cannot listen on {listen}"))?;
         raise_file_limit();
-        let traces = Traces::to(config.traces.as_ref(), base)?;
+        let traces = Traces::to("warrantor-gateway", config.traces.as_ref(), base)?;
         Ok(Self { config: Some(config), listen, listener, metrics, traces })
     }
 
@@ -197,7 +197,7 @@ impl Face {
         if let Some(metrics) = &self.metrics {
             listening.metrics = Some(format!("http://{}/metrics", metrics.local_addr()?));
         }
-        let spans = self.traces.spans();
+        let spans = self.traces.tracer().map(Spans::to).unwrap_or_default();
         let gateway = Gateway::new(GatewayParts { engine: engine.clone(), serving, clock, spans });
         let reloading = reloading(gateway.handle());
         let interrupted = interrupted()?;

@@ -27,7 +27,6 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::Handle;
 use warrantor_bundle::gateway::TracesSettings;
-use warrantor_gateway::Spans;
 
 use super::serving::value_of;
 
@@ -40,8 +39,12 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Spans for this collector; none when nothing is said.
-    pub(super) fn to(settings: Option<&TracesSettings>, base: &Path) -> anyhow::Result<Self> {
+    /// Spans of a service of this name for this collector; none when nothing is said.
+    pub(super) fn to(
+        service: &'static str,
+        settings: Option<&TracesSettings>,
+        base: &Path,
+    ) -> anyhow::Result<Self> {
         let Some(settings) = settings else { return Ok(Self(None)) };
         let exporter = SpanExporter::builder()
             .with_http()
@@ -52,7 +55,7 @@ impl Traces {
             .build()
             .with_context(|| format!("no spans can be sent to {}", settings.endpoint))?;
         let sampler = Sampler::parent_based(Sampler::TraceIdRatioBased(settings.ratio));
-        let resource = Resource::builder_empty().with_service_name("warrantor-gateway");
+        let resource = Resource::builder_empty().with_service_name(service);
         let resource = resource
             .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
@@ -64,12 +67,9 @@ impl Traces {
         Ok(Self(Some(provider)))
     }
 
-    /// What makes them.
-    pub(super) fn spans(&self) -> Spans {
-        match &self.0 {
-            Some(provider) => Spans::to(BoxedTracer::new(Box::new(provider.tracer("warrantor")))),
-            None => Spans::default(),
-        }
+    /// What makes them; nothing where nobody wants any.
+    pub(super) fn tracer(&self) -> Option<BoxedTracer> {
+        self.0.as_ref().map(|provider| BoxedTracer::new(Box::new(provider.tracer("warrantor"))))
     }
 
     /// Sends what is left.

@@ -11,6 +11,7 @@ use crate::{
     plane::Running,
     support::{
         World,
+        collector::Collector,
         http::{Client, Gateway},
         python, reason_of, script, text_of, warrantor,
     },
@@ -53,16 +54,20 @@ impl Elsewhere {
 }
 
 fn serve(world: &World, listen: &str) -> (Running, String) {
-    world.write(
-        "serve.toml",
-        &format!("bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{listen}\"\npoint = \"plane\"\n"),
-    );
-    let mut command = warrantor();
-    command.args(["serve", "-o", "json", "--config"]).arg(world.path("serve.toml"));
-    let running = Running::start(&mut command, &world.path(""));
+    let running = serve_with(world, listen, "");
     let url = running.said["url"].as_str().unwrap();
     let listen = url.rsplit('/').next().unwrap().to_owned();
     (running, listen)
+}
+
+fn serve_with(world: &World, listen: &str, more: &str) -> Running {
+    world.write(
+        "serve.toml",
+        &format!("bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{listen}\"\npoint = \"plane\"\n{more}"),
+    );
+    let mut command = warrantor();
+    command.args(["serve", "-o", "json", "--config"]).arg(world.path("serve.toml"));
+    Running::start(&mut command, &world.path(""))
 }
 
 fn echo(client: &mut Client) -> Value {
@@ -221,6 +226,36 @@ fn another_key_and_another_token_are_taken_at_a_hangup_and_no_other_point() {
     let mut client = gateway.session("laptop");
     assert_eq!(reason_of(&echo(&mut client)), None);
     assert!(gateway.stop().success(), "{}", gateway.stderr());
+}
+
+/// One trace from the client through the gateway to the control plane.
+#[test]
+fn the_control_plane_s_spans_join_the_trace_of_the_call() {
+    let (collector, port) = Collector::start();
+    let traces = format!(
+        "[traces]\nendpoint = \"http://127.0.0.1:{port}/v1/traces\"\nheaders = {{ X-Key = \"k3y\" }}\n"
+    );
+    let mut at = Elsewhere::new();
+    assert!(at.plane.stop().success());
+    at.plane = serve_with(&at.world, &at.listen, &traces);
+    let config = at.config().replace("\n[plane]", &format!("\n{traces}\n[plane]"));
+    let mut gateway = Gateway::configured(&at.world, &[("laptop", "bot", &[&at.mandate])], &config);
+    let mut client = gateway.session("laptop");
+    assert_eq!(reason_of(&echo(&mut client)), None);
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    assert!(at.plane.stop().success(), "{}", at.plane.stderr());
+    let spans = collector.spans();
+    let call = spans.iter().find(|span| span.name == "tools/call echo" && span.kind == 2).unwrap();
+    let asked: Vec<_> = spans.iter().filter(|span| span.name == "POST /v1/enforcement").collect();
+    assert!(asked.iter().any(|span| span.parent == call.id && span.trace == call.trace), "{spans:#?}");
+    for span in asked {
+        assert_eq!(span.attributes["http.route"], "/v1/enforcement");
+        assert!(span.attributes.contains_key("warrantor.request") && !span.fails, "{span:?}");
+    }
+    let bytes = collector.bytes();
+    for word in ["hello", "alice", &fs::read_to_string(at.world.path("plane-token")).unwrap()] {
+        assert!(!bytes.windows(word.len()).any(|part| part == word.as_bytes()), "{word} is in a span");
+    }
 }
 
 #[test]

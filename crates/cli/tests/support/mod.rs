@@ -3,6 +3,7 @@
 //! Everything runs as real processes. A wait ends by an answer; only a test that fails meets the deadline.
 #![allow(dead_code, unreachable_pub, reason = "every test uses a part of it")]
 
+pub mod collector;
 pub mod http;
 
 use std::{

@@ -129,7 +129,7 @@ pub(crate) async fn list<S: Store>(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AgainstParams {
-    /// The other publication. When nothing is said, the last one before that was for the same enforcement points or for all.
+    /// The other publication. When nothing is said, the one that decided before at its enforcement points.
     #[param(minimum = 1)]
     against: Option<u64>,
 }

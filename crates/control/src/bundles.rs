@@ -53,6 +53,9 @@ pub struct Publication {
     pub points: BTreeSet<EnforcementPoint>,
     /// The publication that this one goes back to.
     pub back_to: Option<u64>,
+    /// The publication that decided before at its points: of several the latest.
+    #[serde(default)]
+    pub replaces: Option<u64>,
 }
 
 /// Which publication decides where.
@@ -78,6 +81,10 @@ pub(crate) struct Announced<'a> {
 impl Heads {
     /// The next publication, which decides from here on where it is meant to.
     fn next(&mut self, new: &Announced<'_>, published: Done) -> Publication {
+        let replaces = match new.points.is_empty() {
+            true => self.everywhere,
+            false => new.points.iter().filter_map(|point| self.at(point)).max(),
+        };
         self.last = self.last.saturating_add(1);
         match new.points.is_empty() {
             true => {
@@ -94,6 +101,7 @@ impl Heads {
             reason: new.reason.clone(),
             points: new.points.clone(),
             back_to: new.back_to,
+            replaces,
         }
     }
 
@@ -313,16 +321,13 @@ impl<S: Store> Office<S> {
         Ok(loaded)
     }
 
-    /// What a publication says differently from another. When none is named: from what decided before at every point that it is for.
+    /// What a publication says differently from another. When none is named: from what decided before where it is for.
     ///
     /// # Errors
     /// [`OfficeError`].
     pub async fn compare(&self, number: u64, against: Option<u64>) -> Result<Differences, OfficeError> {
         let publication = self.publication(number).await?;
-        let against = match against {
-            Some(other) => Some(other),
-            None => self.before(&publication).await?,
-        };
+        let against = against.or(publication.replaces);
         let after = self.published(&publication.revision).await?;
         let before = match against {
             None => None,
@@ -330,19 +335,6 @@ impl<S: Store> Office<S> {
         };
         let compared = spawn_blocking(move || difference(before.as_ref(), &after)).await;
         Ok(Differences { against, items: compared.map_err(|cause| stopped(&cause))? })
-    }
-
-    /// The last publication before one that was for the same points or for all.
-    async fn before(&self, publication: &Publication) -> Result<Option<u64>, OfficeError> {
-        let mut number = publication.number.saturating_sub(1);
-        while number > 0 {
-            let earlier = self.publication(number).await?;
-            if earlier.points.is_empty() || earlier.points == publication.points {
-                return Ok(Some(number));
-            }
-            number = number.saturating_sub(1);
-        }
-        Ok(None)
     }
 
     /// Of somebody who is registered only the registry tells: a bundle would stand above it, and above the directory that says who has left.

@@ -148,19 +148,19 @@ pub struct DecisionRecord {
     #[n(19)]
     pub engine: String,
     /// Where the values of arguments were found.
-    #[n(20)]
+    #[cbor(n(20), default)]
     pub sources: Vec<SourceRecord>,
     /// Labels of what the task had touched.
-    #[n(21)]
+    #[cbor(n(21), default)]
     pub task_labels: Vec<String>,
     /// What trackers stood at that policies could look at.
-    #[n(22)]
+    #[cbor(n(22), default)]
     pub tracked: Vec<TrackedRecord>,
     /// How many events of the task's history were looked at.
-    #[n(23)]
+    #[cbor(n(23), default)]
     pub events_seen: u64,
     /// What had to be done with the result, as the policies say it.
-    #[n(24)]
+    #[cbor(n(24), default)]
     pub obligations: Vec<String>,
 }
 
@@ -294,7 +294,7 @@ pub struct OutcomeRecord {
     #[n(5)]
     pub micros: u64,
     /// Labels that the result brought to its task.
-    #[n(6)]
+    #[cbor(n(6), default)]
     pub labels: Vec<String>,
 }
 
@@ -635,11 +635,67 @@ impl Record {
         if record.version != VERSION {
             return Err(RecordError::Version(record.version));
         }
-        if record.to_bytes()? != bytes {
+        let canonical = record.to_bytes()?;
+        if canonical != bytes && !is_older_form(&canonical, bytes) {
             return Err(RecordError::NotCanonical);
         }
         Ok(record)
     }
+}
+
+/// Most members that were added to one sort of record since the first version of the program.
+const MAX_ADDED: u64 = 5;
+
+/// Whether bytes are the canonical ones of an earlier version of the program, which did not know the last members of an event. Members are only ever added
+/// at the end, and one that is missing reads as its default; so an earlier form is the canonical one without its last members.
+fn is_older_form(canonical: &[u8], bytes: &[u8]) -> bool {
+    let Some(Members { header, count, begins }) = members(canonical) else { return false };
+    let (Some(before), Some(entries)) = (canonical.get(..header), begins.first()) else { return false };
+    (1..=MAX_ADDED.min(count)).any(|missing| {
+        let kept = count.saturating_sub(missing);
+        let end = usize::try_from(kept).ok().and_then(|kept| begins.get(kept));
+        let Some(kept_entries) = end.and_then(|end| canonical.get(*entries..*end)) else { return false };
+        let mut older = before.to_vec();
+        let mut encoder = minicbor::Encoder::new(&mut older);
+        if encoder.map(kept).is_err() {
+            return false;
+        }
+        older.extend_from_slice(kept_entries);
+        older == bytes
+    })
+}
+
+/// Where the members of a record's event stand: the last thing in its bytes.
+struct Members {
+    /// Where the head of the map stands.
+    header: usize,
+    count: u64,
+    /// Where each member begins, and where the last one ends.
+    begins: Vec<usize>,
+}
+
+fn members(bytes: &[u8]) -> Option<Members> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let fields = decoder.map().ok()??;
+    // Version, id and time; then the event: its sort, and the one thing that it holds.
+    for _ in 1..fields {
+        decoder.u64().ok()?;
+        decoder.skip().ok()?;
+    }
+    decoder.u64().ok()?;
+    decoder.array().ok()??;
+    decoder.u64().ok()?;
+    decoder.array().ok()??;
+    let header = decoder.position();
+    let count = decoder.map().ok()??;
+    let mut begins = Vec::new();
+    for _ in 0..count {
+        begins.push(decoder.position());
+        decoder.u64().ok()?;
+        decoder.skip().ok()?;
+    }
+    begins.push(decoder.position());
+    (decoder.position() == bytes.len()).then_some(Members { header, count, begins })
 }
 
 #[cfg(test)]
@@ -662,6 +718,29 @@ mod tests {
                 labels: vec!["untrusted".into()],
             }),
         )
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_reads_and_nothing_else_that_lacks_a_member() {
+        let mut record = sample();
+        if let Event::Outcome(outcome) = &mut record.event {
+            outcome.labels = Vec::new();
+        }
+        let bytes = record.to_bytes().unwrap();
+        // As it was written before outcomes had labels: a map of six, and no `06 80` at its end.
+        let Members { header, count, .. } = members(&bytes).unwrap();
+        assert_eq!((bytes[header], count), (0xa7, 7));
+        let mut older = bytes[..bytes.len() - 2].to_vec();
+        older[header] = 0xa6;
+        assert_eq!(Record::from_bytes(&older).unwrap(), record);
+        // A member that is not the last, and one that was there from the beginning.
+        let mut shorter = bytes[..bytes.len() - 2].to_vec();
+        assert!(Record::from_bytes(&shorter).is_err(), "the count is another");
+        shorter[header] = 0xa5;
+        assert!(Record::from_bytes(&shorter).is_err());
+        let mut longer = older.clone();
+        longer.push(0x80);
+        assert!(Record::from_bytes(&longer).is_err());
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl<S: Store> Desk<'_, S> {
             Some(Instance { ended: Some(why), .. }) => {
                 Err(HandoverError::Ended { template: template.terms.template.clone(), why })
             }
-            Some(instance) => Ok(self.resumed(template, instance)),
+            Some(instance) => self.resumed(template, instance).await,
         }
     }
 
@@ -245,6 +245,7 @@ impl<S: Store> Desk<'_, S> {
         if let Some(why) = self.ended(&id, &mandate).await? {
             return Err(HandoverError::Ended { template: mandate.template, why });
         }
+        self.begin_history(&id, &mandate).await?;
         Ok(Some(Handed {
             mandate: id,
             template: mandate.template,
@@ -263,7 +264,7 @@ impl<S: Store> Desk<'_, S> {
         let template = self.template(template)?;
         match self.instance(template).await? {
             Some(instance) if instance.ended.is_none() && instance.mandate.task == *task => {
-                Ok(self.resumed(template, instance))
+                self.resumed(template, instance).await
             }
             _ => Err(HandoverError::NoTask { task: task.clone(), template: template.terms.template.clone() }),
         }
@@ -384,15 +385,16 @@ impl<S: Store> Desk<'_, S> {
         })
     }
 
-    fn resumed(&self, template: &MandateTemplate, instance: Instance) -> Handed {
-        Handed {
+    async fn resumed(&self, template: &MandateTemplate, instance: Instance) -> Result<Handed, HandoverError> {
+        self.begin_history(&instance.id, &instance.mandate).await?;
+        Ok(Handed {
             file_differs: Digest::of(template.document.canonical().as_bytes()) != instance.mandate.terms,
             mandate: instance.id,
             template: instance.mandate.template,
             task: instance.mandate.task,
             new: false,
             expires_at: instance.mandate.expires_at,
-        }
+        })
     }
 
     /// Hands over a template, and first what it narrows where that has no live instance.
@@ -626,13 +628,13 @@ impl<S: Store> Desk<'_, S> {
         Ok(None)
     }
 
-    async fn entry(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, HandoverError> {
+    pub(crate) async fn entry(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, HandoverError> {
         let wanted = Wanted { entries: [key.clone()].into(), ..Wanted::default() };
         let mut view = self.store.read(&wanted).await?;
         Ok(view.entries.remove(key).map(|entry| (entry.version, entry.value)))
     }
 
-    async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         commit_in_time(&*self.store, commit).await.map(drop)
     }
 }

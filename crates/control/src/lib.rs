@@ -23,6 +23,7 @@ pub mod replay;
 pub mod sentences;
 pub mod servers;
 pub mod standing;
+mod upgrade;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
 use warrantor_store::{Commit, CommitError, Committed, Store};

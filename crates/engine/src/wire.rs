@@ -1,7 +1,7 @@
 //! Deciding over the wire: what an enforcement point asks a control plane, and the signed answers.
 //!
 //! A question is JSON with a nonce of its own. The answer is JSON and a signed note (C2SP) over the digests of both, made out to the point that asked: it
-//! cannot be another question's, another point's, or an earlier one's. A [`Permit`] comes of a verified answer in one place, [`Verified::answer`]. What the
+//! cannot be another question's, another point's, or an earlier one's. A [`Permit`](crate::Permit) comes of a verified answer in one place, [`Verified::answer`]. What the
 //! control plane needs again later (what a pass charged) travels as its own signed answer, so that it keeps nothing for a point that never comes back.
 
 use std::{

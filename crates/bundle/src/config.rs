@@ -89,38 +89,7 @@ fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report)
     let at = |fields: &[&str]| -> Vec<String> {
         here.iter().chain(fields).map(|step| (*step).to_owned()).collect()
     };
-    for (variable, value) in &entry.env {
-        let pointer = at(&["env", variable]);
-        check_variable(doc, &pointer, variable, report);
-        if entry.pass.contains(variable) {
-            doc.error_at_key(
-                report,
-                &pointer,
-                format!("{variable} is set and passed through"),
-                "keep one of the two",
-            );
-        }
-        match value {
-            EnvEntry::Literal(_) if looks_secret(variable) => {
-                let message = format!("the value of {variable} stands in the bundle for everyone to read");
-                doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
-            }
-            EnvEntry::Literal(_) => {}
-            EnvEntry::File(source) | EnvEntry::Env(source) if source.is_empty() => {
-                doc.error(
-                    report,
-                    &pointer,
-                    format!("the source of {variable} is empty"),
-                    "name a file or a variable",
-                );
-            }
-            EnvEntry::File(_) => {}
-            EnvEntry::Env(source) => check_variable(doc, &pointer, source, report),
-        }
-    }
-    for (index, variable) in entry.pass.iter().enumerate() {
-        check_variable(doc, &at(&["pass", &index.to_string()]), variable, report);
-    }
+    check_environment(doc, &here, &entry.env, &entry.pass, report);
     if entry.max_result_bytes == Some(0) {
         doc.error(
             report,
@@ -149,6 +118,51 @@ fn server(doc: &Doc, name: &ServerName, entry: ServerEntry, report: &mut Report)
         cwd: entry.cwd,
         timeout,
         max_result_bytes: entry.max_result_bytes,
+    }
+}
+
+/// What is wrong with the environment that a server is started with.
+pub(crate) fn check_environment(
+    doc: &Doc,
+    here: &[&str],
+    env: &BTreeMap<String, EnvEntry>,
+    pass: &[String],
+    report: &mut Report,
+) {
+    let at = |fields: &[&str]| -> Vec<String> {
+        here.iter().chain(fields).map(|step| (*step).to_owned()).collect()
+    };
+    for (variable, value) in env {
+        let pointer = at(&["env", variable]);
+        check_variable(doc, &pointer, variable, report);
+        if pass.contains(variable) {
+            doc.error_at_key(
+                report,
+                &pointer,
+                format!("{variable} is set and passed through"),
+                "keep one of the two",
+            );
+        }
+        match value {
+            EnvEntry::Literal(_) if looks_secret(variable) => {
+                let message = format!("the value of {variable} stands in the file for everyone to read");
+                doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
+            }
+            EnvEntry::Literal(_) => {}
+            EnvEntry::File(source) | EnvEntry::Env(source) if source.is_empty() => {
+                doc.error(
+                    report,
+                    &pointer,
+                    format!("the source of {variable} is empty"),
+                    "name a file or a variable",
+                );
+            }
+            EnvEntry::File(_) => {}
+            EnvEntry::Env(source) => check_variable(doc, &pointer, source, report),
+        }
+    }
+    for (index, variable) in pass.iter().enumerate() {
+        check_variable(doc, &at(&["pass", &index.to_string()]), variable, report);
     }
 }
 

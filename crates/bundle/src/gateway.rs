@@ -16,7 +16,7 @@ use warrantor_model::{
 use crate::{
     Loaded,
     archive::MAX_FILE_BYTES,
-    config::EnvEntry,
+    config::{EnvEntry, check_environment},
     doc::{Doc, Format, whole},
     files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry},
     load,
@@ -120,7 +120,20 @@ pub enum Reached {
     Stdio {
         /// The command line.
         command: Vec<String>,
+        /// What this machine gives to the program.
+        host: HostSettings,
     },
+}
+
+/// What a machine gives to a program that it starts, beside what the bundle says and in place of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostSettings {
+    /// Environment variables.
+    pub env: BTreeMap<String, EnvEntry>,
+    /// Environment variables that are passed through.
+    pub pass: Vec<String>,
+    /// The directory it runs in.
+    pub cwd: Option<PathBuf>,
 }
 
 /// A bearer token.
@@ -267,7 +280,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     };
     let listen = listen(&doc, &config, report);
     let mut paths = Paths::default();
-    let servers = servers(&doc, &config, &mut paths, report);
+    let servers = servers(&doc, &config, base, &mut paths, report);
     let sets = sets::sets(&doc, &config, &servers, &mut paths, report);
     let limits = limits(&doc, &config.limits, report);
     let point = point(&doc, config.point.as_deref(), report);
@@ -434,6 +447,7 @@ fn origins(doc: &Doc, config: &GatewayFile, report: &mut Report) -> BTreeSet<Str
 fn servers(
     doc: &Doc,
     config: &GatewayFile,
+    base: &Path,
     paths: &mut Paths,
     report: &mut Report,
 ) -> BTreeMap<ServerName, UpstreamSettings> {
@@ -443,7 +457,7 @@ fn servers(
     }
     for (name, entry) in &config.servers {
         let path = paths.take(doc, "servers", name, entry.path.as_deref(), report);
-        if let Some(reached) = reached(doc, name, entry, report) {
+        if let Some(reached) = reached(doc, name, entry, base, report) {
             servers.insert(name.clone(), UpstreamSettings { path, reached });
         }
     }
@@ -479,11 +493,34 @@ impl Paths {
     }
 }
 
-fn reached(doc: &Doc, name: &ServerName, entry: &UpstreamEntry, report: &mut Report) -> Option<Reached> {
+/// A path from this file's directory as one from anywhere.
+fn whole_path(base: &Path, path: &str) -> PathBuf {
+    let joined = base.join(path);
+    std::path::absolute(&joined).unwrap_or(joined)
+}
+
+fn reached(
+    doc: &Doc,
+    name: &ServerName,
+    entry: &UpstreamEntry,
+    base: &Path,
+    report: &mut Report,
+) -> Option<Reached> {
     let here = ["servers", name.as_str()];
     match (&entry.url, &entry.command) {
         (Some(url), None) => {
             warn_of_secrets(doc, "servers", Some(name), &entry.headers, report);
+            for (field, is_there) in [
+                ("env", !entry.env.is_empty()),
+                ("pass", !entry.pass.is_empty()),
+                ("cwd", entry.cwd.is_some()),
+            ] {
+                if is_there {
+                    let pointer = ["servers", name.as_str(), field];
+                    let message = format!("`{field}` is for programs, and this server is reached over HTTP");
+                    doc.error_at_key(report, &pointer, message, "take it out");
+                }
+            }
             let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
             if url.starts_with("http://") && !loopback.iter().any(|local| url.starts_with(local)) {
                 let message = "what goes to this server crosses the network in the clear";
@@ -496,7 +533,17 @@ fn reached(doc: &Doc, name: &ServerName, entry: &UpstreamEntry, report: &mut Rep
                 let pointer = ["servers", name.as_str(), "headers"];
                 doc.error(report, &pointer, "a process is sent no headers", "leave `headers` out");
             }
-            Some(Reached::Stdio { command: command.clone() })
+            check_environment(doc, &here, &entry.env, &entry.pass, report);
+            let from_here = |entry: &EnvEntry| match entry {
+                EnvEntry::File(file) => EnvEntry::File(whole_path(base, file).display().to_string()),
+                other => other.clone(),
+            };
+            let host = HostSettings {
+                env: entry.env.iter().map(|(name, entry)| (name.clone(), from_here(entry))).collect(),
+                pass: entry.pass.clone(),
+                cwd: entry.cwd.as_ref().map(|cwd| whole_path(base, cwd)),
+            };
+            Some(Reached::Stdio { command: command.clone(), host })
         }
         _ => {
             let message = format!("{name} is reached in no one way");

@@ -648,7 +648,7 @@ fn an_author_is_warned_of_what_loads_but_may_not_be_meant() {
         ),
         (
             with("warrantor.toml", "{ file = \"secrets/token\" }", "\"s3cret\""),
-            "warrantor.toml:2:22: the value of BANK_TOKEN stands in the bundle",
+            "warrantor.toml:2:22: the value of BANK_TOKEN stands in the file",
         ),
         (
             with("mandates/pay.yaml", "in: [DE1, DE2]", "equals: $slot.v"),

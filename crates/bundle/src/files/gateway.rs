@@ -136,6 +136,15 @@ pub struct UpstreamEntry {
     pub headers: BTreeMap<String, EnvEntry>,
     /// Its command line, for a server that is spoken to on standard input and output. Each session and each mandate gets a process of its own.
     pub command: Option<Vec<String>>,
+    /// Environment variables of its program, beside those of the bundle and in place of them; files are named from this file's directory. What a machine
+    /// gives to a program belongs here: a bundle that is published has none.
+    #[serde(default)]
+    pub env: BTreeMap<String, EnvEntry>,
+    /// Environment variables that are passed through to its program.
+    #[serde(default)]
+    pub pass: Vec<String>,
+    /// The directory that its program runs in, from this file's directory.
+    pub cwd: Option<String>,
     /// The path of the virtual server; by default its name.
     pub path: Option<String>,
 }

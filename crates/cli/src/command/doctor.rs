@@ -318,7 +318,7 @@ fn reached(config: &GatewayConfig, base: &Path, server: &ServerName, how: &Reach
                 ),
             }
         }
-        Reached::Stdio { command } => match block_on(ask_server(command)) {
+        Reached::Stdio { command, .. } => match block_on(ask_server(command)) {
             Err(cause) => found.wrong(what, format!("{cause:#}"), "try its command line by hand"),
             Ok((answer, instructions)) => {
                 let pinned = warrantor_bundle::draft(server, &answer, instructions.as_deref(), None);

@@ -359,10 +359,19 @@ fn endpoint(
                 HttpTarget::new(url, &headers, bytes).map_err(|cause| Usage(format!("{server}: {cause}")))?;
             UpstreamSettings::Http(Arc::new(target))
         }
-        Reached::Stdio { command } => {
-            let launch =
-                Launch { name: Some(server.to_string()), ..launch(command, &settings, &config.bundle_dir)? };
-            told.push_str(&format!("{:?}", launch.environment));
+        Reached::Stdio { command, host } => {
+            let mut settings = settings.clone();
+            settings.pass.retain(|name| !host.env.contains_key(name));
+            settings.pass.extend(host.pass.iter().cloned());
+            settings.env.retain(|name, _| !host.pass.contains(name));
+            settings.env.extend(host.env.clone());
+            if let Some(cwd) = &host.cwd {
+                settings.cwd = Some(cwd.display().to_string());
+            }
+            // Files of secrets that the bundle names are named from its directory; those of this machine by their whole paths.
+            let here = std::path::absolute(&config.bundle_dir)?;
+            let launch = Launch { name: Some(server.to_string()), ..launch(command, &settings, &here)? };
+            told.push_str(&format!("{:?} {:?}", launch.environment, launch.directory));
             UpstreamSettings::Stdio(Arc::new(launch))
         }
     };

@@ -12,7 +12,7 @@ use crate::{
     support::{
         World,
         http::{Caller, Gateway},
-        reason_of, warrantor,
+        python, reason_of, script, text_of, warrantor,
     },
 };
 
@@ -101,6 +101,43 @@ fn a_publication_that_does_not_fit_a_gateways_settings_changes_nothing_there_and
     let started = warrantor().args(["gateway", "--config"]).arg(world.path("gateway.toml")).output().unwrap();
     assert_eq!(started.status.code(), Some(1), "{started:?}");
     assert!(String::from_utf8_lossy(&started.stderr).contains("no manifest for fake"), "{started:?}");
+}
+
+/// What a published bundle may not say the gateway's own file does.
+#[test]
+fn a_gateway_gives_its_programs_what_its_own_file_says_beside_a_published_bundle() {
+    let mut world = World::new();
+    world.environment.push(("OURS".to_owned(), "from-our-environment".to_owned()));
+    world.environment.push(("KEPT_BACK".to_owned(), "y".to_owned()));
+    publish_first(&world);
+    fs::create_dir(world.path("secrets")).unwrap();
+    world.write("secrets/token", "from-a-file\n");
+    let host = "pass = [\"OURS\"]\ncwd = \"secrets\"\nenv = { FILE_TOKEN = { file = \"secrets/token\" }, PLAIN = \"x\" }\n";
+    let command = json!([python(), "-I", "-S", script("upstream.py"), world.path("upstream"), "both"]);
+    let more = format!("point = \"eu\"\n[servers.fake]\ncommand = {command}\n{host}");
+    let mut gateway = Gateway::start(&world, &[BOT], &more);
+    let answer = gateway.session("laptop").call("environment", "{}");
+    let seen: Value = serde_json::from_str(&text_of(&answer).unwrap()).unwrap();
+    assert_eq!((&seen["FILE_TOKEN"], &seen["PLAIN"]), (&json!("from-a-file".len()), &json!(1)), "{seen}");
+    assert_eq!(seen["OURS"], "from-our-environment".len());
+    assert!(seen.get("KEPT_BACK").is_none(), "{seen}");
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    // For a server over HTTP they mean nothing, and that is said.
+    let http = format!("point = \"eu\"\n[servers.fake]\nurl = \"http://127.0.0.1:1\"\n{host}");
+    world.write(
+        "gateway.toml",
+        &format!("bundle = \"bundle\"\ndata = \"data\"\ntokens = \"tokens.toml\"\n{http}"),
+    );
+    let started = warrantor().args(["gateway", "--config"]).arg(world.path("gateway.toml")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&started.stderr);
+    for field in ["env", "pass", "cwd"] {
+        assert!(stderr.contains(&format!("`{field}` is for programs")), "{field}: {stderr}");
+    }
+}
+
+fn publish_first(world: &World) {
+    Gateway::before(world, &[BOT], "").stop();
+    publish(world, "as it is", &[]);
 }
 
 /// The keys of a data directory bear a name that the bundle gives them: one at fault must not leave a directory with another.

@@ -43,6 +43,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle_trackers", targets::bundle::trackers),
     ("decide_source", targets::decide::source),
     ("decide_trace", targets::decide::trace),
+    ("engine_answer", targets::engine::answer),
+    ("engine_question", targets::engine::question),
     ("ledger_checkpoint", targets::ledger::checkpoint),
     ("ledger_evidence", targets::ledger::evidence),
     ("ledger_frontier", targets::ledger::frontier),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod decide;
+pub(crate) mod engine;
 pub(crate) mod ledger;
 pub(crate) mod mcp;
 pub(crate) mod model;

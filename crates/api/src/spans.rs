@@ -5,9 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use opentelemetry::{
-    Context, KeyValue, SpanId, TraceFlags, TraceId,
+    Context, KeyValue,
     global::BoxedTracer,
-    trace::{SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer},
+    trace::{SpanKind, Status, TraceContextExt, Tracer},
 };
 use warrantor_mcp::trace::TraceContext;
 
@@ -33,7 +33,7 @@ impl Spans {
                 _ => None,
             }
         };
-        let parent = TraceContext::read(one("traceparent"), None).as_ref().and_then(remote);
+        let parent = TraceContext::read(one("traceparent"), None).and_then(|told| told.span());
         let parent = parent.map(|parent| Context::new().with_remote_span_context(parent)).unwrap_or_default();
         let attributes = [
             KeyValue::new("http.request.method", method.to_string()),
@@ -73,15 +73,4 @@ impl Drop for Open {
             context.span().end();
         }
     }
-}
-
-fn remote(told: &TraceContext<'_>) -> Option<SpanContext> {
-    let mut fields = told.parent().split('-').skip(1);
-    let trace = TraceId::from_hex(fields.next()?).ok()?;
-    let span = SpanId::from_hex(fields.next()?).ok()?;
-    let flags = u8::from_str_radix(fields.next()?, 16).ok()?;
-    // Of the flags all but the first may mean something else one day.
-    let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
-    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
-    context.is_valid().then_some(context)
 }

@@ -21,6 +21,7 @@ use rustls::{
 use thiserror::Error;
 use warrantor_engine::wire::{Answered, Asked, MAX_BYTES, Question, SignatureError, Signed, Verified};
 use warrantor_ledger::VerifierKey;
+use warrantor_mcp::trace::traceparent;
 use warrantor_model::{EnforcementPoint, Randomness};
 use zeroize::Zeroizing;
 
@@ -150,11 +151,8 @@ impl Plane {
             .header(CONTENT_TYPE, "application/json");
         // The control plane's span joins the trace of the call.
         let context = opentelemetry::Context::current();
-        let span = context.span().span_context().clone();
-        if span.is_valid() {
-            let flags = span.trace_flags().to_u8();
-            request = request
-                .header("traceparent", format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()));
+        if let Some(parent) = traceparent(context.span().span_context()) {
+            request = request.header("traceparent", parent);
         }
         let request =
             request.body(Full::new(body)).map_err(|cause| PlaneError::Question(cause.to_string()))?;

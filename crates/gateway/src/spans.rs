@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use opentelemetry::{
-    Context, KeyValue, SpanId, TraceFlags, TraceId,
+    Context, KeyValue,
     global::BoxedTracer,
-    trace::{SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer},
+    trace::{SpanKind, Status, TraceContextExt, Tracer},
 };
-use warrantor_mcp::trace::TraceContext;
+use warrantor_mcp::trace::{TraceContext, traceparent};
 use warrantor_model::{Offer, ServerName};
 
 use crate::exchange::Reply;
@@ -65,7 +65,8 @@ impl Spans {
         target: Option<(Offer, &str)>,
         parent: Option<&TraceContext<'_>>,
     ) -> Open {
-        let parent = parent.and_then(read).map(|parent| Context::new().with_remote_span_context(parent));
+        let parent =
+            parent.and_then(TraceContext::span).map(|parent| Context::new().with_remote_span_context(parent));
         self.open(SpanKind::Server, server, method, target, &parent.unwrap_or_default())
     }
 
@@ -125,11 +126,7 @@ impl Open {
 
     /// What the server is told, so that its spans are within this one.
     pub(crate) fn traceparent(&self) -> Option<String> {
-        let context = self.0.as_ref()?;
-        let span = context.span();
-        let told = span.span_context();
-        told.is_valid()
-            .then(|| format!("00-{}-{}-{:02x}", told.trace_id(), told.span_id(), told.trace_flags().to_u8()))
+        traceparent(self.0.as_ref()?.span().span_context())
     }
 
     pub(crate) fn note(&self, name: &'static str, value: impl Into<opentelemetry::Value>) {
@@ -173,16 +170,4 @@ pub(crate) fn note(name: &'static str, value: impl Into<opentelemetry::Value>) {
     if context.has_active_span() {
         context.span().set_attribute(KeyValue::new(name, value));
     }
-}
-
-fn read(told: &TraceContext<'_>) -> Option<SpanContext> {
-    let mut fields = told.parent().split('-').skip(1);
-    let trace = TraceId::from_hex(fields.next()?).ok()?;
-    let span = SpanId::from_hex(fields.next()?).ok()?;
-    let flags = u8::from_str_radix(fields.next()?, 16).ok()?;
-    // Of the flags all but the first may mean something else one day.
-    let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
-    // What vendors add is the client's own text: the server gets it as it came, and no collector.
-    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
-    context.is_valid().then_some(context)
 }

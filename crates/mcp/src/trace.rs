@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 
+use opentelemetry::{
+    SpanId, TraceFlags, TraceId,
+    trace::{SpanContext, TraceState},
+};
+
 /// Longest `tracestate` that is taken, in bytes.
 const MAX_STATE_BYTES: usize = 512;
 /// Most members of it.
@@ -34,6 +39,19 @@ impl<'a> TraceContext<'a> {
         self.state.as_deref()
     }
 
+    /// The span of somebody else that it names. What vendors add is left out: it is the other's own text, and no collector gets it.
+    #[must_use]
+    pub fn span(&self) -> Option<SpanContext> {
+        let mut fields = self.parent.split('-').skip(1);
+        let trace = TraceId::from_hex(fields.next()?).ok()?;
+        let span = SpanId::from_hex(fields.next()?).ok()?;
+        let flags = u8::from_str_radix(fields.next()?, 16).ok()?;
+        // Of the flags all but the first may mean something else one day.
+        let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
+        let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+        context.is_valid().then_some(context)
+    }
+
     /// The same, for longer.
     #[must_use]
     pub fn into_owned(self) -> TraceContext<'static> {
@@ -42,6 +60,13 @@ impl<'a> TraceContext<'a> {
             state: self.state.map(|state| Cow::Owned(state.into_owned())),
         }
     }
+}
+
+/// The `traceparent` by which others join a span of ours; none of a span that is none.
+#[must_use]
+pub fn traceparent(span: &SpanContext) -> Option<String> {
+    let flags = span.trace_flags().to_u8();
+    span.is_valid().then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
 }
 
 fn is_traceparent(text: &str) -> bool {
@@ -117,5 +142,17 @@ mod tests {
             assert_eq!(read(bad, "a=b"), None, "{bad}");
         }
         assert_eq!(TraceContext::read(None, Some("a=b".into())), None);
+    }
+
+    #[test]
+    fn a_span_is_read_as_it_is_told_but_for_flags_that_nobody_knows() {
+        let told = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-";
+        for (flags, kept) in [("00", "00"), ("01", "01"), ("03", "01"), ("fe", "00")] {
+            let read = TraceContext::read(Some(format!("{told}{flags}").into()), None).unwrap();
+            let span = read.span().unwrap();
+            assert!(span.is_remote() && span.trace_state().header().is_empty());
+            assert_eq!(traceparent(&span), Some(format!("{told}{kept}")), "{flags}");
+        }
+        assert_eq!(traceparent(&SpanContext::empty_context()), None);
     }
 }

@@ -282,13 +282,7 @@ fn taken(verified: &Verified) -> Result<Option<Loaded>, PlaneError> {
 /// A refusal that no decision gave.
 fn refused(detail: String) -> Refused {
     let finding = Finding::new(ReasonCode::DecisionUnavailable, detail);
-    Refused { decision: unnamed(), refusal: Refusal::new(vec![finding]) }
-}
-
-/// The name of a decision that nobody made; nothing is recorded under it.
-fn unnamed() -> DecisionId {
-    // A constant that parses; the fallback never runs and names nothing else.
-    DecisionId::new("d0").unwrap_or_else(|_| unnamed())
+    Refused { decision: DecisionId::unrecorded(), refusal: Refusal::new(vec![finding]) }
 }
 
 fn all(findings: &[WireFinding]) -> Vec<Finding> {
@@ -434,12 +428,12 @@ impl DecisionPoint for Remote {
         let finding =
             Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", presented.method));
         let refused = |decision| Refused { decision, refusal: Refusal::new(vec![finding.clone()]) };
-        let Some(call) = self.call(presented) else { return refused(unnamed()) };
+        let Some(call) = self.call(presented) else { return refused(DecisionId::unrecorded()) };
         match self.ask(Question::RefuseMethod { call }, PATIENCE).await.as_ref().map(Verified::answered) {
             Ok(Answered::Refused { decision, .. }) => refused(decision.clone()),
             _ => {
                 self.missed("a method was refused and not recorded".to_owned());
-                refused(unnamed())
+                refused(DecisionId::unrecorded())
             }
         }
     }

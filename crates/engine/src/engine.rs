@@ -233,7 +233,10 @@ impl<S: Store> Engine<S> {
         let Ok(id) = self.fresh_id(now) else {
             let finding =
                 Finding::new(ReasonCode::DecisionUnavailable, "no random bytes for the decision's id");
-            return Answer::Refused(Refused { decision: unnamed(), refusal: Refusal::new(vec![finding]) });
+            return Answer::Refused(Refused {
+                decision: DecisionId::unrecorded(),
+                refusal: Refusal::new(vec![finding]),
+            });
         };
         let arguments = match Json::parse(&presented.arguments) {
             Ok(arguments) => arguments,
@@ -598,7 +601,7 @@ impl<S: Store> Engine<S> {
         let finding =
             Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", presented.method));
         let Ok(id) = self.fresh_id(now) else {
-            return Refused { decision: unnamed(), refusal: Refusal::new(vec![finding]) };
+            return Refused { decision: DecisionId::unrecorded(), refusal: Refusal::new(vec![finding]) };
         };
         match self.refuse(&id, presented, None, finding.clone()).await {
             Answer::Refused(refused) => refused,
@@ -774,12 +777,6 @@ impl<S: Store> Engine<S> {
         let millis = now.as_micros().max(0) / 1000;
         DecisionId::new(format!("d{millis:012x}-{:016x}", u64::from_be_bytes(random))).map_err(|_| ())
     }
-}
-
-/// The name of a decision for which there were no random bytes; it is refused and cannot be recorded under a name of its own.
-fn unnamed() -> DecisionId {
-    // A constant that parses; the fallback never runs and names nothing else.
-    DecisionId::new("d0").unwrap_or_else(|_| unnamed())
 }
 
 /// When each mandate of a chain was handed over.

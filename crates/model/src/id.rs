@@ -194,6 +194,14 @@ ids! {
     ToolName, "a tool's name", TOOL_EXTRA;
 }
 
+impl DecisionId {
+    /// The name of decisions that were not made, or for which there were no random bytes: nothing is recorded under it.
+    #[must_use]
+    pub fn unrecorded() -> Self {
+        Self("d0".to_owned())
+    }
+}
+
 impl MandateId {
     /// Whether a text is made like the ids of mandates that were handed over: `m`, 12 hexadecimal digits, a dash and 16 more.
     #[must_use]

@@ -642,8 +642,10 @@ impl<S: Store> Engine<S> {
         let plain = Commit::new(Record::new(id.as_str(), now, Event::Definitions(definitions)));
         let mut commit = plain.clone();
         match serde_json::to_vec(&seen) {
-            Ok(value) if differs => commit.puts.push((key, value)),
-            _ => commit.deletes.push(key),
+            _ if !differs => commit.deletes.push(key),
+            Ok(value) => commit.puts.push((key, value)),
+            // What was known before still differs.
+            Err(_) => {}
         }
         match self.commit_within(commit, patience).await {
             Ok(_) => self.write_gap_later(),

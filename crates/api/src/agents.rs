@@ -14,7 +14,7 @@ use crate::{
     Api,
     people::Why,
     problem::{Kind, Problem, ProblemBody},
-    request::{Body, Caller, Id, Ids, MAX_PAGE, Name, Optional, PageParams, Params, instant},
+    request::{Body, Caller, Id, Ids, Name, Optional, PageParams, Params, instant},
 };
 
 /// A page of agents.
@@ -51,7 +51,7 @@ pub(crate) async fn list<S: Store>(
     Params(params): Params<AgentParams>,
 ) -> Result<Json<Agents>, Problem> {
     let page = PageParams { after: params.after, limit: params.limit };
-    let (after, limit) = (page.after::<AgentId>()?, page.limit()?.min(MAX_PAGE));
+    let (after, limit) = (page.after::<AgentId>()?, page.limit()?);
     let sees_all = api.sees(&caller, Act::ListAgents, &Resource::Deployment);
     let mut items = if sees_all {
         api.office.agents(after.as_ref(), limit).await?

@@ -20,11 +20,8 @@ use warrantor_store::Store;
 use crate::{
     Api,
     problem::{Kind, Problem, ProblemBody},
-    request::{Body, Caller, Id, Params, before},
+    request::{Body, Caller, HistoryParams, Id, Params},
 };
-
-/// Most publications of a page.
-const MAX_PAGE: usize = 100;
 
 /// A bundle to publish.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,19 +90,6 @@ pub(crate) struct Publications {
     pub(crate) next: Option<u64>,
 }
 
-/// Where the page begins.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct HistoryParams {
-    /// The number before which the page begins: `next` of the page before.
-    #[param(minimum = 1)]
-    before: Option<u64>,
-    /// How many items the page has at most; 50 when nothing is said.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<usize>,
-}
-
 /// The history of what was published.
 #[utoipa::path(get, path = "/v1/bundles", tag = "bundles", operation_id = "listPublications", params(HistoryParams),
     responses((status = 200, body = Publications), (status = "default", body = ProblemBody)))]
@@ -115,11 +99,8 @@ pub(crate) async fn list<S: Store>(
     Params(params): Params<HistoryParams>,
 ) -> Result<Json<Publications>, Problem> {
     api.may(&caller, Act::ReadBundle, &Resource::Deployment).await?;
-    let limit = params.limit.unwrap_or(50);
-    if limit == 0 || limit > MAX_PAGE {
-        return Err(Problem::invalid("limit", format!("1 to {MAX_PAGE} items make a page")));
-    }
-    let items = api.office.publications(before(params.before)?, limit).await?;
+    let (before, limit) = params.page()?;
+    let items = api.office.publications(before, limit).await?;
     let next = items.last().map(|last| last.number).filter(|last| *last > 1 && items.len() == limit);
     Ok(Json(Publications { items, next }))
 }

@@ -199,13 +199,36 @@ impl PageParams {
     }
 }
 
-/// The number that a page of numbered things ends before: an int64 of JSON Schema, and the first is 1.
-pub(crate) fn before(number: Option<u64>) -> Result<Option<u64>, Problem> {
-    match number {
-        Some(number) if number == 0 || i64::try_from(number).is_err() => {
-            Err(Problem::invalid("before", "a number of 1 or more is needed: `next` of the page before"))
+/// Where a page of numbered things begins, the latest first, and how long it is.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryParams {
+    /// The number before which the page begins: `next` of the page before.
+    #[param(minimum = 1)]
+    before: Option<u64>,
+    /// How many items the page has at most; 50 when nothing is said.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+}
+
+/// Most of a page of numbered things: each is read by itself.
+const MAX_NUMBERED: usize = 100;
+
+impl HistoryParams {
+    /// The number that the page ends before, an int64 of JSON Schema, of which the first is 1; and the length.
+    pub(crate) fn page(&self) -> Result<(Option<u64>, usize), Problem> {
+        if self.before.is_some_and(|number| number == 0 || i64::try_from(number).is_err()) {
+            return Err(Problem::invalid(
+                "before",
+                "a number of 1 or more is needed: `next` of the page before",
+            ));
         }
-        number => Ok(number),
+        match self.limit {
+            None => Ok((self.before, DEFAULT_PAGE)),
+            Some(limit @ 1..=MAX_NUMBERED) => Ok((self.before, limit)),
+            Some(_) => Err(Problem::invalid("limit", format!("1 to {MAX_NUMBERED} items make a page"))),
+        }
     }
 }
 

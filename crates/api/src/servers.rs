@@ -14,7 +14,7 @@ use crate::{
     Api,
     people::Why,
     problem::{Problem, ProblemBody},
-    request::{Body, Caller, Id, Ids, MAX_PAGE, Optional, PageParams, Params, before},
+    request::{Body, Caller, HistoryParams, Id, Ids, Optional, PageParams, Params},
 };
 
 /// A page of servers.
@@ -35,7 +35,7 @@ pub(crate) async fn list<S: Store>(
     Params(page): Params<PageParams>,
 ) -> Result<Json<Servers>, Problem> {
     api.may(&caller, Act::ReadServer, &Resource::Deployment).await?;
-    let (after, limit) = (page.after::<ServerName>()?, page.limit()?.min(MAX_PAGE));
+    let (after, limit) = (page.after::<ServerName>()?, page.limit()?);
     let items = api.office.servers(after.as_ref(), limit).await?;
     let next = (items.len() == limit).then(|| items.last().map(|last| last.name.to_string())).flatten();
     Ok(Json(Servers { items, next }))
@@ -76,32 +76,19 @@ pub(crate) struct Manifests {
     pub(crate) next: Option<u64>,
 }
 
-/// Where the page begins.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ManifestParams {
-    /// The number before which the page begins: `next` of the page before.
-    #[param(minimum = 1)]
-    before: Option<u64>,
-    /// How many items the page has at most; 50 when nothing is said.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<usize>,
-}
-
 /// The manifests that were proposed of a server, and what became of each.
 #[utoipa::path(get, path = "/v1/servers/{name}/manifests", tag = "servers", operation_id = "listManifests",
-    params(("name" = String, Path, description = "The server's name"), ManifestParams),
+    params(("name" = String, Path, description = "The server's name"), HistoryParams),
     responses((status = 200, body = Manifests), (status = "default", body = ProblemBody)))]
 pub(crate) async fn manifests<S: Store>(
     State(api): State<Arc<Api<S>>>,
     caller: Caller,
     Id(name): Id<ServerName>,
-    Params(params): Params<ManifestParams>,
+    Params(params): Params<HistoryParams>,
 ) -> Result<Json<Manifests>, Problem> {
     api.may(&caller, Act::ReadServer, &Resource::Deployment).await?;
-    let limit = PageParams { after: None, limit: params.limit }.limit()?;
-    let items = api.office.manifests(&name, before(params.before)?, limit).await?;
+    let (before, limit) = params.page()?;
+    let items = api.office.manifests(&name, before, limit).await?;
     let next = items.last().map(|last| last.number).filter(|last| *last > 1 && items.len() == limit);
     Ok(Json(Manifests { items, next }))
 }

@@ -386,7 +386,7 @@ fn nothing_of_a_host(bundle: &Loaded) -> Result<(), OfficeError> {
     }
 }
 
-pub(crate) fn check_words(reason: &str, points: &BTreeSet<EnforcementPoint>) -> Result<(), OfficeError> {
+fn check_words(reason: &str, points: &BTreeSet<EnforcementPoint>) -> Result<(), OfficeError> {
     if reason.trim().is_empty() || reason.len() > 1000 || reason.chars().any(char::is_control) {
         return Err(invalid("reason", "say in a line of at most 1000 bytes why"));
     }

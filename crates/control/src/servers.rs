@@ -447,14 +447,18 @@ impl<S: Store> Office<S> {
     /// The effects of a server's tools wherever it is described: by what was approved last, and by everything that decides somewhere.
     async fn effects_so_far(&self, name: &ServerName) -> Result<EffectSet, OfficeError> {
         let mut effects = EffectSet::EMPTY;
-        let (_, current) = self.current_alone(name).await?;
-        let mut add = |bundle: &Loaded| {
+        if let Some(number) = self.stored_server(name).await?.and_then(|(_, server)| server.approved) {
+            let (_, approved) = self.stored_manifest(name, number).await?;
+            let files = files_of(name, &approved.manifest, &approved.definitions);
+            let loaded = load_beside(files.into()).await?;
+            let described = loaded.as_ref().ok().and_then(|loaded| loaded.snapshot.manifest(name));
+            // What does not load any more is taken for all that was told of it.
+            effects = described.map_or_else(|| approved.effects.iter().copied().collect(), effects_of);
+        }
+        for (number, _) in self.heads().await?.1.stages() {
+            let bundle = self.published(&self.publication(number).await?.revision).await?;
             effects =
                 bundle.snapshot.manifest(name).map_or(effects, |known| effects.union(effects_of(known)));
-        };
-        current.iter().for_each(&mut add);
-        for (number, _) in self.heads().await?.1.stages() {
-            add(&self.published(&self.publication(number).await?.revision).await?);
         }
         Ok(effects)
     }
@@ -464,6 +468,7 @@ impl<S: Store> Office<S> {
             return Ok((None, None));
         };
         let loaded = load_beside(files_of(name, &manifest, &definitions).into()).await?;
+        // What does not load any more is no reason to show less: compared with nothing, everything is new.
         Ok((number, loaded.ok()))
     }
 

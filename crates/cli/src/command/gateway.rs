@@ -113,9 +113,9 @@ async fn local(args: &GatewayArgs, followed: ServingPlace, out: Output) -> anyho
         randomness: Arc::clone(&deployment.randomness) as _,
         settings: Settings::named(config.place.point.as_ref().map_or("gateway", AsRef::as_ref)),
     });
-    let face = Face::bind(config, &base).await?;
+    let face = Face::bind(&config, &base).await?;
     let handing = |bundle| Handing { deployment: Arc::clone(&deployment), bundle };
-    let (face, serving) = face.serving(&base, handing)?;
+    let serving = serving(config, &base, handing)?;
     serving.mandates.note_bundle().await?;
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
     let reload = Reload {
@@ -144,7 +144,6 @@ fn base_of(config: &Path) -> PathBuf {
 
 /// What of a gateway is the same wherever its calls are decided.
 struct Face {
-    config: Option<GatewayConfig>,
     listen: SocketAddr,
     listener: TcpListener,
     metrics: Option<TcpListener>,
@@ -153,7 +152,7 @@ struct Face {
 
 impl Face {
     /// Takes the addresses, before anything else is begun.
-    async fn bind(config: GatewayConfig, base: &Path) -> anyhow::Result<Self> {
+    async fn bind(config: &GatewayConfig, base: &Path) -> anyhow::Result<Self> {
         for warning in &config.warnings {
             tracing::warn!(place = warning.place(), "{warning}");
         }
@@ -170,18 +169,7 @@ impl Face {
             .with_context(|| format!("the gateway cannot listen on {listen}"))?;
         raise_file_limit();
         let traces = Traces::to("warrantor-gateway", config.traces.as_ref(), base)?;
-        Ok(Self { config: Some(config), listen, listener, metrics, traces })
-    }
-
-    /// What is served at first.
-    fn serving<M: Mandates>(
-        mut self,
-        base: &Path,
-        mandates: impl FnOnce(Loaded) -> M,
-    ) -> anyhow::Result<(Self, Serving<M>)> {
-        let config = self.config.take().context("a gateway is begun once")?;
-        let serving = serving(config, base, mandates)?;
-        Ok((self, serving))
+        Ok(Self { listen, listener, metrics, traces })
     }
 
     /// Serves until it is told to end.

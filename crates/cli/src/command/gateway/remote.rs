@@ -71,8 +71,8 @@ pub(super) async fn serve(
     let (remote, bundle) = Remote::reach(&settings, edge_settings(), Arc::new(SystemBytes::new())).await?;
     let taken = Taken { revision: bundle.revision, files: bundle.archive.clone() };
     let config = load_gateway_beside(&args.config, bundle)?;
-    let face = Face::bind(config, &base).await?;
-    let (face, serving) = face.serving(&base, |_| Elsewhere(remote.clone()))?;
+    let face = Face::bind(&config, &base).await?;
+    let serving = serving(config, &base, |_| Elsewhere(remote.clone()))?;
     let following =
         Follow { file: args.config.clone(), base, listen: face.listen, remote: remote.clone(), out };
     let hangups = signal(SignalKind::hangup())?;

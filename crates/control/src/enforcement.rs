@@ -77,6 +77,8 @@ struct Answers {
 /// What decides for one point.
 struct AtPoint<S> {
     now: Deciding<S>,
+    /// The publication that it is of; none of the bundle that holds where nothing is published. Publications never change.
+    publication: Option<u64>,
     /// What decided before, and until when it may be asked for.
     before: Option<(Deciding<S>, Timestamp)>,
     asked: Timestamp,
@@ -232,16 +234,20 @@ impl<S: Store> Enforcement<S> {
         own: &Arc<Loaded>,
         point: &EnforcementPoint,
     ) -> Result<(Deciding<S>, Option<Deciding<S>>), EnforcementError> {
-        let revision = match office.heads().await?.1.at(point) {
-            Some(number) => office.publication(number).await?.revision,
-            None => own.revision,
+        let publication = office.heads().await?.1.at(point);
+        let is_known = |at: &AtPoint<S>| {
+            at.publication == publication && (publication.is_some() || at.now.bundle.revision == own.revision)
         };
-        if let Some(found) = self.known(point, &revision) {
+        if let Some(found) = self.known(point, publication, is_known) {
             return Ok(found);
         }
         let _making = self.making.lock().await;
-        // Somebody else may have made it meanwhile.
-        if let Some(found) = self.known(point, &revision) {
+        let revision = match publication {
+            Some(number) => office.publication(number).await?.revision,
+            None => own.revision,
+        };
+        // Somebody else may have made it meanwhile, or the bundle was published once more.
+        if let Some(found) = self.known(point, publication, |at| at.now.bundle.revision == revision) {
             return Ok(found);
         }
         let bundle = match revision == own.revision {
@@ -261,25 +267,33 @@ impl<S: Store> Enforcement<S> {
             randomness: Arc::clone(&parts.randomness),
             settings: Settings::named(point.as_str()),
         });
-        Ok(self.take(point, Deciding { bundle, engine }))
+        Ok(self.take(point, publication, Deciding { bundle, engine }))
     }
 
+    /// What decides for a point, if it is that; of this publication from here on.
     fn known(
         &self,
         point: &EnforcementPoint,
-        revision: &Digest,
+        publication: Option<u64>,
+        is_it: impl FnOnce(&AtPoint<S>) -> bool,
     ) -> Option<(Deciding<S>, Option<Deciding<S>>)> {
         let now = self.parts.clock.now();
         let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = points.get_mut(point).filter(|at| at.now.bundle.revision == *revision)?;
+        let at = points.get_mut(point).filter(|at| is_it(at))?;
         at.asked = now;
+        at.publication = publication;
         if at.before.as_ref().is_some_and(|(_, until)| now >= *until) {
             at.before.take().into_iter().for_each(|(before, _)| let_go(before));
         }
         Some((at.now.clone(), at.before.as_ref().map(|(before, _)| before.clone())))
     }
 
-    fn take(&self, point: &EnforcementPoint, new: Deciding<S>) -> (Deciding<S>, Option<Deciding<S>>) {
+    fn take(
+        &self,
+        point: &EnforcementPoint,
+        publication: Option<u64>,
+        new: Deciding<S>,
+    ) -> (Deciding<S>, Option<Deciding<S>>) {
         let now = self.parts.clock.now();
         let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
         let before = points.remove(point).map(|at| {
@@ -293,7 +307,7 @@ impl<S: Store> Enforcement<S> {
             }
         }
         let known = before.as_ref().map(|(before, _)| before.clone());
-        points.insert(point.clone(), AtPoint { now: new.clone(), before, asked: now });
+        points.insert(point.clone(), AtPoint { now: new.clone(), publication, before, asked: now });
         (new, known)
     }
 

@@ -116,6 +116,26 @@ async fn a_bundle_that_was_published_before_is_decided_on_for_a_moment() {
 }
 
 #[tokio::test]
+async fn what_is_published_once_more_goes_on_and_what_is_gone_back_to_holds_at_once() {
+    let points = Points::new().await;
+    let forbidding = files().and("policies/no.cedar", "@id(\"no\") forbid (principal, action, resource);");
+    let decide = |bundle: Digest| json!({ "ask": "decide", "call": points.call("list_payees", &bundle) });
+    let permitting = points.plane.publish(&files()).await;
+    let (passes, _) = points.ask(decide(permitting.revision)).await;
+    assert!(matches!(passes, Answered::Permitted { .. }), "{passes:?}");
+    let again = points.plane.publish(&files()).await;
+    assert!(again.number > permitting.number && again.revision == permitting.revision);
+    let (passes, _) = points.ask(decide(permitting.revision)).await;
+    assert!(matches!(passes, Answered::Permitted { .. }), "{passes:?}");
+    let other = points.plane.publish(&forbidding).await;
+    let (forbidden, _) = points.ask(decide(other.revision)).await;
+    assert!(matches!(forbidden, Answered::Refused { .. }), "{forbidden:?}");
+    points.plane.publish(&files()).await;
+    let (passes, _) = points.ask(decide(points.bundle().await)).await;
+    assert!(matches!(passes, Answered::Permitted { .. }), "{passes:?}");
+}
+
+#[tokio::test]
 async fn what_became_of_a_call_is_told_by_the_permit_of_this_very_point() {
     let points = Points::new().await;
     let bundle = points.bundle().await;

@@ -186,6 +186,8 @@ ids! {
     TaskId, "a task's id", NAME_EXTRA;
     /// One decision.
     DecisionId, "a decision's id", SERVER_EXTRA;
+    /// A token that the token service made: its `jti`.
+    TokenId, "a token's id", NAME_EXTRA;
     /// A tool server as the bundle names it.
     ServerName, "a server's name", SERVER_EXTRA;
     /// An enforcement point, as it names itself in records.

@@ -27,7 +27,7 @@ pub use decision::{Finding, Layer, NextStep, Question, ReasonCode, Refusal};
 pub use digest::Digest;
 pub use id::{
     AgentId, DecisionId, EnforcementPoint, GroupName, IdError, MandateId, Offer, PersonId, ServerName,
-    TaskId, TemplateId, ToolName, ToolRef,
+    TaskId, TemplateId, TokenId, ToolName, ToolRef,
 };
 pub use json::Json;
 pub use mandate::{Asked, Bounds, Grant, Limits, Mandate, MandateKind, Match, Terms};

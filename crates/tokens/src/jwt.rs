@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, crypto};
+use jsonwebtoken::Algorithm;
 use thiserror::Error;
 use warrantor_model::{Decimal, Json, Timestamp};
 
-use crate::keys::{ALGORITHMS, KeySet};
-
-/// Most bytes of a token.
-const MAX_TOKEN_BYTES: usize = 16 << 10;
+use crate::{jose::Unverified, keys::KeySet};
 
 /// What a token was made for. One made for something else is refused, whoever signed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +99,11 @@ impl Claims {
         self.expires_at
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> &Json {
+        &self.all
+    }
+
     /// A claim that is a text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -139,69 +140,19 @@ pub fn verify(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Claims, Refusal> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(Refusal::Format("it is too long"));
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Format("it has no signature"))?;
-    let (header, payload) = signed.split_once('.').ok_or(Refusal::Format("it has no payload"))?;
-    let header = part(header)?;
-    let algorithm = algorithm(&header, expected)?;
-    check_type(&header, expected.purpose)?;
-    let id = match header.get("kid") {
-        None => None,
-        Some(id) => Some(id.as_str().ok_or(Refusal::Format("the name of its key is no text"))?),
+    let token = Unverified::read(token)?;
+    let algorithm = token.algorithm(expected.algorithms)?;
+    let kind = token.kind()?;
+    let fits = match expected.purpose {
+        Purpose::Id => matches!(kind.as_deref(), None | Some("jwt")),
+        Purpose::Access => kind.as_deref() == Some("at+jwt"),
     };
-    let mut tried = false;
-    let mut is_signed = false;
-    for key in keys.candidates(id).filter(|key| key.fits.contains(&algorithm)) {
-        tried = true;
-        is_signed = crypto::verify(signature, signed.as_bytes(), &key.key, algorithm).unwrap_or(false);
-        if is_signed {
-            break;
-        }
-    }
-    match (tried, is_signed) {
-        (_, true) => {}
-        (false, false) => return Err(Refusal::UnknownKey),
-        (true, false) => return Err(Refusal::Signature),
+    if !fits {
+        return Err(Refusal::Type);
     }
     // Nothing of the payload is looked at before this.
-    check_claims(part(payload)?, expected, now)
-}
-
-fn part(text: &str) -> Result<Json, Refusal> {
-    let bytes =
-        BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Format("a part of it is not base64url"))?;
-    // Duplicate members would be read differently by others.
-    let json = Json::parse_within(&bytes, MAX_TOKEN_BYTES)
-        .map_err(|_| Refusal::Format("a part of it is no JSON, or names a member twice"))?;
-    if json.as_object().is_none() { Err(Refusal::Format("a part of it is no object")) } else { Ok(json) }
-}
-
-fn algorithm(header: &Json, expected: &Expected<'_>) -> Result<Algorithm, Refusal> {
-    if header.get("crit").is_some() {
-        return Err(Refusal::Format("it demands extensions that are not known"));
-    }
-    let name = header.get("alg").and_then(Json::as_str).ok_or(Refusal::Algorithm)?;
-    ALGORITHMS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, algorithm)| *algorithm)
-        .filter(|algorithm| expected.algorithms.contains(algorithm))
-        .ok_or(Refusal::Algorithm)
-}
-
-fn check_type(header: &Json, purpose: Purpose) -> Result<(), Refusal> {
-    let named = match header.get("typ") {
-        None => None,
-        Some(named) => Some(named.as_str().ok_or(Refusal::Type)?.to_ascii_lowercase()),
-    };
-    let named = named.as_deref().map(|named| named.strip_prefix("application/").unwrap_or(named));
-    let fits = match purpose {
-        Purpose::Id => matches!(named, None | Some("jwt")),
-        Purpose::Access => named == Some("at+jwt"),
-    };
-    if fits { Ok(()) } else { Err(Refusal::Type) }
+    let claims = token.signed_by(keys.candidates(token.key_id()?), algorithm)?;
+    check_claims(claims, expected, now)
 }
 
 fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Claims, Refusal> {
@@ -254,7 +205,7 @@ fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Cl
 }
 
 /// A NumericDate (RFC 7519, section 2).
-fn instant(all: &Json, name: &str) -> Option<Timestamp> {
+pub(crate) fn instant(all: &Json, name: &str) -> Option<Timestamp> {
     let seconds = all.get(name)?.as_decimal()?;
     let micros = seconds.checked_mul(Decimal::from(1_000_000))?.trunc();
     i64::try_from(micros.mantissa()).ok().filter(|micros| *micros >= 0).map(Timestamp::from_micros)
@@ -262,7 +213,8 @@ fn instant(all: &Json, name: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{EncodingKey, jwk::Jwk};
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use jsonwebtoken::{EncodingKey, crypto, jwk::Jwk};
     use proptest::prelude::*;
 
     use super::*;

@@ -8,7 +8,9 @@ use thiserror::Error;
 use warrantor_model::Json;
 
 /// The algorithms that can be allowed, by their names (RFC 7518, RFC 8037). All are asymmetric: a public key must never do for a secret.
-pub const ALGORITHMS: [(&str, Algorithm); 9] = [
+///
+/// Ed25519 has two names: `EdDSA` (RFC 8037) and the fully specified `Ed25519` (RFC 9864).
+pub const ALGORITHMS: [(&str, Algorithm); 10] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
     ("RS512", Algorithm::RS512),
@@ -18,6 +20,7 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("ES256", Algorithm::ES256),
     ("ES384", Algorithm::ES384),
     ("EdDSA", Algorithm::EdDSA),
+    ("Ed25519", Algorithm::EdDSA),
 ];
 /// Most bytes of a key set.
 pub const MAX_KEY_SET_BYTES: usize = 256 << 10;
@@ -73,7 +76,7 @@ impl PublicKey {
         Self::of(&json)
     }
 
-    fn of(json: &Json) -> Result<Self, PublicKeyError> {
+    pub(crate) fn of(json: &Json) -> Result<Self, PublicKeyError> {
         let format = |cause: String| PublicKeyError::Format(cause);
         if json.as_object().is_none() {
             return Err(format("it is no object".to_owned()));

@@ -1,11 +1,32 @@
-//! Tokens that others signed, floor 1: verified or refused, given keys and time. Pure.
+//! Tokens, floor 1: those of others verified or refused, our own made and read, given keys and time. Pure.
 //!
-//! Follows RFC 7519, RFC 8725 (its advice is not optional here) and OpenID Connect Core 1.0. Keys come from the configured issuer and nowhere else: what a
-//! token's own header says of keys (`jku`, `x5u`, `jwk`) is never looked at. The algorithm must be one of the allowed ones and fit the key.
+//! Follows RFC 7519, RFC 8725 (its advice is not optional here), OpenID Connect Core 1.0, and for our own tokens RFC 9068, RFC 8693, RFC 9396 and RFC 9449.
+//! Keys come from the configured issuer, or from the client that is registered, and nowhere else: what a token's own header says of keys (`jku`, `x5u`, `jwk`)
+//! is never looked at, but in a proof of possession, whose whole point it is. The algorithm must be one of the allowed ones and fit the key.
 
+mod access;
+mod actors;
+mod assertion;
+mod details;
+mod dpop;
+mod jose;
 mod jwt;
 mod keys;
+mod nonces;
+mod signer;
 
+pub use access::{ACCESS_TYPE, AccessError, AccessToken, Binding, MADE_FROM};
+pub use actors::{Actor, Actors, ActorsError, MAX_ACTORS};
+pub use assertion::{
+    ASSERTION_ALGORITHMS, ASSERTION_TYPE, AssertionExpected, VerifiedAssertion, verify_assertion,
+};
+pub use details::{DetailsError, MANDATE_DETAILS, MandateDetails};
+pub use dpop::{
+    PROOF_ALGORITHMS, ProofExpected, ProofRefusal, VerifiedProof, WINDOW, token_hash, verify_proof,
+};
+pub use jose::claimed;
 pub use jsonwebtoken::Algorithm;
 pub use jwt::{Claims, Expected, Purpose, Refusal, verify};
 pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey, PublicKeyError};
+pub use nonces::{Nonces, SLOT};
+pub use signer::{Signer, SignerError, SigningAlgorithm, key_set};

@@ -157,6 +157,7 @@ fn parts() -> anyhow::Result<Parts> {
     };
     let agent = Agent {
         blueprint: None,
+        keys: BTreeMap::new(),
         id: "invoice-bot".parse()?,
         owner: Accountable::Person("alice".parse()?),
         sponsors: vec![Accountable::Person("alice".parse()?)],

@@ -11,6 +11,7 @@ mod deployment;
 mod enforcement;
 mod mandates;
 mod metrics;
+mod oauth;
 mod people;
 pub mod problem;
 pub mod provider;
@@ -31,6 +32,7 @@ use warrantor_control::{
     handover::Desk,
     office::{Authority, Office, OfficeError},
     servers::KnownManifest,
+    tokens::TokenService,
 };
 use warrantor_decide::administration::{Act, Administration, Resource};
 use warrantor_engine::{StopFile, bodies::SealKey};
@@ -38,6 +40,7 @@ use warrantor_ledger::SigningKey;
 use warrantor_model::{Clock, PersonId, Randomness, ServerName};
 use warrantor_store::Store;
 
+pub use oauth::OAuth;
 pub use reference::reference;
 pub use routes::{OPEN, openapi, router};
 pub use serve::{ApiServer, serve_metrics};
@@ -67,6 +70,8 @@ pub struct ApiParts<S> {
     pub randomness: Arc<dyn Randomness>,
     /// Whom people sign in with.
     pub provider: Option<Provider>,
+    /// The token service.
+    pub tokens: Option<TokenService>,
     /// The key that signs answers to enforcement points.
     pub decisions: SigningKey,
     /// Where spans go.
@@ -83,6 +88,7 @@ pub struct Api<S> {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     pub(crate) provider: Option<Provider>,
+    pub(crate) oauth: Option<OAuth>,
     pub(crate) enforcement: Enforcement<S>,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) spans: Spans,
@@ -110,6 +116,7 @@ impl<S: Store> Api<S> {
             clock: parts.clock,
             randomness: parts.randomness,
             provider: parts.provider,
+            oauth: parts.tokens.map(OAuth::new),
             metrics: metrics::Metrics::new(),
             spans: parts.spans,
         }
@@ -118,6 +125,12 @@ impl<S: Store> Api<S> {
     /// Waits until everything that was answered to enforcement points is recorded or kept.
     pub async fn settle(&self) {
         self.enforcement.settle().await;
+    }
+
+    /// The token service, where there is one.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenService> {
+        self.oauth.as_ref().map(OAuth::service)
     }
 
     /// The office behind it.

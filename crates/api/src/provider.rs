@@ -24,7 +24,7 @@ use url::{Host, Url};
 use warrantor_bundle::serve::ProviderConfig;
 use warrantor_model::Timestamp;
 use warrantor_tokens::{
-    ALGORITHMS, Algorithm, Claims, Expected, KeySet, MAX_KEY_SET_BYTES, Purpose, Refusal, verify,
+    ALGORITHMS, Algorithm, Claims, Expected, KeySet, MAX_KEY_SET_BYTES, Nonce, Purpose, Refusal, verify,
 };
 
 /// Most bytes of a provider's metadata.
@@ -302,7 +302,7 @@ impl Provider {
         &self,
         token: &str,
         purpose: Purpose,
-        nonce: Option<&str>,
+        nonce: Nonce<'_>,
         now: Timestamp,
     ) -> Result<Claims, ProviderError> {
         let own = [self.settings.client_id.clone()];

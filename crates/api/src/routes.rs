@@ -24,7 +24,7 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, bundles, clients, deployment, enforcement, mandates, people,
+    Api, agents, bundles, clients, deployment, enforcement, mandates, oauth, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, servers, sessions,
 };
@@ -41,8 +41,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 
 /// The endpoints that everybody may ask, whoever they are: `METHOD path`.
-pub const OPEN: &[&str] =
-    &["GET /healthz", "GET /readyz", "GET /openapi.json", "GET /v1/sign-in", "POST /v1/sessions"];
+///
+/// Those of the token service know their callers by themselves, in OAuth's ways.
+pub const OPEN: &[&str] = &[
+    "GET /healthz",
+    "GET /readyz",
+    "GET /openapi.json",
+    "GET /v1/sign-in",
+    "POST /v1/sessions",
+    "POST /oauth/token",
+    "POST /oauth/introspect",
+    "POST /oauth/revoke",
+    "GET /oauth/jwks",
+    "GET /.well-known/oauth-authorization-server",
+];
 
 macro_rules! table {
     ($($method:ident $path:literal $module:ident::$handler:ident $documented:ident;)*) => {
@@ -129,6 +141,11 @@ table! {
     post "/v1/servers/{name}/quarantine" servers::quarantine __path_quarantine;
     post "/v1/servers/{name}/release" servers::release __path_release;
     get "/readyz" deployment::readyz __path_readyz;
+    post "/oauth/token" oauth::token __path_token;
+    post "/oauth/introspect" oauth::introspect __path_introspect;
+    post "/oauth/revoke" oauth::revoke __path_revoke;
+    get "/oauth/jwks" oauth::jwks __path_jwks;
+    get "/.well-known/oauth-authorization-server" oauth::metadata __path_metadata;
 }
 
 /// What is documented by hand: it has no store.

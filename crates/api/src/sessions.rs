@@ -13,7 +13,7 @@ use warrantor_control::{
 use warrantor_decide::administration::Act;
 use warrantor_model::{Digest, GroupName, Timestamp};
 use warrantor_store::Store;
-use warrantor_tokens::{Claims, Purpose};
+use warrantor_tokens::{Claims, Nonce, Purpose};
 
 use crate::{
     Api,
@@ -94,8 +94,8 @@ pub(crate) async fn begin<S: Store>(
     }
     let provider = api.provider()?;
     let now = api.office.now();
-    let claims =
-        provider.verify(&body.id_token, Purpose::Id, body.nonce.as_deref(), now).await.map_err(refused)?;
+    let nonce = body.nonce.as_deref().map_or(Nonce::Absent, Nonce::Exactly);
+    let claims = provider.verify(&body.id_token, Purpose::Id, nonce, now).await.map_err(refused)?;
     let subject = provider.subject(&claims).ok_or_else(|| {
         Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
     })?;
@@ -124,7 +124,10 @@ pub(crate) async fn begin<S: Store>(
     let authenticated_at = claims.instant("auth_time").unwrap_or(now);
     let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
     let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
-    let live = api.office.person_presents(&person.id, hand.clone(), None, authenticated_at).await?;
+    let live = api
+        .office
+        .person_presents(&person.id, hand.clone(), None, authenticated_at, claims.expires_at())
+        .await?;
     live.ok_or_else(gone)?;
     let authority = Authority::of_person(Act::ReadPerson, &person.id, hand);
     let made = api.office.begin_session(&authority, &person.id, SESSION, authenticated_at).await?;
@@ -202,7 +205,7 @@ impl<S: Store> Api<S> {
     pub(crate) async fn presented_by_provider(&self, token: &str) -> Result<Option<Presenter>, Problem> {
         let Ok(provider) = self.provider() else { return Ok(None) };
         let now = self.office.now();
-        let claims = provider.verify(token, Purpose::Access, None, now).await.map_err(refused)?;
+        let claims = provider.verify(token, Purpose::Access, Nonce::Absent, now).await.map_err(refused)?;
         let Some(subject) = provider.subject(&claims) else { return Ok(None) };
         let Some(id) = self.office.who(claims.issuer(), &subject).await? else { return Ok(None) };
         let application = claims.text("client_id").unwrap_or_default();
@@ -211,6 +214,6 @@ impl<S: Store> Api<S> {
             evidence: format!("access token of {} for the application {application:?}", claims.issuer()),
         };
         let at = claims.instant("auth_time").unwrap_or_else(|| claims.instant("iat").unwrap_or(now));
-        Ok(self.office.person_presents(&id, hand, None, at).await?)
+        Ok(self.office.person_presents(&id, hand, None, at, claims.expires_at()).await?)
     }
 }

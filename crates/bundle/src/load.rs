@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use warrantor_decide::{CompiledTerms, Parts, PolicySource, Snapshot, wider_lines};
 use warrantor_model::{
-    Agent, Digest, Json, MandateId, Manifest, Person, ServerName, TemplateId, Terms, tracker::Tracker,
+    Agent, AgentId, Digest, Json, MandateId, Manifest, Person, ServerName, TemplateId, Terms,
+    tracker::Tracker,
 };
+use warrantor_tokens::PublicKey;
 
 use crate::{
     archive::{Files, Role},
@@ -15,7 +17,7 @@ use crate::{
     files::{
         config::ConfigFile,
         manifest::ManifestFile,
-        people::{AgentsFile, PeopleFile},
+        people::{AgentEntry, AgentsFile, PeopleFile},
         trackers::TrackersFile,
     },
     link::{self, Places},
@@ -230,7 +232,9 @@ impl Loader {
 
     fn agents(&mut self) -> Vec<Agent> {
         let Some((doc, file)) = self.single::<AgentsFile>(Role::Agents) else { return Vec::new() };
-        let agents = file.agents.into_iter().map(|entry| Agent {
+        let all_keys = agent_keys(&doc, &file.agents, &mut self.report);
+        let agents = file.agents.into_iter().zip(all_keys).map(|(entry, keys)| Agent {
+            keys,
             id: entry.id,
             owner: entry.owner,
             sponsors: entry.sponsors,
@@ -515,4 +519,35 @@ impl Loaded {
         let bytes = self.archive.iter().find(|(path, _)| *path == template.file).map(|(_, bytes)| bytes)?;
         self.delegated(&template.file, bytes).err()
     }
+}
+
+/// The keys of each agent, in the order of the agents.
+fn agent_keys(doc: &Doc, agents: &[AgentEntry], report: &mut Report) -> Vec<BTreeMap<String, String>> {
+    let mut thumbprints: BTreeMap<String, AgentId> = BTreeMap::new();
+    let mut all_keys = Vec::new();
+    for (at, entry) in agents.iter().enumerate() {
+        let mut keys = BTreeMap::new();
+        for (name, members) in &entry.keys {
+            let at = at.to_string();
+            let pointer = ["agents", at.as_str(), "keys", name.as_str()];
+            let text = serde_json::to_vec(members).unwrap_or_default();
+            let key = match PublicKey::parse(&text) {
+                Ok(key) => key,
+                Err(cause) => {
+                    let message = format!("the key {name} of {} is none: {cause}", entry.id);
+                    let cure = "write its public members, such as kty: OKP, crv: Ed25519, x: …";
+                    doc.error(report, &pointer, message, cure);
+                    continue;
+                }
+            };
+            // Whoever has the key would be either of them.
+            if let Some(other) = thumbprints.insert(key.thumbprint().to_owned(), entry.id.clone()) {
+                let message = format!("the key {name} of {} is a key of {other} already", entry.id);
+                doc.error(report, &pointer, message, "make a key of its own for each agent");
+            }
+            keys.insert(name.clone(), key.canonical().to_owned());
+        }
+        all_keys.push(keys);
+    }
+    all_keys
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warrantor_model::{AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId};
+use warrantor_model::{
+    AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId, TokenId,
+};
 
 mod servers;
 
@@ -229,6 +231,23 @@ pub(crate) enum TokenCommand {
         after_help = "Examples:\n  warrantor token add laptop --file tokens.toml --agent invoice-bot --mandate pay-october\n  warrantor token add ci --file tokens.toml --agent build-bot --mandate fix-issue --mandate triage -o json\n  warrantor token add fleet --file tokens.toml --agent invoice-bot --handed-over"
     )]
     Add(TokenAddArgs),
+    /// Have another key sign the tokens that the token service makes. It is published for an hour before it signs, unless at once.
+    #[command(
+        after_help = "Examples:\n  warrantor token rotate\n  warrantor token rotate --algorithm ES256\n  warrantor token rotate --at-once -o json   # somebody may have the key: what it signed counts no more"
+    )]
+    Rotate(TokenRotateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenRotateArgs {
+    /// What the key signs with: EdDSA or ES256.
+    #[arg(long, value_name = "NAME", default_value = "EdDSA")]
+    pub(crate) algorithm: String,
+    /// The key signs from now on, and those before it are gone: for keys that somebody else may have.
+    #[arg(long)]
+    pub(crate) at_once: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -398,6 +417,8 @@ pub(crate) enum SubjectKind {
     Mandate,
     /// A tool server: it is quarantined.
     Server,
+    /// A token that the token service made, and every token that was made from it.
+    Token,
 }
 
 #[derive(Debug, Args)]
@@ -409,7 +430,7 @@ pub(crate) struct RevokeArgs {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Let it go on again. Mandates end for good.
+    /// Let it go on again. Mandates and tokens end for good.
     #[arg(long)]
     pub(crate) lift: bool,
     #[command(flatten)]
@@ -428,6 +449,7 @@ impl RevokeArgs {
             }
             SubjectKind::Mandate => Subject::Template(TemplateId::new(self.id.clone())?),
             SubjectKind::Server => Subject::Server(ServerName::new(self.id.clone())?),
+            SubjectKind::Token => Subject::Token(TokenId::new(self.id.clone())?),
         })
     }
 }

@@ -107,6 +107,8 @@ pub enum Presenter {
         session: Option<Digest>,
         /// When the person last proved who it is.
         authenticated_at: Timestamp,
+        /// When what was presented ends.
+        expires_at: Timestamp,
     },
     /// A client.
     Client {
@@ -259,8 +261,15 @@ impl<S: Store> Office<S> {
                 actor: format!("person:{}", session.person),
                 evidence: format!("session {name}, {}", session.evidence),
             };
-            let presenter =
-                self.person_presents(&session.person, hand, Some(digest), session.authenticated_at).await?;
+            let presenter = self
+                .person_presents(
+                    &session.person,
+                    hand,
+                    Some(digest),
+                    session.authenticated_at,
+                    session.expires_at,
+                )
+                .await?;
             return Ok(presenter);
         }
         if !token.starts_with(CLIENT) {
@@ -294,9 +303,17 @@ impl<S: Store> Office<S> {
         hand: Hand,
         session: Option<Digest>,
         authenticated_at: Timestamp,
+        expires_at: Timestamp,
     ) -> Result<Option<Presenter>, OfficeError> {
         let actor = self.actor(id).await?;
-        Ok(actor.map(|actor| Presenter::Person { actor, id: id.clone(), hand, session, authenticated_at }))
+        Ok(actor.map(|actor| Presenter::Person {
+            actor,
+            id: id.clone(),
+            hand,
+            session,
+            authenticated_at,
+            expires_at,
+        }))
     }
 
     /// Makes a credential for a client.

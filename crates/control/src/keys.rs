@@ -15,13 +15,17 @@ use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 use warrantor_engine::bodies::SealKey;
 use warrantor_ledger::{KeyName, SigningKey, VerifierKey, note::SigningKeyError};
-use warrantor_model::{Randomness, time::NoRandomness};
+use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
+use warrantor_tokens::SigningAlgorithm;
 use zeroize::Zeroizing;
+
+use crate::tokens::{TokenKey, TokenKeys};
 
 const SIGNING: &str = "ledger.key";
 const TRUSTED: &str = "ledger.vkeys";
 const SEAL: &str = "bodies.key";
 const DECISIONS: &str = "decisions.key";
+const TOKENS: &str = "tokens.keys";
 const LAST: &str = "checkpoint";
 const FRONTIER: &str = "checkpoint.frontier";
 const LOCK: &str = "lock";
@@ -207,6 +211,104 @@ impl KeyDirectory {
         Ok(SigningKey::from_seed(name, self.secret(DECISIONS)?)?)
     }
 
+    /// The keys that sign tokens, the first ones first; with one for each of these algorithms, made now where there is none.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn tokens(
+        &self,
+        algorithms: &[SigningAlgorithm],
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<TokenKeys, KeyError> {
+        let lock = self.lock()?;
+        let mut keys = self.read_token_keys()?;
+        let missing: Vec<_> =
+            algorithms.iter().copied().filter(|one| keys.signing(*one, now).is_none()).collect();
+        for algorithm in missing {
+            keys.add(fresh_token_key(algorithm, now, randomness)?);
+            self.write_token_keys(&keys, &lock)?;
+        }
+        Ok(keys)
+    }
+
+    /// Adds a key that signs tokens from an instant on, so that whoever verifies them has read it by then, and forgets those that nothing valid is signed
+    /// with any more.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys are as they were then.
+    pub fn rotate_tokens(
+        &self,
+        algorithm: SigningAlgorithm,
+        from: Timestamp,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<TokenKeys, KeyError> {
+        let lock = self.lock()?;
+        let mut keys = self.read_token_keys()?;
+        keys.forget(now);
+        keys.add(fresh_token_key(algorithm, from, randomness)?);
+        self.write_token_keys(&keys, &lock)?;
+        Ok(keys)
+    }
+
+    /// Puts another key in the place of those of an algorithm, at once: what these have signed counts no more. For keys that somebody else may have.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys are as they were then.
+    pub fn replace_tokens(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Result<TokenKeys, KeyError> {
+        let lock = self.lock()?;
+        let mut keys = self.read_token_keys()?;
+        keys.drop_all(algorithm);
+        keys.add(fresh_token_key(algorithm, now, randomness)?);
+        self.write_token_keys(&keys, &lock)?;
+        Ok(keys)
+    }
+
+    fn read_token_keys(&self) -> Result<TokenKeys, KeyError> {
+        let malformed = || KeyError::Malformed {
+            path: self.at(TOKENS),
+            what: "keys of tokens: an algorithm, 64 hexadecimal digits and an instant in each line",
+        };
+        let path = self.at(TOKENS);
+        if !path.exists() {
+            return Ok(TokenKeys::default());
+        }
+        owner_only(&path)?;
+        let text = Zeroizing::new(fs::read_to_string(&path).map_err(|cause| self.io(TOKENS, cause))?);
+        let mut keys = TokenKeys::default();
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let (Some(algorithm), Some(seed), Some(from), None) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                return Err(malformed());
+            };
+            let algorithm = SigningAlgorithm::named(algorithm).ok_or_else(malformed)?;
+            let mut bytes = Zeroizing::new([0; 32]);
+            hex::decode_to_slice(seed, bytes.as_mut()).map_err(|_| malformed())?;
+            let from = from.parse().map_err(|_| malformed())?;
+            keys.add(TokenKey::new(algorithm, bytes, from).map_err(|_| malformed())?);
+        }
+        Ok(keys)
+    }
+
+    fn write_token_keys(&self, keys: &TokenKeys, _lock: &KeyLock) -> Result<(), KeyError> {
+        let mut text = Zeroizing::new(String::new());
+        for key in keys.iter() {
+            text.push_str(key.signer.algorithm().name());
+            text.push(' ');
+            text.push_str(&Zeroizing::new(hex::encode(key.seed.as_ref())));
+            text.push_str(&format!(" {}\n", key.from));
+        }
+        self.replace(TOKENS, text.as_bytes())
+    }
+
     /// The verifier keys to trust, the first ones first.
     ///
     /// # Errors
@@ -324,6 +426,22 @@ impl KeyDirectory {
     fn io(&self, name: &str, cause: io::Error) -> KeyError {
         KeyError::Io { path: self.at(name), cause }
     }
+}
+
+/// A key of random bytes. Of those some are no key of the algorithm: then of others.
+fn fresh_token_key(
+    algorithm: SigningAlgorithm,
+    from: Timestamp,
+    randomness: &dyn Randomness,
+) -> Result<TokenKey, KeyError> {
+    for _ in 0..4 {
+        let mut seed = Zeroizing::new([0; 32]);
+        randomness.fill(seed.as_mut())?;
+        if let Ok(key) = TokenKey::new(algorithm, seed, from) {
+            return Ok(key);
+        }
+    }
+    Err(NoRandomness.into())
 }
 
 /// Secrets: nobody else may read them.

@@ -23,6 +23,7 @@ pub mod replay;
 pub mod sentences;
 pub mod servers;
 pub mod standing;
+pub mod tokens;
 mod upgrade;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};

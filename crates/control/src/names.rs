@@ -1,7 +1,7 @@
 //! The names under which the office keeps state in the store, beside those of the engine, and how it writes of things in records.
 
 use warrantor_decide::administration::Resource;
-use warrantor_model::{Accountable, AgentId, Digest, MandateId, PersonId, ServerName};
+use warrantor_model::{Accountable, AgentId, Digest, MandateId, PersonId, ServerName, Timestamp};
 use warrantor_store::{Key, KeyError};
 
 /// How records name what an act is done to.
@@ -160,6 +160,21 @@ pub(crate) fn idempotency(sender: &str, key: &str) -> Result<Key, KeyError> {
 /// That something that counts once was used.
 pub(crate) fn used(digest: &Digest) -> Result<Key, KeyError> {
     Key::new(format!("used/{}", digest.hex()))
+}
+
+/// That something was seen that counts once until an instant. What ends in the same hour stands together, the earliest first.
+pub(crate) fn replay(digest: &Digest, until: Timestamp) -> Result<Key, KeyError> {
+    Key::new(format!("replay/{}/{}", replay_hour(until), digest.hex()))
+}
+
+/// Everything that was seen once.
+pub(crate) fn replays() -> Result<Key, KeyError> {
+    Key::new("replay")
+}
+
+/// The hour that an instant is in, so that later ones sort later.
+pub(crate) fn replay_hour(at: Timestamp) -> String {
+    format!("{:012}", at.as_micros().max(0) / 3_600_000_000)
 }
 
 /// The key that an id is bound to.

@@ -58,7 +58,9 @@ pub enum StandingError {
         store: String,
     },
     /// Mandates end for good.
-    #[error("{subject} cannot be lifted: a revoked mandate ends for good; hand it over again")]
+    #[error(
+        "{subject} cannot be lifted: what was revoked ends for good; hand the mandate over again, or ask for another token"
+    )]
     Final {
         /// Which.
         subject: Subject,
@@ -100,7 +102,7 @@ pub async fn stop<S: Store>(
     }
 }
 
-/// Lifts the stop of an agent, a person or the deployment. The store first: as long as the file has it, it stands.
+/// Lifts the stop of an agent, a person, a server or the deployment. The store first: as long as the file has it, it stands.
 ///
 /// # Errors
 /// [`StandingError`]; the stop stands then.
@@ -110,7 +112,7 @@ pub async fn lift<S: Store>(
     subject: &Subject,
     act: &Act<'_>,
 ) -> Result<u64, StandingError> {
-    if matches!(subject, Subject::Mandate(_) | Subject::Template(_)) {
+    if matches!(subject, Subject::Mandate(_) | Subject::Template(_) | Subject::Token(_)) {
         return Err(StandingError::Final { subject: subject.clone() });
     }
     let revision =
@@ -145,6 +147,9 @@ pub async fn absorb<S: Store>(file: &StopFile, store: &S, act: &Act<'_>) -> Resu
 /// # Errors
 /// [`ReadStandingError`].
 pub async fn is_named<S: Store>(store: &S, subject: &Subject) -> Result<bool, ReadStandingError> {
+    if let Subject::Token(token) = subject {
+        return Ok(store.find(token.as_str()).await?.is_some());
+    }
     let under = keys::mandates()?;
     let mut after = None;
     loop {
@@ -158,7 +163,7 @@ pub async fn is_named<S: Store>(store: &S, subject: &Subject) -> Result<bool, Re
                 document.as_ref().and_then(|d| d.get(member)).and_then(Json::as_str) == Some(name)
             };
             let named = match subject {
-                Subject::Deployment => true,
+                Subject::Deployment | Subject::Token(_) => true,
                 Subject::Agent(agent) => says("agent", agent.as_str()),
                 Subject::Person(person) | Subject::InDirectory(person) => {
                     mandate.person == *person || says("sponsor", person.as_str())

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use warrantor_model::{
-    Accountable, AgentStatus, Finding, MandateId, MandateKind, PersonId, PersonStatus, ReasonCode,
+    Accountable, AgentStatus, Evidence, Finding, MandateId, MandateKind, PersonId, PersonStatus, ReasonCode,
     ServerName, Subject, Timestamp,
 };
 
 use crate::{
+    listing::Presence,
     snapshot::Snapshot,
     task::{Facts, Hop, TaskState},
 };
@@ -21,19 +22,34 @@ pub(crate) struct Accountability {
     pub(crate) uses: BTreeSet<Subject>,
 }
 
-/// What stands in the way of every call under a mandate to a server: someone of its chain is not there any more, a mandate of it has ended, or the server is
-/// quarantined.
+/// What stands in the way of every call under a mandate to a server: whoever asks is not known, or not any more, someone of the chain is not there any more, a
+/// mandate of it has ended, or the server is quarantined.
 #[must_use]
 pub fn standing(
     snapshot: &Snapshot,
     task: &TaskState,
     facts: &Facts,
-    (mandate, server): (&MandateId, &ServerName),
+    (mandate, presence): (&MandateId, &Presence),
     now: Timestamp,
 ) -> Vec<Finding> {
-    let mut findings = judge(snapshot, task, facts, mandate, now).findings;
-    findings.extend(quarantined(facts, server));
+    let mut findings = credential(facts, &presence.evidence);
+    findings.extend(judge(snapshot, task, facts, mandate, now).findings);
+    findings.extend(quarantined(facts, &presence.server));
     findings
+}
+
+/// Layer 1: whether the evidence verified, and everything that it rests on stands.
+pub(crate) fn credential(facts: &Facts, evidence: &Evidence) -> Vec<Finding> {
+    if let Evidence::Failed { why } = evidence {
+        return vec![Finding::new(ReasonCode::CredentialInvalid, why.clone())];
+    }
+    let tokens = evidence.tokens().iter().cloned().map(Subject::Token);
+    let revoked = tokens.filter(|token| facts.standing.is_stopped(token));
+    revoked
+        .map(|token| {
+            Finding::new(ReasonCode::CredentialRevoked, format!("{token} was revoked")).by(token.to_string())
+        })
+        .collect()
 }
 
 /// That a server is quarantined. Whoever calls is told what is told of every tool that is not there.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Call, Decimal, Effect, EffectSet, Evidence, Finding, Json, MandateKind, PersonId, Question, ReasonCode,
-    Refusal, Source, Subject, Timestamp,
+    Call, Decimal, Effect, EffectSet, Finding, Json, MandateKind, PersonId, Question, ReasonCode, Refusal,
+    Source, Subject, Timestamp,
     path::{self, Coverage},
     record::PolicyRecord,
 };
@@ -139,15 +139,14 @@ impl Draft {
 pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call, now: Timestamp) -> Decision {
     let mut obstacles = Obstacles::default();
     let mut grounds = Grounds::default();
-    if let Evidence::Failed { why } = &call.evidence {
-        obstacles.hard.push(Finding::new(ReasonCode::CredentialInvalid, why.clone()));
-    }
+    obstacles.hard.extend(accountability::credential(facts, &call.evidence));
     let accountability = accountability::judge(snapshot, task, facts, &call.mandate, now);
     obstacles.hard.extend(accountability.findings);
     obstacles.hard.extend(accountability::quarantined(facts, &call.tool.server));
     obstacles.hard.extend(tools::judge(snapshot, call));
     let mut passing = Passing { uses: accountability.uses, ..Passing::default() };
     passing.uses.insert(Subject::Server(call.tool.server.clone()));
+    passing.uses.extend(call.evidence.tokens().iter().cloned().map(Subject::Token));
     if let Some(tool) = snapshot.facts(&call.tool) {
         let handed = snapshot.handed(&task.chain, tool, call);
         let tracer = Tracer::new(snapshot, task, &handed);

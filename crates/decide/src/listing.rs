@@ -25,11 +25,7 @@ pub fn listed(
 ) -> BTreeSet<ToolName> {
     let Some(manifest) = snapshot.manifest(&call_as.server) else { return BTreeSet::new() };
     let Some(last) = task.chain.last() else { return BTreeSet::new() };
-    let verified = !matches!(call_as.evidence, Evidence::Failed { .. });
-    if !verified
-        || !accountability::standing(snapshot, task, facts, (&last.mandate.id, &call_as.server), now)
-            .is_empty()
-    {
+    if !accountability::standing(snapshot, task, facts, (&last.mandate.id, call_as), now).is_empty() {
         return BTreeSet::new();
     }
     manifest

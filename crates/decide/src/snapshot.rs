@@ -43,6 +43,7 @@ const RESERVED_TYPES: &[&str] = &[
     "Mandate",
     "Task",
     "Environment",
+    "Token",
     "String",
     "Long",
     "Bool",

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Json, Kind, Limits, Mandate, Path, ServerName, Standing, Subject,
-    Timestamp, decimal,
+    Call, Decimal, Digest, EffectSet, Evidence, Json, Kind, Limits, Mandate, Path, ServerName, Standing,
+    Subject, Timestamp, decimal,
     path::{self, Coverage, Segment, Step},
 };
 
@@ -263,10 +263,11 @@ pub(crate) fn after_marker(mandate: &Mandate, grant: usize, nth: usize) -> Strin
 }
 
 impl Snapshot {
-    /// Everyone and everything whose standing a call to a server under this chain can rest on.
+    /// Everyone and everything whose standing a call to a server under this chain, by whoever shows this evidence, can rest on.
     #[must_use]
-    pub fn subjects(&self, chain: &[Hop], server: &ServerName) -> BTreeSet<Subject> {
+    pub fn subjects(&self, chain: &[Hop], server: &ServerName, evidence: &Evidence) -> BTreeSet<Subject> {
         let mut subjects = BTreeSet::from([Subject::Deployment, Subject::Server(server.clone())]);
+        subjects.extend(evidence.tokens().iter().cloned().map(Subject::Token));
         for hop in chain {
             let terms = &hop.mandate.terms;
             subjects.insert(Subject::Mandate(hop.mandate.id.clone()));

@@ -349,9 +349,13 @@ impl DecisionPoint for Remote {
         }
     }
 
-    async fn stands(&self, mandate: &MandateId, server: &ServerName) -> Result<(), Box<Finding>> {
+    async fn stands(&self, mandate: &MandateId, presence: &Presence) -> Result<(), Box<Finding>> {
         let unavailable = |detail: String| Box::new(Finding::new(ReasonCode::DecisionUnavailable, detail));
-        let question = Question::Stand { mandate: mandate.clone(), server: server.clone() };
+        let question = Question::Stand {
+            mandate: mandate.clone(),
+            server: presence.server.clone(),
+            evidence: (&presence.evidence).into(),
+        };
         let verified = self.ask(question, PATIENCE).await;
         match verified.map_err(|cause| unavailable(cause.to_string()))?.answered() {
             Answered::Hindered { findings } => match all(findings).into_iter().next() {

@@ -671,7 +671,7 @@ impl<S: Store> Engine<S> {
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
-        match self.load(mandate, Asked::Server(&presence.server), now, Recency::Latest).await {
+        match self.load(mandate, Asked::Presence(presence), now, Recency::Latest).await {
             Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
@@ -691,16 +691,16 @@ impl<S: Store> Engine<S> {
         chain.await.ok()?.ok()?.last().map(|hop| hop.mandate.terms.agent.clone())
     }
 
-    /// Whether everybody who answers for a mandate, every mandate of its chain, and a server that it is used with stand now.
+    /// Whether whoever asks, everybody who answers for a mandate, every mandate of its chain, and a server that it is used with stand now.
     ///
     /// # Errors
     /// What does not. That it cannot be told is no standing.
-    pub async fn stands(&self, mandate: &MandateId, server: &ServerName) -> Result<(), Box<Finding>> {
+    pub async fn stands(&self, mandate: &MandateId, presence: &Presence) -> Result<(), Box<Finding>> {
         let now = self.0.parts.clock.now();
         let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
         let Loaded { snapshot, task, facts, .. } =
-            self.load(mandate, Asked::Server(server), now, Recency::Latest).await.map_err(unknown)?;
-        match standing(&snapshot, &task, &facts, (mandate, server), now).into_iter().next() {
+            self.load(mandate, Asked::Presence(presence), now, Recency::Latest).await.map_err(unknown)?;
+        match standing(&snapshot, &task, &facts, (mandate, presence), now).into_iter().next() {
             None => Ok(()),
             Some(finding) => Err(Box::new(finding)),
         }

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use warrantor_decide::{Facts, Hop, Snapshot, TaskState};
-use warrantor_model::{Call, Decimal, Effect, ServerName, Standing, Subject, Timestamp};
+use warrantor_decide::{Facts, Hop, Presence, Snapshot, TaskState};
+use warrantor_model::{Call, Decimal, Effect, Evidence, ServerName, Standing, Subject, Timestamp};
 use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Recency, Store, View, Wanted};
 
 use crate::{
@@ -74,22 +74,29 @@ pub(crate) struct Loaded {
 pub(crate) enum Asked<'a> {
     /// Whether this call passes.
     Call(&'a Call),
-    /// Whether anything could be done with a server.
-    Server(&'a ServerName),
+    /// Whether whoever asks could do anything with a server.
+    Presence(&'a Presence),
 }
 
 impl<'a> Asked<'a> {
     pub(crate) fn server(self) -> &'a ServerName {
         match self {
             Self::Call(call) => &call.tool.server,
-            Self::Server(server) => server,
+            Self::Presence(presence) => &presence.server,
+        }
+    }
+
+    fn evidence(self) -> &'a Evidence {
+        match self {
+            Self::Call(call) => &call.evidence,
+            Self::Presence(presence) => &presence.evidence,
         }
     }
 
     pub(crate) fn call(self) -> Option<&'a Call> {
         match self {
             Self::Call(call) => Some(call),
-            Self::Server(_) => None,
+            Self::Presence(_) => None,
         }
     }
 }
@@ -106,7 +113,7 @@ pub(crate) async fn load<S: Store>(
     let mut registered = Registered::of(store, &snapshot, &chain, at_least).await?;
     let snapshot =
         if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
-    let subjects = snapshot.subjects(&chain, asked.server());
+    let subjects = snapshot.subjects(&chain, asked.server(), asked.evidence());
     let counted = asked.call().map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();
     let mut standing_keys = BTreeMap::new();

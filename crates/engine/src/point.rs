@@ -34,13 +34,13 @@ pub trait DecisionPoint: Clone + Send + Sync + 'static {
         presence: &Presence,
     ) -> impl Future<Output = BTreeSet<ToolName>> + Send;
 
-    /// Whether a mandate, everybody who answers for it, and a server stand now. That it cannot be told is [`ReasonCode::DecisionUnavailable`].
+    /// Whether whoever asks, a mandate, everybody who answers for it, and a server stand now. That it cannot be told is [`ReasonCode::DecisionUnavailable`].
     ///
     /// [`ReasonCode::DecisionUnavailable`]: warrantor_model::ReasonCode::DecisionUnavailable
     fn stands(
         &self,
         mandate: &MandateId,
-        server: &ServerName,
+        presence: &Presence,
     ) -> impl Future<Output = Result<(), Box<Finding>>> + Send;
 
     /// The agent that a mandate is for; none when it is not known.
@@ -117,8 +117,8 @@ impl<S: Store> DecisionPoint for Engine<S> {
         Self::listed(self, mandate, presence).await
     }
 
-    async fn stands(&self, mandate: &MandateId, server: &ServerName) -> Result<(), Box<Finding>> {
-        Self::stands(self, mandate, server).await
+    async fn stands(&self, mandate: &MandateId, presence: &Presence) -> Result<(), Box<Finding>> {
+        Self::stands(self, mandate, presence).await
     }
 
     async fn agent_of(&self, mandate: &MandateId) -> Option<AgentId> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use warrantor_decide::{Charge, Grounds, Hop, Snapshot, TaskState};
 use warrantor_model::{
-    Call, Decimal, DecisionId, EffectSet, Evidence, Finding, Timestamp,
+    Call, Decimal, DecisionId, EffectSet, Evidence, Finding, Timestamp, TokenEvidence,
     record::{
         DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record, SourceRecord,
         TrackedRecord, Verdict,
@@ -13,6 +13,8 @@ use warrantor_model::{
 };
 use warrantor_store::Body;
 
+/// Most characters of each name in the words about a token.
+const MAX_NAME_CHARS: usize = 200;
 /// The version that records name.
 pub(crate) const ENGINE: &str = concat!("warrantor ", env!("CARGO_PKG_VERSION"));
 
@@ -151,6 +153,12 @@ pub fn evidence_text(evidence: &Evidence) -> String {
         Evidence::LocalUser { uid, name: Some(name) } => format!("local user {name} ({uid})"),
         Evidence::LocalUser { uid, name: None } => format!("local user {uid}"),
         Evidence::Token { name } => format!("bearer token {name}"),
+        Evidence::AccessToken(token) => {
+            let TokenEvidence { issuer, name, client, bound, .. } = &**token;
+            let bound = if *bound { ", bound to its key" } else { ", bound to no key" };
+            let short = |text: &str| text.chars().take(MAX_NAME_CHARS).collect::<String>();
+            format!("access token {} of {} for {}{bound}", short(name), short(issuer), short(client))
+        }
         Evidence::Failed { why } => format!("not verified: {why}"),
     }
 }

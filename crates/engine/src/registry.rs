@@ -204,6 +204,7 @@ impl StoredAgent {
             sponsors: self.sponsors.clone(),
             purpose: self.purpose.clone(),
             blueprint: self.blueprint.clone(),
+            keys: BTreeMap::new(),
             status: match self.state {
                 AgentState::Proposed => AgentStatus::Proposed,
                 AgentState::Active { .. } | AgentState::OfBlueprint { .. } => AgentStatus::Active,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use warrantor_decide::{Charge, Obligation, Output, Tracking};
 use warrantor_model::{
     AgentId, DecisionId, Definition, Digest, Evidence, Failure, Finding, Json, MandateId, Offer, PersonId,
-    ReasonCode, ServerName, Subject, TaskId, TemplateId, Timestamp, ToolRef,
+    ReasonCode, ServerName, Subject, TaskId, TemplateId, Timestamp, TokenEvidence, TokenId, ToolRef,
     record::{DefinitionsRecord, Outcome},
     tracker::TrackedOutcome,
 };
@@ -31,8 +31,10 @@ pub const MAX_BYTES: usize = 32 << 20;
 
 /// Most bytes of a method's name, and of the name of something that differs.
 const MAX_NAME: usize = 128;
-/// Most bytes of a tool's name as it arrived, and of what is said of evidence.
+/// Most bytes of a tool's name as it arrived.
 const MAX_TOOL: usize = 4096;
+/// Most bytes of what is said of evidence: a token has no more.
+const MAX_EVIDENCE: usize = 16 << 10;
 /// Most names of one sort in a comparison of definitions.
 const MAX_NAMES: usize = 100;
 
@@ -74,12 +76,14 @@ pub enum Question {
         /// Layer 1.
         evidence: WireEvidence,
     },
-    /// Whether a mandate, everybody who answers for it, and a server stand.
+    /// Whether whoever asks, a mandate, everybody who answers for it, and a server stand.
     Stand {
         /// The mandate.
         mandate: MandateId,
         /// The server.
         server: ServerName,
+        /// Layer 1.
+        evidence: WireEvidence,
     },
     /// The agent of a mandate, and until when it lives.
     Mandate {
@@ -251,11 +255,44 @@ pub enum WireEvidence {
         /// Its name.
         name: String,
     },
+    /// An access token.
+    AccessToken {
+        /// Who made it.
+        issuer: String,
+        /// Its name in records.
+        name: String,
+        /// Of a token of the token service, itself and those it was made from.
+        tokens: Vec<TokenId>,
+        /// Whom it speaks of.
+        subject: String,
+        /// The client that it was made for.
+        client: String,
+        /// Its scopes.
+        scopes: BTreeSet<String>,
+        /// Whether it was presented by whoever has its key.
+        bound: bool,
+    },
     /// It did not verify.
     Failed {
         /// Why.
         why: String,
     },
+}
+
+impl WireEvidence {
+    /// How many bytes of text it brings.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::LocalUser { name, .. } => name.as_deref().unwrap_or_default().len(),
+            Self::Token { name } => name.len(),
+            Self::AccessToken { issuer, name, tokens, subject, client, scopes, bound: _ } => {
+                let listed = tokens.iter().map(AsRef::as_ref).chain(scopes.iter().map(String::as_str));
+                let single = [issuer, name, subject, client].into_iter().map(String::as_str);
+                single.chain(listed).map(str::len).fold(0, usize::saturating_add)
+            }
+            Self::Failed { why } => why.len(),
+        }
+    }
 }
 
 /// How a definition stands.
@@ -329,12 +366,8 @@ impl WireCall {
     /// The call to be decided. None of a sort of thing that nobody offers, and of names that no record would hold.
     #[must_use]
     pub fn presented(&self) -> Option<Presented> {
-        let evidence = match &self.evidence {
-            WireEvidence::LocalUser { name, .. } => name.as_deref().unwrap_or_default(),
-            WireEvidence::Token { name } => name,
-            WireEvidence::Failed { why } => why,
-        };
-        if self.method.len() > MAX_NAME || self.tool.len() > MAX_TOOL || evidence.len() > MAX_TOOL {
+        if self.method.len() > MAX_NAME || self.tool.len() > MAX_TOOL || self.evidence.bytes() > MAX_EVIDENCE
+        {
             return None;
         }
         let offer = Offer::ALL.into_iter().find(|offer| offer.prefix() == self.offer)?;
@@ -360,6 +393,18 @@ impl From<&Evidence> for WireEvidence {
         match evidence {
             Evidence::LocalUser { uid, name } => Self::LocalUser { uid: *uid, name: name.clone() },
             Evidence::Token { name } => Self::Token { name: name.clone() },
+            Evidence::AccessToken(token) => {
+                let TokenEvidence { issuer, name, tokens, subject, client, scopes, bound } = &**token;
+                Self::AccessToken {
+                    issuer: issuer.clone(),
+                    name: name.clone(),
+                    tokens: tokens.clone(),
+                    subject: subject.clone(),
+                    client: client.clone(),
+                    scopes: scopes.clone(),
+                    bound: *bound,
+                }
+            }
             Evidence::Failed { why } => Self::Failed { why: why.clone() },
         }
     }
@@ -370,6 +415,10 @@ impl From<WireEvidence> for Evidence {
         match evidence {
             WireEvidence::LocalUser { uid, name } => Self::LocalUser { uid, name },
             WireEvidence::Token { name } => Self::Token { name },
+            WireEvidence::AccessToken { issuer, name, tokens, subject, client, scopes, bound } => {
+                let token = TokenEvidence { issuer, name, tokens, subject, client, scopes, bound };
+                Self::AccessToken(Box::new(token))
+            }
             WireEvidence::Failed { why } => Self::Failed { why },
         }
     }

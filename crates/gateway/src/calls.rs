@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, time::Duration};
 use opentelemetry::context::FutureExt;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use warrantor_decide::Presence;
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Era, Fragment, Id, Meta, ParamsError, RpcError,
@@ -157,9 +156,7 @@ impl<P: DecisionPoint> Exchange<P> {
 
     /// What the task could use of the server now.
     pub(crate) async fn granted(&self) -> BTreeSet<ToolName> {
-        let presence =
-            Presence { server: self.settings.server.clone(), evidence: self.settings.evidence.clone() };
-        self.engine.listed(&self.settings.mandate, &presence).await
+        self.engine.listed(&self.settings.mandate, &self.presence()).await
     }
 
     /// Refuses a request of another era than the one both sides speak. A modern client that did not probe is probed for.

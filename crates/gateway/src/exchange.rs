@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -54,7 +54,7 @@ pub struct SessionSettings {
     /// The server as the bundle names it.
     pub server: ServerName,
     /// Layer 1.
-    pub evidence: Evidence,
+    pub evidence: Shown,
     /// How long a call may take.
     pub call_timeout: Duration,
     /// How long the handshake, a list or a ping may take.
@@ -65,6 +65,30 @@ pub struct SessionSettings {
     pub upstream_limits: FrameLimits,
     /// Where the session is written down, if anywhere.
     pub trace: Option<Arc<TraceWriter>>,
+}
+
+/// What a caller has shown last. Tokens are short-lived and what was begun with one goes on with the next, so this changes while exchanges last. Clones are
+/// the same caller's.
+#[derive(Debug, Clone)]
+pub struct Shown(Arc<RwLock<Evidence>>);
+
+impl Shown {
+    /// What it is now.
+    #[must_use]
+    pub fn now(&self) -> Evidence {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something newer was shown.
+    pub(crate) fn renew(&self, evidence: Evidence) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = evidence;
+    }
+}
+
+impl From<Evidence> for Shown {
+    fn from(evidence: Evidence) -> Self {
+        Self(Arc::new(RwLock::new(evidence)))
+    }
 }
 
 /// How far the two have come.

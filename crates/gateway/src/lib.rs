@@ -28,7 +28,7 @@ mod trace;
 mod upstream;
 mod uses;
 
-pub use exchange::SessionSettings;
+pub use exchange::{SessionSettings, Shown};
 pub use set::ToolSet;
 pub use spans::Spans;
 pub use stdio::{Ended, Session};

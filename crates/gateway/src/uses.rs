@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
+use warrantor_decide::Presence;
 use warrantor_engine::{Answer as Decided, DecisionPoint, Presented, Refused};
 use warrantor_mcp::{
     Era, Message,
@@ -145,7 +146,7 @@ impl<P: DecisionPoint> Exchange<P> {
             offer,
             tool: name.to_owned(),
             arguments,
-            evidence: self.settings.evidence.clone(),
+            evidence: self.settings.evidence.now(),
             definition,
         }
     }
@@ -180,12 +181,17 @@ impl<P: DecisionPoint> Exchange<P> {
         }
     }
 
+    /// Who asks, and where.
+    pub(crate) fn presence(&self) -> Presence {
+        Presence { server: self.settings.server.clone(), evidence: self.settings.evidence.now() }
+    }
+
     /// Whether the mandate and the server stand: what is shown without a call of its own is shown only then.
     ///
     /// # Errors
     /// What does not stand.
     pub(crate) async fn stands(&self) -> Result<(), Box<Finding>> {
-        self.engine.stands(&self.settings.mandate, &self.settings.server).await
+        self.engine.stands(&self.settings.mandate, &self.presence()).await
     }
 
     /// How the present definition stands, the server being asked if it is not known. Only tools and prompts have one that could change: a resource is its

@@ -72,6 +72,8 @@ pub struct Agent {
     pub ceiling: Ceiling,
     /// The agent it was made by, as one of a fleet: what stops that one stops this one.
     pub blueprint: Option<AgentId>,
+    /// Its public keys (RFC 7517), by their names, as a bundle tells them. Those of a registered agent stand in the registry, with their ends.
+    pub keys: BTreeMap<String, String>,
 }
 
 /// What an agent can be granted at most.

@@ -1,6 +1,8 @@
 //! A call as it is presented for a decision.
 
-use crate::{Json, MandateId, ToolRef};
+use std::collections::BTreeSet;
+
+use crate::{Json, MandateId, TokenId, ToolRef};
 
 /// The evidence of layer 1: who presents the call, verified, or why that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +19,43 @@ pub enum Evidence {
         /// The token's name; never the token.
         name: String,
     },
+    /// An access token that was verified, for the enforcement point that it was shown to.
+    AccessToken(Box<TokenEvidence>),
     /// The presented evidence did not verify.
     Failed {
         /// Why, for the operator.
         why: String,
     },
+}
+
+impl Evidence {
+    /// The tokens that it rests on: none of them may have been revoked.
+    #[must_use]
+    pub fn tokens(&self) -> &[TokenId] {
+        match self {
+            Self::AccessToken(token) => &token.tokens,
+            Self::LocalUser { .. } | Self::Token { .. } | Self::Failed { .. } => &[],
+        }
+    }
+}
+
+/// A verified access token. Its claims are facts that policies may read; by itself none of them lets a call pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenEvidence {
+    /// Who made it.
+    pub issuer: String,
+    /// How records name it; never the token.
+    pub name: String,
+    /// Of a token of the token service itself and those that it was made from; empty for a token of somebody else.
+    pub tokens: Vec<TokenId>,
+    /// Whom it speaks of.
+    pub subject: String,
+    /// The client that it was made for.
+    pub client: String,
+    /// Its scopes.
+    pub scopes: BTreeSet<String>,
+    /// Whether whoever presents it has proved to have the key that it is bound to.
+    pub bound: bool,
 }
 
 /// What the enforcement point knows of the tool's present definition.

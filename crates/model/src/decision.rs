@@ -126,6 +126,8 @@ reasons! {
     25 MethodNotAvailable "method_not_available" Tool None "This method is not available here.";
     /// A value does not come from where the mandate takes it from.
     26 SourceNotAllowed "source_not_allowed" Mandate NarrowCall "A value in this call does not come from where this task takes it from.";
+    /// The credential, or one that it was made from, was revoked.
+    27 CredentialRevoked "credential_revoked" Evidence ContactOwner "The credential of this agent was revoked.";
 }
 
 impl fmt::Display for ReasonCode {

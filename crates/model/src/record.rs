@@ -65,6 +65,9 @@ pub enum Event {
     /// Somebody administered something, or was refused to.
     #[n(8)]
     Act(#[n(0)] ActRecord),
+    /// A token was made, refused or revoked.
+    #[n(9)]
+    Token(#[n(0)] Box<TokenRecord>),
 }
 
 /// How a call was decided.
@@ -584,6 +587,70 @@ pub struct ActRecord {
     /// The digest of the entry as it stands afterwards.
     #[n(8)]
     pub entry: Option<Digest>,
+}
+
+/// What became of a request for a token, or of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum TokenChange {
+    /// It was made.
+    #[n(0)]
+    Made,
+    /// None was made.
+    #[n(1)]
+    Refused,
+    /// It counts no more, and neither does any that was made from it.
+    #[n(2)]
+    Revoked,
+}
+
+/// A token that was made, refused or revoked. It holds no token: what was shown is named by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct TokenRecord {
+    /// What became of it.
+    #[n(0)]
+    pub change: TokenChange,
+    /// Its name; none where none was made.
+    #[n(1)]
+    pub token: Option<String>,
+    /// How it was asked for, such as `token-exchange`.
+    #[n(2)]
+    pub grant: String,
+    /// The agent, as far as it is known; where it was refused, as far as it was claimed.
+    #[n(3)]
+    pub agent: Option<String>,
+    /// How the agent proved who it is.
+    #[n(4)]
+    pub evidence: String,
+    /// Whom it acts for.
+    #[n(5)]
+    pub person: Option<String>,
+    /// The mandate.
+    #[n(6)]
+    pub mandate: Option<String>,
+    /// Where it may be shown.
+    #[n(7)]
+    pub audience: Option<String>,
+    /// The chain of actors, the present one first: issuer and name.
+    #[n(8)]
+    pub actors: Vec<String>,
+    /// What it is bound to.
+    #[n(9)]
+    pub bound_to: Option<String>,
+    /// The tokens that it was made from, the nearest first.
+    #[n(10)]
+    pub made_from: Vec<String>,
+    /// Digests of the tokens that were shown.
+    #[n(11)]
+    pub shown: Vec<Digest>,
+    /// When it ends.
+    #[n(12)]
+    pub expires_at: Option<Timestamp>,
+    /// Why it was refused or revoked: a code of OAuth, and words.
+    #[n(13)]
+    pub reason: Option<String>,
 }
 
 /// Why bytes are no record, or a record has no bytes.

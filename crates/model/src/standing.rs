@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{AgentId, IdError, MandateId, PersonId, ReasonCode, ServerName, TemplateId};
+use crate::{AgentId, IdError, MandateId, PersonId, ReasonCode, ServerName, TemplateId, TokenId};
 
 /// Something that can be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,8 @@ pub enum Subject {
     Template(TemplateId),
     /// One tool server: it is quarantined, and nothing that it offers can be used.
     Server(ServerName),
+    /// One token of the token service, and those that were made from it.
+    Token(TokenId),
 }
 
 impl Subject {
@@ -34,6 +36,7 @@ impl Subject {
             Self::Person(_) | Self::InDirectory(_) => ReasonCode::PersonInactive,
             Self::Mandate(_) | Self::Template(_) => ReasonCode::MandateRevoked,
             Self::Server(_) => ReasonCode::ToolNotAvailable,
+            Self::Token(_) => ReasonCode::CredentialRevoked,
         }
     }
 
@@ -54,6 +57,7 @@ impl fmt::Display for Subject {
             Self::Mandate(id) => write!(f, "mandate:{id}"),
             Self::Template(id) => write!(f, "template:{id}"),
             Self::Server(name) => write!(f, "server:{name}"),
+            Self::Token(id) => write!(f, "token:{id}"),
         }
     }
 }
@@ -68,9 +72,10 @@ impl FromStr for Subject {
             Some(("mandate", id)) => MandateId::new(id).map(Self::Mandate),
             Some(("template", id)) => TemplateId::new(id).map(Self::Template),
             Some(("server", name)) => ServerName::new(name).map(Self::Server),
+            Some(("token", id)) => TokenId::new(id).map(Self::Token),
             _ if text == "deployment" => Ok(Self::Deployment),
             _ => Err(IdError::Empty {
-                kind: "a subject (agent:, person:, mandate:, template:, server: or deployment)",
+                kind: "a subject (agent:, person:, mandate:, template:, server:, token: or deployment)",
             }),
         }
     }

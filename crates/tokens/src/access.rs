@@ -172,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Actor, Algorithm, Expected, KeySet, Purpose, SigningAlgorithm, key_set, verify};
+    use crate::{Actor, Algorithm, Expected, KeySet, Nonce, Purpose, SigningAlgorithm, key_set, verify};
 
     const ISSUER: &str = "https://control.example.com";
     const AUDIENCE: &str = "https://tools.example.com/bank";
@@ -204,7 +204,7 @@ mod tests {
             audiences: &audiences,
             algorithms: &[Algorithm::EdDSA],
             purpose: Purpose::Access,
-            nonce: None,
+            nonce: Nonce::Absent,
             leeway: Duration::ZERO,
             max_age: None,
         };

@@ -17,6 +17,17 @@ pub enum Purpose {
     Access,
 }
 
+/// The nonce of an ID token (OpenID Connect Core 1.0, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nonce<'a> {
+    /// This one, which was sent.
+    Exactly(&'a str),
+    /// None, because none was sent: a token that was made for a nonce is no use to whoever does not know it. Tokens of other kinds may have what they want.
+    Absent,
+    /// Any: the token does not begin anything, and whoever shows it has other proofs.
+    Any,
+}
+
 /// What a token must be.
 #[derive(Debug, Clone)]
 pub struct Expected<'a> {
@@ -28,8 +39,8 @@ pub struct Expected<'a> {
     pub algorithms: &'a [Algorithm],
     /// What it is for.
     pub purpose: Purpose,
-    /// The nonce that an ID token must carry, where one was sent; where none was, it must carry none.
-    pub nonce: Option<&'a str>,
+    /// The nonce that it must carry.
+    pub nonce: Nonce<'a>,
     /// How far clocks may differ.
     pub leeway: Duration,
     /// How old it may be at most, where that is bounded.
@@ -102,6 +113,12 @@ impl Claims {
     /// All of them.
     pub(crate) fn all(&self) -> &Json {
         &self.all
+    }
+
+    /// A claim, whatever it is.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.all.get(name)
     }
 
     /// A claim that is a text.
@@ -192,10 +209,10 @@ fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Cl
     if expected.max_age.is_some_and(|most| issued.plus(most).plus(expected.leeway) <= now) {
         return Err(Refusal::Time("it was made too long ago"));
     }
-    // A token that was made for a nonce is no use to whoever does not know it.
     let other_nonce = match expected.nonce {
-        Some(nonce) => text("nonce") != Some(nonce),
-        None => expected.purpose == Purpose::Id && all.get("nonce").is_some(),
+        Nonce::Exactly(nonce) => text("nonce") != Some(nonce),
+        Nonce::Absent => expected.purpose == Purpose::Id && all.get("nonce").is_some(),
+        Nonce::Any => false,
     };
     if other_nonce {
         return Err(Refusal::Nonce);
@@ -270,7 +287,7 @@ mod tests {
             audiences: &audiences,
             algorithms: &[Algorithm::ES256, Algorithm::RS256],
             purpose,
-            nonce: Some("n"),
+            nonce: Nonce::Exactly("n"),
             leeway: Duration::from_secs(10),
             max_age: Some(Duration::from_secs(300)),
         };
@@ -346,7 +363,7 @@ mod tests {
             audiences: &audiences,
             algorithms: &[Algorithm::ES256],
             purpose: Purpose::Id,
-            nonce: None,
+            nonce: Nonce::Absent,
             leeway: Duration::ZERO,
             max_age: None,
         };
@@ -355,6 +372,7 @@ mod tests {
         };
         assert_eq!(judged("{}", &without), Err(Refusal::Nonce));
         assert!(judged(r#"{"nonce":null}"#, &without).is_ok());
+        assert!(judged("{}", &Expected { nonce: Nonce::Any, ..without }).is_ok());
     }
 
     #[test]

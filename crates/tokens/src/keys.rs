@@ -185,10 +185,10 @@ impl KeySet {
         if usable.is_empty() { Err(KeySetError::Unusable(keys.len())) } else { Ok(Self(usable)) }
     }
 
-    /// A set of one key.
+    /// A set of these keys; none of no key.
     #[must_use]
-    pub fn of(key: PublicKey) -> Self {
-        Self(vec![key])
+    pub fn of_all(keys: Vec<PublicKey>) -> Option<Self> {
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// Whether a token that names this key could be checked: with a key of the name, or with any where it names none.

@@ -26,7 +26,7 @@ pub use dpop::{
 };
 pub use jose::claimed;
 pub use jsonwebtoken::Algorithm;
-pub use jwt::{Claims, Expected, Purpose, Refusal, verify};
+pub use jwt::{Claims, Expected, Nonce, Purpose, Refusal, verify};
 pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey, PublicKeyError};
 pub use nonces::{Nonces, SLOT};
 pub use signer::{Signer, SignerError, SigningAlgorithm, key_set};

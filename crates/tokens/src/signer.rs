@@ -189,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Algorithm, Expected, KeySet, Purpose, verify};
+    use crate::{Algorithm, Expected, KeySet, Nonce, Purpose, verify};
 
     #[test]
     fn what_is_signed_verifies_with_the_published_key_and_no_other() {
@@ -205,7 +205,7 @@ mod tests {
                 audiences: &audiences,
                 algorithms: &[Algorithm::EdDSA, Algorithm::ES256],
                 purpose: Purpose::Access,
-                nonce: None,
+                nonce: Nonce::Absent,
                 leeway: Duration::ZERO,
                 max_age: None,
             };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use warrantor_model::Timestamp;
-use warrantor_tokens::{ALGORITHMS, Expected, KeySet, PublicKey, Purpose, verify};
+use warrantor_tokens::{ALGORITHMS, Expected, KeySet, Nonce, PublicKey, Purpose, verify};
 
 use crate::Reading;
 
@@ -22,7 +22,7 @@ pub(crate) fn token(bytes: &[u8]) -> Reading {
         audiences: &audiences,
         algorithms: &algorithms,
         purpose: Purpose::Id,
-        nonce: Some("n"),
+        nonce: Nonce::Exactly("n"),
         leeway: Duration::from_secs(30),
         max_age: None,
     };

@@ -15,11 +15,16 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use warrantor_api::{Api, ApiParts, router};
-use warrantor_bundle::Loaded;
+use warrantor_bundle::{
+    Loaded,
+    serve::{ResourceConfig, TokensConfig},
+};
 use warrantor_control::{
     access::{DirectorySettings, SubjectAttribute},
+    keys::KeyDirectory,
     office::{Authority, Office, OfficeParts},
     people::NewPerson,
+    tokens::TokenService,
 };
 use warrantor_decide::{
     PolicySource,
@@ -29,6 +34,7 @@ use warrantor_engine::{Answer, Engine, EngineParts, Settings, StopFile};
 use warrantor_model::{Clock, MandateId, ReasonCode};
 use warrantor_store::MemoryStore;
 use warrantor_testkit::{BundleFiles, HandClock, SeededBytes, World};
+use warrantor_tokens::SigningAlgorithm;
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
 
@@ -64,6 +70,30 @@ fn bundle() -> Arc<Loaded> {
     Arc::clone(BUNDLE.get_or_init(|| Arc::new(files().load())))
 }
 
+/// Where the token service of the tests is known.
+pub(crate) const SERVICE: &str = "https://control.example.com";
+/// Where its tokens are shown.
+pub(crate) const BANK: &str = "https://tools.example.com/bank";
+
+fn tokens_service(randomness: &SeededBytes, now: warrantor_model::Timestamp) -> TokenService {
+    let resource = |uri: &str, algorithm, bearer| ResourceConfig { uri: uri.to_owned(), algorithm, bearer };
+    let config = TokensConfig {
+        issuer: SERVICE.to_owned(),
+        lifetime: Duration::from_secs(300),
+        rotate_every: Duration::from_secs(30 * 86_400),
+        endpoint_as_audience: false,
+        resources: vec![
+            resource("https://tools.example.com/", SigningAlgorithm::EdDsa, false),
+            resource("https://old.example.com/mcp", SigningAlgorithm::Es256, true),
+        ],
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let origin = "log.example.com".parse().unwrap();
+    let keys = KeyDirectory::open(&directory.path().join("keys"), &origin, 0, randomness).unwrap();
+    let keys = keys.tokens(&config.algorithms(), now, randomness).unwrap();
+    TokenService::new(config, keys)
+}
+
 fn administration() -> Arc<Administration> {
     static SHIPPED_ONES: OnceLock<Arc<Administration>> = OnceLock::new();
     let built = || {
@@ -77,7 +107,7 @@ pub(crate) struct Plane {
     pub(crate) api: Arc<Api<MemoryStore>>,
     pub(crate) router: Router,
     pub(crate) store: Arc<MemoryStore>,
-    _stop: Arc<StopFile>,
+    pub(crate) stop: Arc<StopFile>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) engine: Engine<MemoryStore>,
     _directory: tempfile::TempDir,
@@ -99,12 +129,15 @@ impl Answered {
 
 impl Plane {
     pub(crate) fn new() -> Self {
+        Self::of(bundle())
+    }
+
+    pub(crate) fn of(bundle: Arc<Loaded>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::new());
         let stop = Arc::new(StopFile::open(&directory.path().join("stop")).unwrap());
         let clock = Arc::new(HandClock::at("2030-01-01T12:00:00Z"));
         let randomness = Arc::new(SeededBytes::new(7));
-        let bundle = bundle();
         let office = Office::new(OfficeParts {
             store: Arc::clone(&store),
             stop: Arc::clone(&stop),
@@ -132,18 +165,11 @@ impl Plane {
             clock: Arc::clone(&clock) as _,
             randomness,
             provider: None,
+            tokens: Some(tokens_service(&SeededBytes::new(11), clock.now())),
             decisions: decisions(),
             spans: warrantor_api::Spans::default(),
         }));
-        Self {
-            router: router(Arc::clone(&api)),
-            api,
-            store,
-            _stop: stop,
-            clock,
-            engine,
-            _directory: directory,
-        }
+        Self { router: router(Arc::clone(&api)), api, store, stop, clock, engine, _directory: directory }
     }
 
     pub(crate) fn host(act: Act) -> Authority {
@@ -218,12 +244,30 @@ impl Plane {
             }
             None => Body::empty(),
         };
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        self.answered(request.body(body).unwrap()).await
+    }
+
+    async fn answered(&self, request: Request<Body>) -> Answered {
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::String(text));
         Answered { status, headers, body }
+    }
+
+    /// Sends a form.
+    pub(crate) async fn form(&self, path: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Answered {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(form);
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.answered(request.body(Body::from(text.finish())).unwrap()).await
     }
 
     /// Proposes an agent of an owner and has it approved.

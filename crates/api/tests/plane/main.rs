@@ -17,3 +17,4 @@ mod matrix;
 mod people;
 mod scim;
 mod servers;
+mod tokens;

@@ -80,6 +80,9 @@ pub struct AgentEntry {
     pub status: AgentStatus,
     /// What no mandate can lift it above.
     pub ceiling: CeilingEntry,
+    /// Its public keys as JSON Web Keys, by names of your own: with one of them it proves to the token service who it is. Private members are refused.
+    #[serde(default)]
+    pub keys: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 fn active_agent() -> AgentStatus {

@@ -32,6 +32,43 @@ pub struct ServeFile {
     pub administration: Option<String>,
     /// Whom people sign in with. Without it sessions begin on the host only.
     pub provider: Option<ProviderEntry>,
+    /// The token service. Without it no tokens are made.
+    pub tokens: Option<TokensEntry>,
+}
+
+/// The token service: access tokens for agents, each for one mandate and one place.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Tokens")]
+pub struct TokensEntry {
+    /// The address of this control plane as its clients know it, without a path, such as `https://control.example.com`: the issuer of the tokens.
+    pub issuer: String,
+    /// How long a token is valid; 5 minutes when nothing is said, an hour at most.
+    #[schemars(with = "Option<DurationText>")]
+    pub lifetime: Option<String>,
+    /// After how long another key signs; 30 days when nothing is said.
+    #[schemars(with = "Option<DurationText>")]
+    pub rotate_every: Option<String>,
+    /// Whether clients may name the address of the token endpoint as the audience of their assertions, as older libraries do, instead of the issuer.
+    #[serde(default)]
+    pub endpoint_as_audience: bool,
+    /// Where tokens may be shown.
+    #[serde(default)]
+    pub resources: Vec<ResourceEntry>,
+}
+
+/// A place where tokens may be shown, such as a virtual server of a gateway.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Resource")]
+pub struct ResourceEntry {
+    /// Its address, such as `https://tools.example.com/bank`. One that ends in `/` stands for everything under it.
+    pub uri: String,
+    /// What its tokens are signed with: `EdDSA` when nothing is said, or `ES256` for a peer that knows nothing newer.
+    pub algorithm: Option<String>,
+    /// Whether its tokens may be bound to no key, so that whoever finds one can use it. They may not when nothing is said.
+    #[serde(default)]
+    pub bearer: bool,
 }
 
 /// An OpenID provider.

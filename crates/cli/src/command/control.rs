@@ -20,6 +20,7 @@ use warrantor_bundle::{
 use warrantor_control::{
     handover::Desk,
     office::{Authority, Office, OfficeParts},
+    tokens::TokenService,
 };
 use warrantor_decide::{
     PolicySource,
@@ -31,6 +32,7 @@ use warrantor_store_sql::SqliteStore;
 use super::{
     publishing::{Following, open},
     serving::{interrupted, keep, log},
+    tokens,
     traces::Traces,
 };
 use crate::{
@@ -134,6 +136,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         tls: certificate,
         administration: policies,
         provider: entry,
+        tokens: tokens_config,
         traces,
         ..
     } = config;
@@ -150,7 +153,8 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let base = args.config.parent().unwrap_or(Path::new(""));
     let traces = Traces::to("warrantor", traces.as_ref(), base)?;
     let spans = traces.tracer().map(Spans::to).unwrap_or_default();
-    let api = api(&deployment, &bundle, administration, provider, spans).await?;
+    let service = tokens_config.map(|config| tokens::service(&deployment, config)).transpose()?;
+    let api = api(&deployment, &bundle, administration, provider, service, spans).await?;
     let listening = Listening {
         url: format!("{scheme}://{}", listener.local_addr()?),
         metrics: match &metrics {
@@ -182,6 +186,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     }
     let telling = metrics.map(|listener| tokio::spawn(tell(listener, Arc::clone(&api))));
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
+    let tending = tokio::spawn(tokens::tend(Arc::clone(&api), Arc::clone(&deployment)));
     ApiServer::new(Arc::clone(&api), tls).serve(listener, interrupted).await;
     api.settle().await;
     reloading.abort();
@@ -189,6 +194,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         telling.abort();
     }
     keeping.abort();
+    tending.abort();
     traces.end().await;
     end(&deployment, out).await;
     Ok(Exit::Done)
@@ -204,6 +210,7 @@ async fn api(
     bundle: &Arc<Loaded>,
     administration: Arc<Administration>,
     provider: Option<Provider>,
+    tokens: Option<TokenService>,
     spans: Spans,
 ) -> anyhow::Result<Arc<Api<SqliteStore>>> {
     deployment.absorb().await;
@@ -224,6 +231,7 @@ async fn api(
         clock: Arc::clone(&deployment.clock) as _,
         randomness: Arc::clone(&deployment.randomness) as _,
         provider,
+        tokens,
         decisions: deployment.keys.decisions(&deployment.origin, &*deployment.randomness)?,
         spans,
     })))
@@ -352,7 +360,7 @@ async fn dev_world(args: &DevArgs, out: Output) -> anyhow::Result<Exit> {
     let mut listen = DEFAULT_LISTEN;
     listen.set_port(args.port);
     let listener = bind("--port", listen).await?;
-    let api = api(&deployment, &bundle, administration(None)?, None, Spans::default()).await?;
+    let api = api(&deployment, &bundle, administration(None)?, None, None, Spans::default()).await?;
     let sessions = seed(api.office(), &bundle, &deployment).await?;
     let ready = Ready {
         url: format!("http://{}", listener.local_addr()?),

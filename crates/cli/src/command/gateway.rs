@@ -44,7 +44,7 @@ use super::{
     traces::Traces,
 };
 use crate::{
-    args::{GatewayArgs, Place, TokenAddArgs, TokenCommand},
+    args::{GatewayArgs, Place, TokenAddArgs},
     deployment::Deployment,
     output::{Exit, Output, Usage, render},
 };
@@ -454,12 +454,6 @@ impl Mandates for Handing {
     }
 }
 
-pub(crate) fn token(command: TokenCommand, out: Output) -> anyhow::Result<Exit> {
-    match command {
-        TokenCommand::Add(args) => add(&args, out),
-    }
-}
-
 /// A token that was made; it is shown this once.
 #[derive(Serialize)]
 struct Made<'a> {
@@ -468,7 +462,7 @@ struct Made<'a> {
     sha256: String,
 }
 
-fn add(args: &TokenAddArgs, out: Output) -> anyhow::Result<Exit> {
+pub(super) fn add_token(args: &TokenAddArgs, out: Output) -> anyhow::Result<Exit> {
     let text = match fs::read_to_string(&args.file) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),

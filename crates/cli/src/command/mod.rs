@@ -17,6 +17,7 @@ mod run;
 mod servers;
 mod serving;
 mod stop;
+mod tokens;
 mod traces;
 
 use std::future::Future;
@@ -24,7 +25,7 @@ use std::future::Future;
 use clap::CommandFactory;
 
 use crate::{
-    args::{Arguments, Command, CompletionArgs},
+    args::{Arguments, Command, CompletionArgs, TokenCommand},
     output::{Exit, Output},
 };
 
@@ -44,7 +45,8 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Client(command) => people::client(command, *out),
         Command::Bundle(command) => publishing::bundle(command, *out),
         Command::Server(command) => servers::server(command, *out),
-        Command::Token(command) => gateway::token(command, *out),
+        Command::Token(TokenCommand::Add(args)) => gateway::add_token(&args, *out),
+        Command::Token(TokenCommand::Rotate(args)) => tokens::rotate(&args, *out),
         Command::Init(args) => bundle::init(&args, *out),
         Command::Doctor(args) => doctor::run(&args, *out),
         Command::Check(args) => bundle::check(&args, *out),

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use tokio::io::DuplexStream;
 use warrantor_bundle::{Loaded, ServerSettings, launch_digest, load};
 use warrantor_control::handover::{Desk, Handed};
+use warrantor_decide::Presence;
 use warrantor_engine::{Engine, EngineParts, Settings};
 use warrantor_gateway::{Ended, Session, SessionSettings, TraceWriter};
 use warrantor_mcp::message::FrameLimits;
@@ -64,8 +65,9 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
         randomness: Arc::clone(&deployment.randomness) as _,
         settings: Settings::named("run"),
     });
+    let presence = Presence { server: args.server.clone(), evidence: local_user() };
     // What is quarantined is not started.
-    if let Err(why) = engine.stands(&handed.mandate, &args.server).await
+    if let Err(why) = engine.stands(&handed.mandate, &presence).await
         && why.code == warrantor_model::ReasonCode::ToolNotAvailable
     {
         anyhow::bail!("{}: nothing is started", why.detail);
@@ -142,7 +144,7 @@ fn session(
         SessionSettings {
             mandate: handed.mandate.clone(),
             server: args.server.clone(),
-            evidence: local_user(),
+            evidence: local_user().into(),
             call_timeout: settings.timeout,
             request_timeout: REQUEST_TIMEOUT,
             client_limits: FrameLimits::default(),

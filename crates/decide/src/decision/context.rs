@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
-use warrantor_model::{Call, Decimal, EffectSet, Finding, ReasonCode, Timestamp, tracker::Tracked};
+use warrantor_model::{Call, Decimal, EffectSet, Evidence, Finding, ReasonCode, Timestamp, tracker::Tracked};
 
 use super::Obstacles;
 use crate::{
@@ -43,7 +43,22 @@ pub(super) fn shared_context(
         ("time", RestrictedExpression::new_datetime(now.to_millis_text())),
         ("enforcement_point", text(&call.enforcement_point)),
     ]);
-    vec![("mandate".to_owned(), mandate), ("task".to_owned(), state), ("environment".to_owned(), environment)]
+    let mut context = vec![
+        ("mandate".to_owned(), mandate),
+        ("task".to_owned(), state),
+        ("environment".to_owned(), environment),
+    ];
+    if let Evidence::AccessToken(token) = &call.evidence {
+        let token = record(vec![
+            ("issuer", text(&token.issuer)),
+            ("subject", text(&token.subject)),
+            ("client", text(&token.client)),
+            ("scopes", text_set(&token.scopes)),
+            ("bound", RestrictedExpression::new_bool(token.bound)),
+        ]);
+        context.push(("token".to_owned(), token));
+    }
+    context
 }
 
 /// A record of distinct names, which is all that a record asks.

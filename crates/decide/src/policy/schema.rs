@@ -28,7 +28,8 @@ pub(super) fn schema_text(
          entity Server;\n\
          type Mandate = { id: String, instance: String, root: String, purpose: String, kind: String, depth: Long };\n\
          type Task = { id: String, calls: Long, effects: Set<String>, labels: Set<String> };\n\
-         type Environment = { time: datetime, enforcement_point: String };\n",
+         type Environment = { time: datetime, enforcement_point: String };\n\
+         type Token = { issuer: String, subject: String, client: String, scopes: Set<String>, bound: Bool };\n",
     );
     let tracked: Vec<String> = trackers.iter().map(tracked_attribute).collect();
     text.push_str(&format!("type Tracked = {{ {} }};\n", tracked.join(", ")));
@@ -52,7 +53,7 @@ pub(super) fn schema_text(
         text.push_str(&format!(
             "action {} in [{}] appliesTo {{ principal: [Agent, Person], resource: [{resource}], context: {{ \
              arguments: {}, sources: {{ {} }}, mandate: Mandate, person: Person, task: Task, tracked: Tracked, \
-             environment: Environment }} }};\n",
+             environment: Environment, token?: Token }} }};\n",
             quoted(&tool.to_string()),
             parents.join(", "),
             facts.shape.cedar_record(),
@@ -62,7 +63,8 @@ pub(super) fn schema_text(
     let resources: Vec<&str> = types.into_iter().chain(std::iter::once("Server")).collect();
     text.push_str(&format!(
         "action \"{DELEGATE}\" appliesTo {{ principal: [Person], resource: [{}], context: {{ tool: String, effects: Set<String>, \
-         agent: Agent, mandate: Mandate, person: Person, task: Task, tracked: Tracked, environment: Environment }} }};\n",
+         agent: Agent, mandate: Mandate, person: Person, task: Task, tracked: Tracked, environment: Environment, \
+         token?: Token }} }};\n",
         resources.join(", ")
     ));
     text

@@ -52,6 +52,7 @@ pub fn agent(id: &str, owner: &str, sponsors: &[&str]) -> Agent {
     let who = |text: &str| text.parse::<Accountable>().unwrap();
     Agent {
         blueprint: None,
+        keys: BTreeMap::new(),
         id: id.parse().unwrap(),
         owner: who(owner),
         sponsors: sponsors.iter().map(|sponsor| who(sponsor)).collect(),

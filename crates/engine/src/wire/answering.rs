@@ -83,8 +83,9 @@ impl<S: Store> Engine<S> {
                 let tools = self.listed(&mandate, &presence).await;
                 Answered::Listed { tools: tools.iter().map(ToString::to_string).collect() }
             }
-            Question::Stand { mandate, server } => {
-                let hindered = self.stands(&mandate, &server).await.err();
+            Question::Stand { mandate, server, evidence } => {
+                let presence = Presence { server, evidence: Evidence::from(evidence) };
+                let hindered = self.stands(&mandate, &presence).await.err();
                 Answered::Hindered { findings: hindered.iter().map(|finding| (&**finding).into()).collect() }
             }
             Question::Decline { permit } => {

@@ -8,7 +8,9 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warrantor_model::{AgentId, Digest, MandateId, ServerName, TemplateId, Timestamp};
+use warrantor_model::{AgentId, Digest, Evidence, MandateId, ServerName, TemplateId, Timestamp};
+
+use crate::exchange::Shown;
 
 /// A caller as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct CallerSettings {
 /// A caller, and how much it does right now.
 pub(super) struct Caller {
     pub(super) settings: CallerSettings,
+    /// What it has shown last.
+    pub(super) shown: Shown,
     rate: DefaultDirectRateLimiter,
     under_way: Arc<Semaphore>,
 }
@@ -48,8 +52,10 @@ pub(super) enum Busy {
 impl Caller {
     fn new(settings: CallerSettings, per_second: NonZeroU32, under_way: usize) -> Self {
         let burst = per_second.saturating_add(per_second.get());
+        let shown = Evidence::Token { name: settings.name.clone() }.into();
         Self {
             settings,
+            shown,
             rate: RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)),
             under_way: Arc::new(Semaphore::new(under_way.min(Semaphore::MAX_PERMITS))),
         }

@@ -15,10 +15,10 @@ use tokio::{
 };
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::message::FrameLimits;
-use warrantor_model::{Digest, Evidence, MandateId, ServerName};
+use warrantor_model::{Digest, MandateId, ServerName};
 
 use crate::{
-    exchange::{Exchange, SessionSettings, lock},
+    exchange::{Exchange, SessionSettings, Shown, lock},
     launch::{Launch, Running},
     lines::{self, Incoming},
     metrics::Metrics,
@@ -82,7 +82,7 @@ impl<P: DecisionPoint> Connection<P> {
         engine: P,
         endpoint: &EndpointSettings,
         mandate: MandateId,
-        evidence: Evidence,
+        evidence: Shown,
         held: Option<mpsc::Sender<Infallible>>,
         shared: Shared<'_>,
     ) -> io::Result<Self> {

@@ -20,6 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
+use warrantor_decide::Presence;
 use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
@@ -29,7 +30,7 @@ use warrantor_mcp::{
     trace::TraceContext,
     uses::{Target, UseParams},
 };
-use warrantor_model::{AgentId, Clock, Evidence, MandateId, ServerName, Subject, TemplateId, Timestamp};
+use warrantor_model::{AgentId, Clock, MandateId, ServerName, Subject, TemplateId, Timestamp};
 
 mod answering;
 mod upkeep;
@@ -83,12 +84,18 @@ pub struct GatewayParts<P, M> {
     pub spans: Spans,
 }
 
-/// Whose a connection of the modern era is: what one caller's mandate has said to a server is nobody else's.
+/// Whose something is that goes on, such as a connection of the modern era: what one caller's mandate has said to a server is nobody else's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Whose {
     server: ServerName,
     caller: String,
     mandate: MandateId,
+}
+
+impl Whose {
+    fn of(caller: &Caller, mandate: &MandateId, server: &ServerName) -> Self {
+        Self { server: server.clone(), caller: caller.settings.name.clone(), mandate: mandate.clone() }
+    }
 }
 
 /// Connections of the modern era, each with whom it serves.
@@ -116,7 +123,7 @@ pub(super) struct Front<P: DecisionPoint, M> {
     /// What names of mandates stand for, until that ends.
     resolved: Mutex<HashMap<TemplateId, Resolved>>,
     /// Since when it cannot be told whether something stands.
-    doubts: Mutex<BTreeMap<(MandateId, ServerName), Instant>>,
+    doubts: Mutex<BTreeMap<Whose, Instant>>,
     sessions: Mutex<Sessions<P>>,
     session_room: Arc<Semaphore>,
     modern: Mutex<Modern<P>>,
@@ -136,8 +143,9 @@ struct Known<'a, P, M> {
 }
 
 impl<P, M> Known<'_, P, M> {
-    fn evidence(&self) -> Evidence {
-        Evidence::Token { name: self.caller.settings.name.clone() }
+    /// Who asks, at a server.
+    fn presence(&self, server: &ServerName) -> Presence {
+        Presence { server: server.clone(), evidence: self.caller.shown.now() }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -469,7 +477,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let held = lock(&self.upkeep).clone();
         let shared = Shared { metrics: &self.metrics, spans: &self.spans, questions };
         let engine = self.engine.clone();
-        Connection::open(engine, server, mandate, known.evidence(), held, shared).map_err(|cause| {
+        Connection::open(engine, server, mandate, known.caller.shown.clone(), held, shared).map_err(|cause| {
             tracing::error!(server = %server.server, %cause, "the tool server could not be started");
             Refused::new(StatusCode::BAD_GATEWAY, "the tool server could not be started")
         })

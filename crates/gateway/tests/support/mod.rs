@@ -102,7 +102,7 @@ impl<S: Store> Rig<S> {
         let settings = SessionSettings {
             mandate: handed.mandate.clone(),
             server: "bank".parse().unwrap(),
-            evidence: Evidence::LocalUser { uid: 1000, name: None },
+            evidence: Evidence::LocalUser { uid: 1000, name: None }.into(),
             call_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             client_limits: Default::default(),

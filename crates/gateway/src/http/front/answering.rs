@@ -85,8 +85,11 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let mut refused = None;
         for server in known.endpoint.asked(method, params) {
             // What is quarantined is not started for a request of which nothing would come. Where something runs, the call is refused and recorded.
-            let runs = lock(&self.modern).contains_key(&whose(known, server, &mandate));
-            let standing = if runs { Ok(()) } else { self.engine.stands(&mandate, &server.server).await };
+            let runs = lock(&self.modern).contains_key(&Whose::of(known.caller, &mandate, &server.server));
+            let standing = match runs {
+                true => Ok(()),
+                false => self.engine.stands(&mandate, &known.presence(&server.server)).await,
+            };
             match standing {
                 Err(why) if why.code == ReasonCode::ToolNotAvailable => refused = Some(why),
                 Ok(()) | Err(_) => asked.push(server),
@@ -125,7 +128,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         server: &EndpointSettings,
         mandate: &MandateId,
     ) -> Result<Arc<Connection<P>>, Refused> {
-        let whose = whose(known, server, mandate);
+        let whose = Whose::of(known.caller, mandate, &server.server);
         let mut modern = lock(&self.modern);
         let of_today =
             |connection: &Connection<P>| !connection.is_lost() && connection.configured == server.configured;
@@ -171,7 +174,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let mut standing = Vec::new();
         let mut refused = None;
         for server in &known.endpoint.servers {
-            match self.engine.stands(&mandate, &server.server).await {
+            match self.engine.stands(&mandate, &known.presence(&server.server)).await {
                 Ok(()) => standing.push(server),
                 Err(why) => refused = Some(why),
             }
@@ -405,18 +408,5 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
         if let Some(act) = self.0.take() {
             act();
         }
-    }
-}
-
-/// Whose a connection of the modern era is.
-fn whose<P: DecisionPoint, M>(
-    known: &Known<'_, P, M>,
-    server: &EndpointSettings,
-    mandate: &MandateId,
-) -> Whose {
-    Whose {
-        server: server.server.clone(),
-        caller: known.caller.settings.name.clone(),
-        mandate: mandate.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! What ends and what goes on: a new configuration, idleness, revocation, the gateway's own end.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -12,13 +12,13 @@ use futures_util::{
     stream::{self},
 };
 use tokio::time::Instant;
-use warrantor_decide::Snapshot;
+use warrantor_decide::{Presence, Snapshot};
 use warrantor_engine::DecisionPoint;
-use warrantor_model::{MandateId, ReasonCode, ServerName};
+use warrantor_model::ReasonCode;
 
-use super::{Front, Mandates};
+use super::{Front, Mandates, Whose};
 use crate::{
-    exchange::lock,
+    exchange::{Shown, lock},
     http::{
         served::{Now, Serving},
         sessions::Session,
@@ -99,42 +99,52 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     /// Ends sessions, streams and calls under way whose mandate, or whose server, does not stand any more. A session with a set ends with each of its
     /// servers: the next one goes without.
     pub(in crate::http) async fn revoke(&self) {
-        let mut used: BTreeSet<(MandateId, ServerName)> = BTreeSet::new();
+        let mut used: BTreeMap<Whose, Shown> = BTreeMap::new();
         for (_, session) in lock(&self.sessions).values() {
-            used.extend(session.behind.servers().map(|server| (session.mandate.clone(), server.clone())));
+            let caller = &session.caller;
+            used.extend(
+                session
+                    .behind
+                    .servers()
+                    .map(|server| (Whose::of(caller, &session.mandate, server), caller.shown.clone())),
+            );
         }
-        used.extend(lock(&self.modern).keys().map(|whose| (whose.mandate.clone(), whose.server.clone())));
+        used.extend(lock(&self.modern).iter().map(|(whose, (caller, _))| {
+            (Whose::of(caller, &whose.mandate, &whose.server), caller.shown.clone())
+        }));
         // What nobody uses is looked up again when somebody does.
-        lock(&self.resolved).retain(|_, known| used.iter().any(|(mandate, _)| *mandate == known.mandate));
+        lock(&self.resolved).retain(|_, known| used.keys().any(|used| used.mandate == known.mandate));
         let mut ended = Vec::new();
-        let asked = stream::iter(used.into_iter().map(|(mandate, server)| async move {
-            let standing = self.engine.stands(&mandate, &server).await;
-            (mandate, server, standing)
+        let asked = stream::iter(used.into_iter().map(|(used, shown)| async move {
+            let presence = Presence { server: used.server.clone(), evidence: shown.now() };
+            let standing = self.engine.stands(&used.mandate, &presence).await;
+            (used, standing)
         }));
         let standings: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-        lock(&self.doubts)
-            .retain(|(mandate, server), _| standings.iter().any(|(of, at, _)| of == mandate && at == server));
-        for (mandate, server, standing) in standings {
+        lock(&self.doubts).retain(|doubted, _| standings.iter().any(|(used, _)| used == doubted));
+        for (used, standing) in standings {
             let why = match standing {
                 Ok(()) => {
-                    lock(&self.doubts).remove(&(mandate, server));
+                    lock(&self.doubts).remove(&used);
                     continue;
                 }
                 Err(why) => why,
             };
+            let Whose { caller, mandate, server } = &used;
             // That it cannot be told for a moment ends nothing: whatever is shown is asked for by itself, and refused.
             if why.code == ReasonCode::DecisionUnavailable && self.engine.stops().is_some() {
-                let since =
-                    *lock(&self.doubts).entry((mandate.clone(), server.clone())).or_insert_with(Instant::now);
+                let since = *lock(&self.doubts).entry(used.clone()).or_insert_with(Instant::now);
                 if since.elapsed() < DOUBT {
                     continue;
                 }
             }
-            tracing::info!(%mandate, %server, why = why.detail, "what runs under the mandate is ended");
+            tracing::info!(caller, %mandate, %server, why = why.detail, "what runs under the mandate is ended");
             let sentence = why.code.sentence();
-            lock(&self.resolved).retain(|_, resolved| resolved.mandate != mandate);
+            lock(&self.resolved).retain(|_, resolved| resolved.mandate != *mandate);
             let is_over = |session: &Session<P>| {
-                session.mandate == mandate && session.behind.servers().any(|one| *one == server)
+                session.mandate == *mandate
+                    && session.caller.settings.name == *caller
+                    && session.behind.servers().any(|one| one == server)
             };
             let sessions: Vec<String> = lock(&self.sessions)
                 .iter()
@@ -144,7 +154,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
                 .collect();
             sessions.iter().for_each(|name| self.end_session(name));
             lock(&self.modern).retain(|whose, (_, connection)| {
-                let stands = whose.mandate != mandate || whose.server != server;
+                let stands = whose.mandate != *mandate || whose.server != *server || whose.caller != *caller;
                 if !stands {
                     connection.exchange.upstream.let_go(sentence);
                     ended.push((Arc::clone(connection), sentence));

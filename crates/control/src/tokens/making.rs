@@ -1,0 +1,504 @@
+//! Making tokens: what is asked for, what has to hold, and the one commit after which a token leaves.
+
+use std::time::Duration;
+
+use warrantor_engine::mandates::MAX_HOPS;
+use warrantor_model::{
+    AgentId, Digest, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
+    record::{Event, Record, TokenChange, TokenRecord},
+};
+use warrantor_store::{Commit, Expect, MAX_PAGE, Store};
+use warrantor_tokens::{
+    AccessToken, Actor, Actors, ActorsError, Binding, Claims, Expected, MandateDetails, Nonce, Purpose,
+    VerifiedProof, claimed, verify,
+};
+
+use super::{Client, Code, TokenError, TokenService, is_replay, once};
+use crate::{
+    agents::AgentStanding,
+    fresh_id,
+    mandates::{KnownMandate, MandateStanding, MandatesOf},
+    office::{Office, OfficeError},
+};
+
+/// A token that is asked for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// How.
+    pub grant: Grant<'a>,
+    /// By whom.
+    pub client: Client,
+    /// What it is to be bound to.
+    pub proof: Option<VerifiedProof>,
+    /// Where it is to be shown.
+    pub audience: &'a str,
+    /// Which mandate, where that is said.
+    pub details: Option<MandateDetails>,
+}
+
+/// How a token is asked for.
+#[derive(Debug)]
+pub enum Grant<'a> {
+    /// By an agent for a standing mandate (RFC 6749, section 4.4).
+    ClientCredentials,
+    /// By an agent that acts for somebody (RFC 8693).
+    Exchange(SubjectToken<'a>),
+}
+
+impl Grant<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Exchange(_) => "token-exchange",
+        }
+    }
+}
+
+/// What says for whom an agent wants to act.
+#[derive(Debug)]
+pub enum SubjectToken<'a> {
+    /// A person, known by a token of the identity provider or by a session, verified.
+    Person {
+        /// Who.
+        person: PersonId,
+        /// Who may act for the person, where the token says so (`may_act`): issuer and name.
+        may_act: Option<(Option<String>, String)>,
+        /// When what was shown ends.
+        expires_at: Timestamp,
+        /// Its digest.
+        shown: Digest,
+    },
+    /// A token of ours, of the agent that delegates; not verified yet.
+    Ours(&'a str),
+}
+
+/// A token that was made, and is recorded.
+#[derive(Debug)]
+pub struct Made {
+    /// The token itself.
+    pub token: String,
+    /// What it says.
+    pub says: AccessToken,
+    /// How many seconds it is valid for.
+    pub expires_in: u64,
+}
+
+/// What of the grant is known once it is verified.
+struct Basis {
+    /// Whom it acts for; none of a standing mandate.
+    person: Option<PersonId>,
+    /// `sub`.
+    subject: String,
+    actors: Actors,
+    /// The mandate that the new one has to be, or to narrow.
+    parent: Option<MandateId>,
+    /// The token that it is made from, and those before.
+    made_from: Vec<TokenId>,
+    /// When what it is made from ends.
+    until: Option<Timestamp>,
+    shown: Vec<Digest>,
+}
+
+fn refused(code: Code, why: impl Into<String>) -> TokenError {
+    TokenError::refused(code, why)
+}
+
+impl TokenService {
+    /// Makes a token. It is recorded when this returns.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn make<S: Store>(&self, office: &Office<S>, asked: Asked<'_>) -> Result<Made, TokenError> {
+        let now = office.now();
+        if office.is_stopped(&Subject::Deployment).await? {
+            return Err(refused(Code::InvalidGrant, "everything is stopped: no token is made"));
+        }
+        let target = self.target(office, asked.audience, &asked.client).await?;
+        let basis = self.basis(office, &asked, now).await?;
+        let mandate = self.mandate(office, &asked, &basis).await?;
+        live(office, &mandate).await?;
+        let bound_to = match &asked.proof {
+            Some(proof) => Some(Binding::Key(proof.thumbprint().to_owned())),
+            None if target.bearer => None,
+            None => {
+                let why = "a token for this place is bound to a key: send a proof in the header `DPoP`";
+                return Err(refused(Code::InvalidDpopProof, why));
+            }
+        };
+        let ends = [Some(now.plus(self.settings.lifetime)), Some(mandate.expires_at), basis.until];
+        let expires_at = ends.into_iter().flatten().min().unwrap_or(now);
+        // Whole seconds, as tokens tell them, and never more than there are.
+        let seconds =
+            u64::try_from(expires_at.as_micros().saturating_sub(now.as_micros()) / 1_000_000).unwrap_or(0);
+        if seconds == 0 {
+            return Err(refused(Code::InvalidGrant, "what it would be made from ends now"));
+        }
+        let id: TokenId = fresh_id("k", now, &*office.randomness)
+            .map_err(OfficeError::from)?
+            .parse()
+            .map_err(|_| TokenError::Signing("its name is none".to_owned()))?;
+        let says = AccessToken {
+            id,
+            subject: basis.subject,
+            agent: asked.client.agent.clone(),
+            audience: asked.audience.to_owned(),
+            made: now,
+            expires_at: now.plus(Duration::from_secs(seconds)),
+            actors: basis.actors,
+            details: MandateDetails {
+                mandate: mandate.id.clone(),
+                locations: vec![asked.audience.to_owned()],
+            },
+            task: Some(mandate.task.to_string()),
+            bound_to,
+            made_from: basis.made_from,
+        };
+        let keys = self.keys();
+        let key = keys
+            .signing(target.algorithm, now)
+            .ok_or_else(|| TokenError::Signing(format!("there is no key for {}", target.algorithm.name())))?;
+        let token = says
+            .sign(&self.settings.issuer, key.signer())
+            .map_err(|cause| TokenError::Signing(cause.to_string()))?;
+        let record = record(&asked, &says, basis.person.as_ref(), basis.shown);
+        self.commit(office, &asked, &says, record, now).await?;
+        Ok(Made { token, says, expires_in: seconds })
+    }
+
+    /// Records the token, unless something was shown before that counts once, or what it is made from was revoked meanwhile.
+    async fn commit<S: Store>(
+        &self,
+        office: &Office<S>,
+        asked: &Asked<'_>,
+        says: &AccessToken,
+        record: TokenRecord,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
+        let event = Event::Token(Box::new(record));
+        let mut commit = Commit::new(Record::new(says.id.as_str(), now, event));
+        let (mut assertion, mut proof) = (Vec::new(), Vec::new());
+        if let Some((replay, until)) = &asked.client.once {
+            assertion.push(once(&mut commit, replay, *until)?);
+        }
+        if let Some(shown) = &asked.proof {
+            proof.push(once(&mut commit, &shown.replay(), shown.until())?);
+        }
+        for token in &says.made_from {
+            let subject = Subject::Token(token.clone());
+            let key = warrantor_engine::keys::standing(&subject).map_err(OfficeError::from)?;
+            commit.expect.push((key, Expect::Absent));
+        }
+        match office.commit(commit).await {
+            Ok(_) => Ok(()),
+            Err(cause) if is_replay(&cause, &assertion) => {
+                Err(refused(Code::InvalidClient, "the assertion was used before: make one for each request"))
+            }
+            Err(cause) if is_replay(&cause, &proof) => {
+                Err(refused(Code::InvalidDpopProof, "the proof was used before: make one for each request"))
+            }
+            Err(warrantor_store::CommitError::Moved { .. }) => {
+                Err(refused(Code::InvalidGrant, "a token that it would be made from was revoked"))
+            }
+            Err(cause) => Err(OfficeError::from(cause).into()),
+        }
+    }
+
+    /// Where the token is to be shown: at a configured place, here, or at another agent that will have it exchanged.
+    async fn target<S: Store>(
+        &self,
+        office: &Office<S>,
+        audience: &str,
+        client: &Client,
+    ) -> Result<Target, TokenError> {
+        if let Some(resource) = self.settings.resource(audience) {
+            return Ok(Target { algorithm: resource.algorithm, bearer: resource.bearer });
+        }
+        // Whoever delegates hands a token on, which the receiver has exchanged here; it is good for nothing else.
+        let own = Target { algorithm: warrantor_tokens::SigningAlgorithm::EdDsa, bearer: false };
+        if audience == self.settings.issuer {
+            return Ok(own);
+        }
+        let other: Option<AgentId> = audience.parse().ok().filter(|agent| *agent != client.agent);
+        if let Some(agent) = other {
+            match office.agent(&agent).await {
+                Ok(_) => return Ok(own),
+                Err(OfficeError::Unknown { .. }) => {}
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        Err(refused(
+            Code::InvalidTarget,
+            "tokens are not made for this place: see `resources` of the token service",
+        ))
+    }
+
+    async fn basis<S: Store>(
+        &self,
+        office: &Office<S>,
+        asked: &Asked<'_>,
+        now: Timestamp,
+    ) -> Result<Basis, TokenError> {
+        let agent = &asked.client.agent;
+        let actor = Actor { issuer: self.settings.issuer.clone(), subject: agent.to_string() };
+        match &asked.grant {
+            Grant::ClientCredentials => Ok(Basis {
+                person: None,
+                subject: agent.to_string(),
+                actors: Actors::default(),
+                parent: None,
+                made_from: Vec::new(),
+                until: None,
+                shown: Vec::new(),
+            }),
+            Grant::Exchange(SubjectToken::Person { person, may_act, expires_at, shown }) => {
+                if let Some((issuer, name)) = may_act {
+                    let is_here = issuer.as_ref().is_none_or(|issuer| *issuer == self.settings.issuer);
+                    if !is_here || name != agent.as_str() {
+                        let why = "the subject's token says that somebody else may act (`may_act`)";
+                        return Err(refused(Code::ActorUnauthorized, why));
+                    }
+                }
+                Ok(Basis {
+                    person: Some(person.clone()),
+                    subject: person.to_string(),
+                    actors: Actors::default().extended(actor).map_err(chain)?,
+                    parent: None,
+                    made_from: Vec::new(),
+                    until: Some(*expires_at),
+                    shown: vec![*shown],
+                })
+            }
+            Grant::Exchange(SubjectToken::Ours(token)) => {
+                let (from, _) = self.verified(token, now).map_err(|cause| {
+                    TokenError::but_for_the_operator(
+                        Code::InvalidRequest,
+                        "the subject's token does not hold",
+                        cause,
+                    )
+                })?;
+                let is_for_us = from.audience == self.settings.issuer || from.audience == agent.as_str();
+                if !is_for_us {
+                    let why = "the subject's token was made for another place: a token that is exchanged is made for the token service, or for the agent that exchanges it";
+                    return Err(refused(Code::InvalidRequest, why));
+                }
+                for id in std::iter::once(&from.id).chain(&from.made_from) {
+                    if office.is_stopped(&Subject::Token(id.clone())).await? {
+                        return Err(refused(
+                            Code::InvalidGrant,
+                            "the subject's token, or one that it was made from, was revoked",
+                        ));
+                    }
+                }
+                // Its own holder proves to have the key; another agent was given it, and is known by its own credential.
+                if from.agent == *agent && !holds(&from, asked.proof.as_ref()) {
+                    return Err(refused(
+                        Code::InvalidDpopProof,
+                        "the subject's token is bound to another key than the proof's",
+                    ));
+                }
+                let parent = match office.mandate(&from.details.mandate).await {
+                    Ok(parent) => parent,
+                    Err(OfficeError::Unknown { .. }) => {
+                        return Err(refused(
+                            Code::InvalidGrant,
+                            "the mandate of the subject's token is not known",
+                        ));
+                    }
+                    Err(cause) => return Err(cause.into()),
+                };
+                let actors = match from.agent == *agent {
+                    true => from.actors.clone(),
+                    false => from.actors.extended(actor).map_err(chain)?,
+                };
+                let person = (parent.kind == MandateKind::Delegated).then(|| parent.person.clone());
+                Ok(Basis {
+                    person,
+                    subject: from.subject.clone(),
+                    actors,
+                    parent: Some(parent.id),
+                    made_from: std::iter::once(from.id.clone())
+                        .chain(from.made_from.iter().cloned())
+                        .collect(),
+                    until: Some(from.expires_at),
+                    shown: vec![Digest::of(token.as_bytes())],
+                })
+            }
+        }
+    }
+
+    /// A token of ours, whatever it was made for.
+    pub(super) fn verified(&self, token: &str, now: Timestamp) -> Result<(AccessToken, Claims), String> {
+        let audience = claimed(token, "aud").map_err(|cause| cause.to_string())?;
+        let audiences = [audience.ok_or("it has not one audience")?];
+        let expected = Expected {
+            issuer: &self.settings.issuer,
+            audiences: &audiences,
+            algorithms: &[warrantor_tokens::Algorithm::EdDSA, warrantor_tokens::Algorithm::ES256],
+            purpose: Purpose::Access,
+            nonce: Nonce::Absent,
+            leeway: Duration::ZERO,
+            max_age: None,
+        };
+        let keys = self.keys().verifying(now).map_err(|cause| cause.to_string())?;
+        let claims = verify(token, &keys, &expected, now).map_err(|cause| cause.to_string())?;
+        let says = AccessToken::read(&claims).map_err(|cause| cause.to_string())?;
+        Ok((says, claims))
+    }
+
+    /// The mandate that the token is to be for: the one that is named, or the only one there is.
+    async fn mandate<S: Store>(
+        &self,
+        office: &Office<S>,
+        asked: &Asked<'_>,
+        basis: &Basis,
+    ) -> Result<KnownMandate, TokenError> {
+        let unfit = |why: &str| refused(Code::InvalidAuthorizationDetails, why);
+        let agent = &asked.client.agent;
+        let fits = |mandate: &KnownMandate| -> Result<(), TokenError> {
+            if mandate.agent != *agent {
+                // The same whether there is such a mandate or not.
+                return Err(unfit("there is no such mandate of this agent"));
+            }
+            let is_own = basis.parent.as_ref() == Some(&mandate.id);
+            match (&basis.parent, &mandate.parent) {
+                (Some(_), _) if is_own => {}
+                (Some(parent), Some(of)) if of == parent => {}
+                (Some(_), _) => {
+                    return Err(unfit("the mandate does not narrow the one of the subject's token"));
+                }
+                (None, Some(_)) => {
+                    return Err(unfit(
+                        "the mandate was delegated: exchange a token of the agent that delegated it",
+                    ));
+                }
+                (None, None) => {}
+            }
+            match (&basis.person, mandate.kind) {
+                (Some(person), MandateKind::Delegated) if mandate.person == *person => Ok(()),
+                (Some(_), MandateKind::Delegated) => Err(unfit("there is no such mandate of this agent")),
+                (None, MandateKind::Standing) => Ok(()),
+                (Some(_), MandateKind::Standing) => {
+                    Err(unfit("the mandate is a standing one: ask with client_credentials"))
+                }
+                (None, MandateKind::Delegated) => Err(refused(
+                    Code::UnauthorizedClient,
+                    "the agent acts for a person under this mandate: exchange the person's token",
+                )),
+            }
+        };
+        if let Some(details) = &asked.details {
+            if details.locations.iter().any(|location| location != asked.audience) {
+                return Err(unfit("`locations` names another place than the one that the token is for"));
+            }
+            let mandate = match office.mandate(&details.mandate).await {
+                Ok(mandate) => mandate,
+                Err(OfficeError::Unknown { .. }) => {
+                    return Err(unfit("there is no such mandate of this agent"));
+                }
+                Err(cause) => return Err(cause.into()),
+            };
+            fits(&mandate)?;
+            return Ok(mandate);
+        }
+        let all = office.mandates(&MandatesOf::Agent(agent.clone()), None, MAX_PAGE).await?;
+        let mut live = all
+            .into_iter()
+            .filter(|mandate| mandate.standing == MandateStanding::Live && fits(mandate).is_ok());
+        match (live.next(), live.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(unfit("the agent has no live mandate that this could be for")),
+            (Some(_), Some(_)) => {
+                Err(unfit("the agent has several mandates that this could be for: name one"))
+            }
+        }
+    }
+}
+
+/// Where a token is shown, and what that asks of it.
+struct Target {
+    algorithm: warrantor_tokens::SigningAlgorithm,
+    bearer: bool,
+}
+
+fn chain(cause: ActorsError) -> TokenError {
+    refused(Code::InvalidRequest, cause.to_string())
+}
+
+/// Whether a proof is of the key that a token is bound to.
+fn holds(token: &AccessToken, proof: Option<&VerifiedProof>) -> bool {
+    match (&token.bound_to, proof) {
+        (None, _) => true,
+        (Some(Binding::Key(thumbprint)), Some(proof)) => proof.thumbprint() == thumbprint,
+        (Some(_), _) => false,
+    }
+}
+
+/// Whether a mandate, every mandate above it, and everybody who answers for them stand now.
+pub(super) async fn live<S: Store>(office: &Office<S>, mandate: &KnownMandate) -> Result<(), TokenError> {
+    let ended = |why: String| refused(Code::InvalidGrant, why);
+    let mut next = Some(mandate.clone());
+    for _ in 0..MAX_HOPS {
+        let Some(mandate) = next else { return Ok(()) };
+        if mandate.standing != MandateStanding::Live {
+            return Err(ended(format!("the mandate {} has ended", mandate.id)));
+        }
+        let agent = office.agent(&mandate.agent).await;
+        let stands =
+            |agent: &crate::agents::KnownAgent| agent.standing == AgentStanding::Active && !agent.orphaned;
+        match agent {
+            Ok(agent) if stands(&agent) => {}
+            Ok(_) | Err(OfficeError::Unknown { .. }) => {
+                return Err(ended(format!(
+                    "the agent {} is not active, or nobody live answers for it",
+                    mandate.agent
+                )));
+            }
+            Err(cause) => return Err(cause.into()),
+        }
+        for person in [&mandate.person, &mandate.sponsor] {
+            if office.actor(person).await?.is_none() {
+                return Err(ended(format!(
+                    "{person}, who answers for the mandate {}, is not active",
+                    mandate.id
+                )));
+            }
+        }
+        next = match &mandate.parent {
+            Some(parent) => Some(office.mandate(parent).await?),
+            None => None,
+        };
+    }
+    Err(ended("the chain of mandates is too long".to_owned()))
+}
+
+fn record(
+    asked: &Asked<'_>,
+    says: &AccessToken,
+    person: Option<&PersonId>,
+    shown: Vec<Digest>,
+) -> TokenRecord {
+    TokenRecord {
+        change: TokenChange::Made,
+        token: Some(says.id.to_string()),
+        grant: asked.grant.name().to_owned(),
+        agent: Some(says.agent.to_string()),
+        evidence: asked.client.evidence.clone(),
+        person: person.map(ToString::to_string),
+        mandate: Some(says.details.mandate.to_string()),
+        audience: Some(says.audience.clone()),
+        actors: says
+            .actors
+            .list()
+            .iter()
+            .map(|actor| format!("{} {}", actor.issuer, actor.subject))
+            .collect(),
+        bound_to: says.bound_to.as_ref().map(|binding| match binding {
+            Binding::Key(thumbprint) => format!("key {thumbprint}"),
+            Binding::Certificate(digest) => format!("certificate {digest}"),
+        }),
+        made_from: says.made_from.iter().map(ToString::to_string).collect(),
+        shown,
+        expires_at: Some(says.expires_at),
+        reason: None,
+    }
+}

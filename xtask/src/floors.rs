@@ -40,6 +40,7 @@ const PLACES: &[(&str, Place)] = &[
     ("store-sql", Place::Floor(4)),
     ("facts", Place::Floor(4)),
     ("client", Place::Floor(4)),
+    ("issuers", Place::Floor(4)),
     ("control", Place::Floor(5)),
     ("edge", Place::Floor(5)),
     ("api", Place::Floor(6)),

@@ -11,6 +11,7 @@ use warrantor_control::{
     people::Told,
 };
 use warrantor_decide::administration::Act;
+use warrantor_issuers::IssuerError;
 use warrantor_model::{Digest, GroupName, Timestamp};
 use warrantor_store::Store;
 use warrantor_tokens::{Claims, Nonce, Purpose};
@@ -18,7 +19,7 @@ use warrantor_tokens::{Claims, Nonce, Purpose};
 use crate::{
     Api,
     problem::{Kind, Problem, ProblemBody},
-    provider::{Provider, ProviderError},
+    provider::Provider,
     request::{Body, Caller},
 };
 
@@ -47,13 +48,13 @@ pub(crate) struct SignIn {
     responses((status = 200, body = SignIn), (status = "default", body = ProblemBody)))]
 pub(crate) async fn how<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Json<SignIn>, Problem> {
     let provider = api.provider()?;
-    let metadata = provider.metadata(api.office.now()).await.map_err(|cause| unavailable(&cause))?;
+    let places = provider.places(api.office.now()).await.map_err(|cause| unavailable(&cause))?;
     Ok(Json(SignIn {
         issuer: provider.settings().issuer.clone(),
         client_id: provider.settings().client_id.clone(),
-        authorization_endpoint: metadata.authorization_endpoint.clone(),
-        token_endpoint: metadata.token_endpoint.clone(),
-        device_authorization_endpoint: metadata.device_authorization_endpoint.clone(),
+        authorization_endpoint: places.authorization,
+        token_endpoint: places.token,
+        device_authorization_endpoint: places.device,
         scope: provider.settings().scope.clone(),
     }))
 }
@@ -176,14 +177,14 @@ pub(crate) async fn end<S: Store>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unavailable(cause: &ProviderError) -> Problem {
+fn unavailable(cause: &IssuerError) -> Problem {
     tracing::warn!(%cause, "the identity provider does not answer");
     Problem::new(Kind::ProviderUnavailable, cause.to_string())
 }
 
-fn refused(cause: ProviderError) -> Problem {
+fn refused(cause: IssuerError) -> Problem {
     match cause {
-        ProviderError::Refused(why) => {
+        IssuerError::Refused(why) => {
             Problem::new(Kind::Unauthenticated, format!("the token is refused: {why}"))
         }
         cause => unavailable(&cause),

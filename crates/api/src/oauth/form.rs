@@ -106,8 +106,6 @@ mod tests {
         for twice in ["grant_type=a&grant_type=a", "client_assertion=a&client_assertion=b"] {
             assert!(Form::parse(twice.as_bytes()).is_err(), "{twice}");
         }
-        let many = vec!["a=1"; 65].join("&").replace("a=", "a") + "&b=1";
-        assert!(Form::parse(many.as_bytes()).is_ok(), "nothing without a value counts");
         let many: Vec<String> = (0..65).map(|n| format!("p{n}=1")).collect();
         assert!(Form::parse(many.join("&").as_bytes()).is_err());
     }

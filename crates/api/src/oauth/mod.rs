@@ -25,6 +25,7 @@ use warrantor_control::{
     tokens::{Asked, Attempt, Client, Code, Grant, Standing, SubjectToken, TokenError, TokenService},
 };
 use warrantor_decide::administration::{Act, Resource};
+use warrantor_issuers::IssuerError;
 use warrantor_model::{Digest, Json as ExactJson};
 use warrantor_store::Store;
 use warrantor_tokens::{
@@ -37,7 +38,6 @@ use self::{answer::OAuthError, form::Form};
 use crate::{
     Api,
     problem::{Kind, Problem},
-    provider::ProviderError,
     request::{Caller, bearer},
 };
 
@@ -344,8 +344,8 @@ impl<S: Store> Api<S> {
         };
         let claims = match provider.verify(token, purpose, Nonce::Any, self.office.now()).await {
             Ok(claims) => claims,
-            Err(ProviderError::Refused(cause)) => return Err(refused(cause.to_string())),
-            Err(cause @ ProviderError::Unavailable { .. }) => {
+            Err(IssuerError::Refused(cause)) => return Err(refused(cause.to_string())),
+            Err(cause @ IssuerError::Unavailable { .. }) => {
                 tracing::warn!(%cause, "the identity provider does not answer");
                 return Err(refused(cause.to_string()));
             }

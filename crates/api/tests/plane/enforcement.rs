@@ -169,7 +169,7 @@ async fn what_became_of_a_call_is_told_by_the_permit_of_this_very_point() {
 async fn a_stop_holds_at_the_next_question() {
     let points = Points::new().await;
     let bundle = points.bundle().await;
-    let stand = json!({ "ask": "stand", "mandate": points.mandate, "server": "bank" });
+    let stand = json!({ "ask": "stand", "mandate": points.mandate, "server": "bank", "evidence": { "kind": "token", "name": "x" } });
     let (stands, _) = points.ask(stand.clone()).await;
     assert_eq!(stands, Answered::Hindered { findings: Vec::new() });
     let responder = points.plane.person("responder", &["responder"]).await;

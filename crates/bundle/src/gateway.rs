@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use url::Url;
 use warrantor_model::{
     AgentId, Digest, EnforcementPoint, MandateId, ServerName, TemplateId, Timestamp, json::MAX_BYTES,
     time::parse_duration,
@@ -18,10 +19,13 @@ use crate::{
     archive::MAX_FILE_BYTES,
     config::{EnvEntry, check_environment},
     doc::{Doc, Format, whole},
-    files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry},
+    files::gateway::{
+        GatewayFile, LimitsEntry, OAuthEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry,
+    },
     load,
     read::split_cure,
     report::{Diagnostic, Report, Severity},
+    serve::is_origin,
     tree::short,
 };
 
@@ -33,6 +37,8 @@ pub use sets::ToolSet;
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
 /// Paths that the gateway answers itself.
 const OWN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// What the gateway answers itself begins with.
+const OWN_PREFIX: &str = "/.well-known";
 
 /// Everything a gateway is configured with.
 #[derive(Debug)]
@@ -63,8 +69,23 @@ pub struct GatewayConfig {
     pub sets: BTreeMap<ServerName, ToolSet>,
     /// Who may call, by the token's digest.
     pub tokens: BTreeMap<Digest, Token>,
+    /// Whose access tokens count.
+    pub oauth: Option<OAuthConfig>,
     /// What its author should know.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// Whose access tokens count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthConfig {
+    /// The gateway's address as clients know it, without a path.
+    pub url: String,
+    /// The token service.
+    pub issuer: String,
+    /// Certificates to trust for it instead of the system's.
+    pub certificates: Option<PathBuf>,
+    /// Whether tokens count that are bound to no key.
+    pub bearer: bool,
 }
 
 /// A collector of spans.
@@ -285,13 +306,22 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let limits = limits(&doc, &config.limits, report);
     let point = point(&doc, config.point.as_deref(), report);
     let endpoints = servers.keys().chain(sets.keys()).cloned().collect();
-    let tokens = tokens(&base.join(&config.tokens), &endpoints, report);
+    let tokens = match &config.tokens {
+        Some(file) => tokens(&base.join(file), &endpoints, report),
+        None if config.oauth.is_some() => BTreeMap::new(),
+        None => {
+            let message = "nobody could call: there is no file of tokens, and no access token counts";
+            doc.error::<&str>(report, &[], message, "write `tokens = \"FILE\"`, or `[oauth]`");
+            BTreeMap::new()
+        }
+    };
+    let oauth = config.oauth.as_ref().map(|entry| oauth(&doc, entry, base, report));
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
     sets::known(&doc, &sets, &bundle, report);
     match &plane {
-        None => bound(&tokens, &bundle, &config.tokens, report),
-        Some(_) => bound_elsewhere(&tokens, &config.tokens, report),
+        None => bound(&tokens, &bundle, config.tokens.as_deref().unwrap_or_default(), report),
+        Some(_) => bound_elsewhere(&tokens, config.tokens.as_deref().unwrap_or_default(), report),
     }
     Some(GatewayConfig {
         bundle_dir,
@@ -306,6 +336,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         servers,
         sets,
         tokens,
+        oauth,
         bundle,
         warnings: Vec::new(),
     })
@@ -403,6 +434,27 @@ fn warn_of_secrets(
     }
 }
 
+fn oauth(doc: &Doc, entry: &OAuthEntry, base: &Path, report: &mut Report) -> OAuthConfig {
+    for (field, text) in [("url", &entry.url), ("issuer", &entry.issuer)] {
+        if !is_origin(text) {
+            let message = format!("{:?} is no address of a server", short(text));
+            let cure =
+                "write one such as https://tools.example.com: https (http only on loopback), a host, no path";
+            doc.error(report, &["oauth", field], message, cure);
+        }
+    }
+    if entry.bearer {
+        let message = "tokens that are bound to no key count: whoever finds one can use it";
+        doc.warn(report, &["oauth", "bearer"], message, "have clients prove possession of their keys (DPoP)");
+    }
+    OAuthConfig {
+        url: entry.url.clone(),
+        issuer: entry.issuer.clone(),
+        certificates: entry.certificates.as_ref().map(|file| base.join(file)),
+        bearer: entry.bearer,
+    }
+}
+
 fn hosts(doc: &Doc, config: &GatewayFile, listen: SocketAddr, report: &mut Report) -> BTreeSet<String> {
     let mut hosts = BTreeSet::new();
     for (index, host) in config.hosts.iter().enumerate() {
@@ -425,6 +477,9 @@ fn hosts(doc: &Doc, config: &GatewayFile, listen: SocketAddr, report: &mut Repor
     if listen.ip().is_loopback() {
         hosts.insert("localhost".to_owned());
     }
+    // Clients are told this name as that of the place where their tokens count.
+    let told = config.oauth.as_ref().and_then(|entry| Url::parse(&entry.url).ok());
+    hosts.extend(told.as_ref().and_then(Url::host_str).map(str::to_ascii_lowercase));
     if hosts.is_empty() {
         let message = "nobody could reach the gateway: it listens on every address and is told no name";
         doc.error(report, &["listen"], message, "write the names that clients use under `hosts`");
@@ -484,7 +539,7 @@ impl Paths {
         if !path.starts_with('/') || path.ends_with('/') || path.contains("//") || !path.bytes().all(plain) {
             let cure = "write one such as /files: letters, digits, `-`, `_` and `.`";
             doc.error(report, &here, format!("{:?} is no path of a virtual server", short(&path)), cure);
-        } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with("/.well-known") {
+        } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with(OWN_PREFIX) {
             doc.error(report, &here, format!("the gateway answers {path} itself"), "choose another path");
         } else if let Some(other) = self.0.insert(path.clone(), name.clone()) {
             doc.error(report, &here, format!("{other} has the path {path} too"), "choose another path");

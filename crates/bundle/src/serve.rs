@@ -269,7 +269,7 @@ fn tokens(doc: &Doc, entry: TokensEntry, report: &mut Report) -> TokensConfig {
 }
 
 /// Whether a text is the address of a server and nothing more, as it is compared: in lower case, without a slash at its end.
-fn is_origin(text: &str) -> bool {
+pub(crate) fn is_origin(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -429,8 +429,7 @@ impl DecisionPoint for Remote {
     }
 
     async fn refuse_method(&self, presented: &Presented) -> Refused {
-        let finding =
-            Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", presented.method));
+        let finding = presented.refused_for();
         let refused = |decision| Refused { decision, refusal: Refusal::new(vec![finding.clone()]) };
         let Some(call) = self.call(presented) else { return refused(DecisionId::unrecorded()) };
         match self.ask(Question::RefuseMethod { call }, PATIENCE).await.as_ref().map(Verified::answered) {

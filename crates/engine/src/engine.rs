@@ -94,6 +94,17 @@ pub struct Presented {
     pub definition: Definition,
 }
 
+impl Presented {
+    /// Why it is refused where nothing of it is decided: whoever asks did not verify, or the method is not let through.
+    #[must_use]
+    pub fn refused_for(&self) -> Finding {
+        match &self.evidence {
+            Evidence::Failed { why } => Finding::new(ReasonCode::CredentialInvalid, why.clone()),
+            _ => Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", self.method)),
+        }
+    }
+}
+
 /// The answer to a presented call.
 #[derive(Debug)]
 pub enum Answer {
@@ -595,11 +606,10 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Records that a protocol method was refused. Returns the decision's id.
+    /// Records that a protocol method was refused, or whoever asked. Returns the decision's id.
     pub async fn refuse_method(&self, presented: &Presented) -> Refused {
         let now = self.0.parts.clock.now();
-        let finding =
-            Finding::new(ReasonCode::MethodNotAvailable, format!("{} is not let through", presented.method));
+        let finding = presented.refused_for();
         let Ok(id) = self.fresh_id(now) else {
             return Refused { decision: DecisionId::unrecorded(), refusal: Refusal::new(vec![finding]) };
         };

@@ -77,7 +77,7 @@ pub trait DecisionPoint: Clone + Send + Sync + 'static {
         output: &Output,
     ) -> impl Future<Output = Result<(), Withheld>> + Send;
 
-    /// Records that a protocol method was refused.
+    /// Records that a protocol method was refused, or whoever asked.
     fn refuse_method(&self, presented: &Presented) -> impl Future<Output = Refused> + Send;
 
     /// Records in the background how a server's definitions compare with their pins, and keeps what it said.

@@ -290,15 +290,15 @@ impl Issuer {
         let metadata = self.fetch_metadata(now).await?;
         let fetched = self.fetcher.get(&metadata.jwks_uri, MAX_KEY_SET_BYTES).await;
         let bytes = fetched.map_err(|cause| self.unavailable(WHAT, cause))?;
-        KeySet::parse(&bytes)
-            .map_err(|cause| self.unavailable(WHAT, cause.to_string()))
+        KeySet::parse(&bytes).map_err(|cause| self.unavailable(WHAT, cause.to_string()))
     }
 
     /// Where its metadata may be, in the order in which it is asked for (RFC 8414, section 5; MCP authorization, 2026-07-28).
     fn addresses(&self) -> Vec<String> {
         let issuer = self.settings.issuer.trim_end_matches('/');
         let appended = format!("{issuer}/.well-known/openid-configuration");
-        let Some(url) = Url::parse(issuer).ok().filter(|_| self.settings.discovery == Discovery::OAuth) else {
+        let Some(url) = Url::parse(issuer).ok().filter(|_| self.settings.discovery == Discovery::OAuth)
+        else {
             return vec![appended];
         };
         let (origin, path) = (url.origin().ascii_serialization(), url.path().trim_end_matches('/'));

@@ -25,8 +25,10 @@ pub struct GatewayFile {
     pub point: Option<String>,
     /// The data directory, from this file's directory; by default that of the command line.
     pub data: Option<String>,
-    /// The file of tokens, from this file's directory.
-    pub tokens: String,
+    /// The file of tokens, from this file's directory. Without it only access tokens count: see `oauth`.
+    pub tokens: Option<String>,
+    /// Whose access tokens count, beside the tokens of the file.
+    pub oauth: Option<OAuthEntry>,
     /// Where to listen: an address and a port. By default `127.0.0.1:8420`.
     pub listen: Option<String>,
     /// Where to answer `GET /metrics`, in the clear: an address and a port. It is not answered if nothing is said.
@@ -52,6 +54,22 @@ pub struct GatewayFile {
     #[serde(default)]
     #[schemars(with = "BTreeMap<NameText, SetEntry>")]
     pub sets: BTreeMap<ServerName, SetEntry>,
+}
+
+/// Whose access tokens count: each virtual server is an OAuth resource (RFC 9728), and its address is what a token has to be for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "OAuth")]
+pub struct OAuthEntry {
+    /// The address of this gateway as its clients know it, without a path, such as `https://tools.example.com`.
+    pub url: String,
+    /// The token service whose tokens count: its `issuer`, such as `https://control.example.com`.
+    pub issuer: String,
+    /// A file of certificates to trust for it instead of the system's, PEM, from this file's directory.
+    pub certificates: Option<String>,
+    /// Whether tokens count that are bound to no key, so that whoever finds one can use it. They do not when nothing is said.
+    #[serde(default)]
+    pub bearer: bool,
 }
 
 /// A control plane elsewhere.

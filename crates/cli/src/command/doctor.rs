@@ -281,7 +281,7 @@ fn listening(config: &GatewayConfig, found: &mut Findings) {
 
 fn tokens(config: &GatewayConfig, found: &mut Findings) {
     let now = crate::system::SystemClock.now();
-    if config.tokens.is_empty() {
+    if config.tokens.is_empty() && config.oauth.is_none() {
         found.warn("tokens", "nobody may call", "make one with `warrantor token add`");
     }
     for token in config.tokens.values() {

@@ -6,6 +6,7 @@ use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -20,8 +21,8 @@ use tokio::{
 use warrantor_bundle::{
     Loaded, Report,
     gateway::{
-        GatewayConfig, Reached, ServingPlace, ToolSet, UpstreamSettings as Upstream, gateway_place,
-        load_gateway, load_gateway_beside,
+        GatewayConfig, OAuthConfig, Reached, ServingPlace, ToolSet, UpstreamSettings as Upstream,
+        gateway_place, load_gateway, load_gateway_beside,
     },
 };
 use warrantor_control::handover::{Desk, HandoverError};
@@ -29,13 +30,14 @@ use warrantor_engine::{DecisionPoint, Engine, EngineParts, Settings};
 use warrantor_gateway::{
     HttpTarget, Spans,
     http::{
-        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates, Serving,
-        SetSettings, UpstreamSettings,
+        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates,
+        ResourceSettings, Serving, SetSettings, UpstreamSettings,
     },
     launch::Launch,
 };
+use warrantor_issuers::{Discovery, Issuer, IssuerSettings};
 use warrantor_mcp::message::FrameLimits;
-use warrantor_model::{Clock, Digest, MandateId, ServerName, TemplateId, Timestamp};
+use warrantor_model::{Clock, Digest, MandateId, Randomness, ServerName, TemplateId, Timestamp};
 
 use super::{
     control::tls,
@@ -47,6 +49,7 @@ use crate::{
     args::{GatewayArgs, Place, TokenAddArgs},
     deployment::Deployment,
     output::{Exit, Output, Usage, render},
+    system::SystemBytes,
 };
 
 pub(super) mod remote;
@@ -295,6 +298,7 @@ fn serving<M: Mandates>(
     let tls = config.tls.as_ref().map(|(certificate, key)| tls(certificate, key)).transpose()?;
     let endpoints = endpoints(&config, base)?;
     let callers = callers(&config);
+    let resource = config.oauth.as_ref().map(resource).transpose()?;
     let set = |(name, set): (&ServerName, &ToolSet)| SetSettings {
         path: set.path.clone(),
         tools: Arc::new(warrantor_gateway::ToolSet { name: name.clone(), tools: set.tools.clone() }),
@@ -312,6 +316,7 @@ fn serving<M: Mandates>(
         endpoints,
         sets,
         callers,
+        resource,
         mandates: mandates(config.bundle),
         hosts: config.hosts,
         origins: config.origins,
@@ -372,6 +377,32 @@ fn endpoint(
         request_timeout: REQUEST_TIMEOUT,
         client_limits: FrameLimits::default().with_bytes(config.limits.request_bytes),
         upstream_limits: FrameLimits::default().with_bytes(bytes),
+    })
+}
+
+/// How long the keys of the token service are kept. A key that is taken away, because somebody else may have it, counts for so long still.
+const KEPT_KEYS: Duration = Duration::from_secs(5 * 60);
+/// How far the clocks of the gateway and of the token service may differ.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
+    let issuer = Issuer::new(IssuerSettings {
+        issuer: config.issuer.clone(),
+        algorithms: ["EdDSA", "ES256"].map(str::to_owned).into(),
+        discovery: Discovery::OAuth,
+        certificates: config.certificates.clone(),
+        keep: KEPT_KEYS,
+        leeway: LEEWAY,
+    })?;
+    let mut nonce_key = [0; 32];
+    Randomness::fill(&SystemBytes::new(), &mut nonce_key)
+        .map_err(|_| anyhow::anyhow!("the system has no random bytes"))?;
+    Ok(ResourceSettings {
+        url: config.url.clone(),
+        issuer: Arc::new(issuer),
+        bearer: config.bearer,
+        configured: Digest::of(format!("{config:?}").as_bytes()),
+        nonce_key,
     })
 }
 

@@ -1,16 +1,20 @@
-//! Who calls: bearer tokens, each bound to an agent and to the mandates that it may run.
+//! Who calls: tokens of a file, each bound to an agent and to the mandates that it may run, and whoever shows an access token.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warrantor_model::{AgentId, Digest, Evidence, MandateId, ServerName, TemplateId, Timestamp};
+use warrantor_tokens::{AccessToken, Binding};
 
-use crate::exchange::Shown;
+use crate::exchange::{Shown, lock};
 
 /// A caller as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) struct Caller {
     pub(super) settings: CallerSettings,
     /// What it has shown last.
     pub(super) shown: Shown,
+    /// When what it has shown ends, in microseconds: with the next token it goes on.
+    until: AtomicI64,
     rate: DefaultDirectRateLimiter,
     under_way: Arc<Semaphore>,
 }
@@ -50,12 +56,13 @@ pub(super) enum Busy {
 }
 
 impl Caller {
-    fn new(settings: CallerSettings, per_second: NonZeroU32, under_way: usize) -> Self {
+    fn new(settings: CallerSettings, evidence: Evidence, per_second: NonZeroU32, under_way: usize) -> Self {
         let burst = per_second.saturating_add(per_second.get());
-        let shown = Evidence::Token { name: settings.name.clone() }.into();
+        let until = settings.expires_at.map_or(i64::MAX, Timestamp::as_micros);
         Self {
             settings,
-            shown,
+            shown: evidence.into(),
+            until: AtomicI64::new(until),
             rate: RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)),
             under_way: Arc::new(Semaphore::new(under_way.min(Semaphore::MAX_PERMITS))),
         }
@@ -69,7 +76,15 @@ impl Caller {
 
     /// Whether the token has ended.
     pub(super) fn has_ended(&self, now: Timestamp) -> bool {
-        self.settings.expires_at.is_some_and(|until| now >= until)
+        now.as_micros() >= self.until.load(Ordering::SeqCst)
+    }
+
+    /// Shows a token; what was begun with another one goes on with whichever of them lasts longer.
+    fn shows(&self, evidence: Evidence, until: Timestamp) {
+        let until = until.as_micros();
+        if self.until.fetch_max(until, Ordering::SeqCst) <= until {
+            self.shown.renew(evidence);
+        }
     }
 
     /// The mandate that a request runs: the one it names, or the only one. Whether one that was handed over is its agent's is seen to where it is known
@@ -87,8 +102,18 @@ impl Caller {
     }
 }
 
+/// Most callers that are known by access tokens at a time.
+const MAX_ISSUED: usize = 16_384;
+
 /// Everybody who may call.
-pub(super) struct Callers(BTreeMap<Digest, Arc<Caller>>);
+pub(super) struct Callers {
+    /// By the digest of a token of the file.
+    fixed: BTreeMap<Digest, Arc<Caller>>,
+    /// Whoever has shown an access token that counts. One that comes with the next token goes on with what it does.
+    issued: Mutex<HashMap<Digest, Arc<Caller>>>,
+    per_second: NonZeroU32,
+    under_way: usize,
+}
 
 impl Callers {
     /// These callers; one that was known before, and is the same, goes on with what it does right now.
@@ -100,24 +125,84 @@ impl Callers {
     ) -> Self {
         let caller = |settings: CallerSettings| {
             let same =
-                known.and_then(|known| known.0.get(&settings.token)).filter(|c| c.settings == settings);
+                known.and_then(|known| known.fixed.get(&settings.token)).filter(|c| c.settings == settings);
             let caller = match same {
                 Some(same) => Arc::clone(same),
-                None => Arc::new(Caller::new(settings, per_second, under_way)),
+                None => {
+                    let evidence = Evidence::Token { name: settings.name.clone() };
+                    Arc::new(Caller::new(settings, evidence, per_second, under_way))
+                }
             };
             (caller.settings.token, caller)
         };
-        Self(settings.into_iter().map(caller).collect())
+        let fixed = settings.into_iter().map(caller).collect();
+        Self { fixed, issued: Mutex::default(), per_second, under_way }
+    }
+
+    /// Goes on with those who were known by access tokens: these count for the same place as before.
+    pub(super) fn keep_issued(&self, before: &Self) {
+        if (self.per_second, self.under_way) == (before.per_second, before.under_way) {
+            lock(&self.issued).clone_from(&lock(&before.issued));
+        }
     }
 
     /// Whether this caller is among them, as it is.
     pub(super) fn has(&self, settings: &CallerSettings) -> bool {
-        self.0.get(&settings.token).is_some_and(|caller| caller.settings == *settings)
+        let same = |caller: &Arc<Caller>| caller.settings == *settings;
+        self.fixed.get(&settings.token).is_some_and(same)
+            || lock(&self.issued).get(&settings.token).is_some_and(same)
     }
 
     /// Whoever presents this token. Tokens are looked up by their digests, so that how long it takes tells nothing of other tokens.
     pub(super) fn of(&self, token: &str, now: Timestamp) -> Option<&Arc<Caller>> {
-        let caller = self.0.get(&Digest::of(token.as_bytes()))?;
+        let caller = self.fixed.get(&Digest::of(token.as_bytes()))?;
         (!caller.has_ended(now)).then_some(caller)
+    }
+
+    /// Whoever has shown an access token at an endpoint: the same caller for as long as agent, mandate and key are the same, whatever token it shows. None
+    /// when there are too many.
+    pub(super) fn issued(
+        &self,
+        token: &AccessToken,
+        evidence: Evidence,
+        endpoint: &ServerName,
+        now: Timestamp,
+    ) -> Option<Arc<Caller>> {
+        let bound = match &token.bound_to {
+            Some(Binding::Key(thumbprint)) => format!("key {thumbprint}"),
+            Some(Binding::Certificate(digest)) => format!("certificate {digest}"),
+            // Without a key another token may be another's.
+            None => format!("token {}", token.id),
+        };
+        let name = format!("{} {} {endpoint} {bound}", token.agent, token.mandate());
+        let identity = Digest::of_parts(&[b"access token", name.as_bytes()]);
+        let mut issued = lock(&self.issued);
+        if let Some(known) = issued.get(&identity) {
+            known.shows(evidence, token.expires_at);
+            return Some(Arc::clone(known));
+        }
+        if issued.len() >= MAX_ISSUED {
+            issued.retain(|_, caller| !caller.has_ended(now) || Arc::strong_count(caller) > 1);
+            if issued.len() >= MAX_ISSUED {
+                return None;
+            }
+        }
+        let settings = CallerSettings {
+            name,
+            token: identity,
+            agent: token.agent.clone(),
+            mandates: TemplateId::new(token.mandate().as_str()).into_iter().collect(),
+            handed_over: false,
+            servers: [endpoint.clone()].into(),
+            expires_at: Some(token.expires_at),
+        };
+        let caller = Arc::new(Caller::new(settings, evidence, self.per_second, self.under_way));
+        issued.insert(identity, Arc::clone(&caller));
+        Some(caller)
+    }
+
+    /// Lets go of those who came with access tokens that have ended.
+    pub(super) fn tidy(&self, now: Timestamp) {
+        lock(&self.issued).retain(|_, caller| !caller.has_ended(now) || Arc::strong_count(caller) > 1);
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 use warrantor_decide::Presence;
-use warrantor_engine::DecisionPoint;
+use warrantor_engine::{DecisionPoint, Presented};
 use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
     era::declared,
@@ -30,7 +30,10 @@ use warrantor_mcp::{
     trace::TraceContext,
     uses::{Target, UseParams},
 };
-use warrantor_model::{AgentId, Clock, MandateId, ServerName, Subject, TemplateId, Timestamp};
+use warrantor_model::{
+    AgentId, Clock, Definition, Evidence, MandateId, Offer, ServerName, Subject, TemplateId, Timestamp,
+};
+use warrantor_tokens::AccessToken;
 
 mod answering;
 mod upkeep;
@@ -41,10 +44,10 @@ use super::{
     behind::Endpoint,
     callers::Caller,
     checks::{
-        accepts, bearer, for_page, is_json, is_modern, mismatch, preflight, too_busy, undeclared,
-        without_port,
+        accepts, for_page, is_json, is_modern, mismatch, preflight, too_busy, undeclared, without_port,
     },
     connection::{Connection, EndpointSettings, Shared},
+    resource::{Credential, DESCRIPTION, Rejected, Rejection},
     respond::{self, Answer, Refused},
     served::{Now, Serving},
     sessions::Session,
@@ -232,7 +235,18 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         }
         let answer = match now.is_addressed(request.headers()) {
             Err(refused) => return refused.into_answer(),
-            Ok(()) => self.route(&now, request).await,
+            Ok(()) => {
+                let shows_proof = request.headers().contains_key("dpop");
+                let answer = self.route(&now, request).await;
+                match now.resource.as_ref().filter(|_| shows_proof) {
+                    // The next request repeats it, so that none is refused for its age.
+                    Some(resource) => match resource.nonce(self.clock.now()) {
+                        Some(nonce) => respond::with(answer, "dpop-nonce", nonce),
+                        None => answer,
+                    },
+                    None => answer,
+                }
+            }
         };
         match origin {
             Some(origin) => for_page(answer, origin),
@@ -241,6 +255,15 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     }
 
     async fn route(self: &Arc<Self>, serving: &Now<M>, request: Request<Incoming>) -> Answer {
+        if let Some(path) = request.uri().path().strip_prefix(DESCRIPTION) {
+            return match (&serving.resource, request.method()) {
+                (Some(resource), &Method::GET) if serving.endpoints.contains_key(path) => {
+                    resource.description(path)
+                }
+                (Some(_), &Method::OPTIONS) => preflight(),
+                _ => no_such_path(),
+            };
+        }
         if !serving.endpoints.contains_key(request.uri().path()) {
             return no_such_path();
         }
@@ -253,7 +276,11 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             }
         }
         let (head, body) = request.into_parts();
-        let known = match self.known(serving, &head) {
+        let caller = match self.caller(serving, &head).await {
+            Ok(caller) => caller,
+            Err(refused) => return refused.into_answer(),
+        };
+        let known = match self.known(serving, &head, &caller) {
             Ok(known) => known,
             Err(refused) => return refused.into_answer(),
         };
@@ -264,7 +291,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         match head.method {
             Method::POST => match self.receive(&known, body).await {
                 // A body may take its time, and what was configured anew meanwhile counts for it.
-                Ok(body) => match self.known(&self.now(), &head) {
+                Ok(body) => match self.known(&self.now(), &head, &caller) {
                     Ok(known) => self.post(&known, body, place).await,
                     Err(refused) => refused.into_answer(),
                 },
@@ -275,17 +302,74 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         }
     }
 
-    /// Who asks for what, as it is configured now.
-    fn known<'a>(&'a self, serving: &'a Now<M>, head: &'a Parts) -> Result<Known<'a, P, M>, Refused> {
-        let endpoint = serving.endpoints.get(head.uri.path()).ok_or_else(|| Refused::from(no_such_path()))?;
-        let now = self.clock.now();
-        let Some(caller) = bearer(&head.headers).and_then(|token| serving.callers.of(token, now)) else {
+    /// Who asks: by a token of the file, or by an access token that counts here.
+    async fn caller(&self, serving: &Now<M>, head: &Parts) -> Result<Arc<Caller>, Refused> {
+        let (path, now) = (head.uri.path(), self.clock.now());
+        let endpoint = serving.endpoints.get(path).ok_or_else(|| Refused::from(no_such_path()))?;
+        let credential = Credential::of(&head.headers);
+        if credential == Credential::Several {
+            return Err(Refused::new(StatusCode::BAD_REQUEST, "`Authorization` stands twice"));
+        }
+        if let Credential::Bearer(token) = credential
+            && let Some(caller) = serving.callers.of(token, now)
+        {
+            return Ok(Arc::clone(caller));
+        }
+        let Some(resource) = &serving.resource else {
             let refused = respond::refused(
                 StatusCode::UNAUTHORIZED,
                 "a bearer token of this gateway is needed in `Authorization`, and this is none",
             );
             return Err(respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer")).into());
         };
+        match resource.admit(path, head.method.as_str(), credential, &head.headers, now).await {
+            Ok(token) => {
+                let evidence = resource.evidence(&token);
+                let known = serving.callers.issued(&token, evidence, &endpoint.name, now);
+                let busy = "too many agents call at the same time: wait and try again";
+                known.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy))
+            }
+            Err(Rejected { why, token }) => {
+                if let Some(token) = token.filter(|_| why != Rejection::Nonce && resource.may_record()) {
+                    self.record_rejected(endpoint, &token, &why, head);
+                }
+                Err(resource.challenge(path, &why, now).into())
+            }
+        }
+    }
+
+    /// Records that somebody has a token that does not count: it was found, or is used where it should not be.
+    fn record_rejected(&self, endpoint: &Endpoint, token: &AccessToken, why: &Rejection, head: &Parts) {
+        let Some(server) = endpoint.servers.first() else { return };
+        let why = format!("the access token {} of {} was refused: {why}", token.id, token.agent);
+        tracing::warn!(endpoint = %endpoint.name, why, "a caller was refused");
+        let presented = Presented {
+            method: format!("{} {}", head.method, endpoint.path),
+            mandate: token.mandate().clone(),
+            server: server.server.clone(),
+            offer: Offer::Tool,
+            tool: String::new(),
+            arguments: b"{}".to_vec(),
+            evidence: Evidence::Failed { why },
+            definition: Definition::NotSeen,
+        };
+        let engine = self.engine.clone();
+        // Nobody waits for it; while we stop, it is only in the log.
+        let _ = self.begin(async move { drop(engine.refuse_method(&presented).await) });
+    }
+
+    /// Who asks for what, as it is configured now.
+    fn known<'a>(
+        &'a self,
+        serving: &'a Now<M>,
+        head: &'a Parts,
+        caller: &'a Arc<Caller>,
+    ) -> Result<Known<'a, P, M>, Refused> {
+        let endpoint = serving.endpoints.get(head.uri.path()).ok_or_else(|| Refused::from(no_such_path()))?;
+        if caller.has_ended(self.clock.now()) || !serving.callers.has(&caller.settings) {
+            let refused = respond::refused(StatusCode::UNAUTHORIZED, "the token has ended: send another");
+            return Err(respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer")).into());
+        }
         if !caller.settings.servers.contains(&endpoint.name) {
             // As if there were no such server: what a token does not reach it need not know.
             return Err(no_such_path().into());

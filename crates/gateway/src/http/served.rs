@@ -20,6 +20,7 @@ use super::{
     checks::without_port,
     connection::EndpointSettings,
     front::MANDATE_HEADER,
+    resource::{ResourceServer, ResourceSettings},
     respond::Refused,
 };
 
@@ -31,6 +32,8 @@ pub struct Serving<M> {
     pub sets: Vec<SetSettings>,
     /// Who may call.
     pub callers: Vec<CallerSettings>,
+    /// Whose access tokens count.
+    pub resource: Option<ResourceSettings>,
     /// Finds mandates.
     pub mandates: M,
     /// Names in the header `Host` that are answered to.
@@ -64,6 +67,7 @@ pub struct GatewayLimits {
 pub(super) struct Now<M> {
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     pub(super) callers: Callers,
+    pub(super) resource: Option<Arc<ResourceServer>>,
     pub(super) mandates: M,
     pub(super) hosts: BTreeSet<String>,
     origins: BTreeSet<String>,
@@ -90,9 +94,24 @@ impl<M> Now<M> {
         let endpoints: Vec<Endpoint> = servers.iter().cloned().map(Endpoint::of).chain(sets).collect();
         // Bounds are a caller's own: others begin anew.
         let known = before.filter(|before| before.limits == limits).map(|before| &before.callers);
+        // What it has seen goes on counting as seen, for as long as it is the same.
+        let resource = serving.resource.map(|settings| {
+            let same = before.and_then(|before| before.resource.as_ref());
+            match same.filter(|same| same.settings.configured == settings.configured) {
+                Some(same) => Arc::clone(same),
+                None => Arc::new(ResourceServer::new(settings)),
+            }
+        });
+        let callers = Callers::new(serving.callers, limits.requests_per_second, limits.requests, known);
+        if let (Some(now), Some(before)) = (&resource, before)
+            && before.resource.as_ref().is_some_and(|before| Arc::ptr_eq(before, now))
+        {
+            callers.keep_issued(&before.callers);
+        }
         Self {
+            resource,
             endpoints: endpoints.into_iter().map(|one| (one.path.clone(), one)).collect(),
-            callers: Callers::new(serving.callers, limits.requests_per_second, limits.requests, known),
+            callers,
             mandates: serving.mandates,
             hosts: serving.hosts,
             origins: serving.origins,

@@ -75,6 +75,9 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
     /// Ends what is idle, and what runs under a mandate that does not stand any more.
     pub(in crate::http) fn tidy(&self) {
         let now = self.clock.now();
+        let serving = self.now();
+        serving.callers.tidy(now);
+        serving.resource.iter().for_each(|resource| resource.tidy(now));
         let patience = self.now().limits.idle;
         let idle: Vec<String> = lock(&self.sessions)
             .iter()

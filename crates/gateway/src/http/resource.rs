@@ -1,0 +1,383 @@
+//! The gateway as an OAuth resource server (RFC 6750, RFC 9449, RFC 9728; MCP authorization, 2026-07-28).
+//!
+//! A token counts at one virtual server, whose address is its audience, and for whoever proves to have the key that it is bound to. It says which agent
+//! calls under which mandate, and nothing more: whether the call passes is decided as ever. What is sent on never has it.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
+};
+use serde_json::json;
+use warrantor_issuers::{Issuer, IssuerError};
+use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence};
+use warrantor_tokens::{
+    AccessToken, Binding, KeySet, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected,
+    ProofRefusal, Purpose, SLOT, VerifiedProof, verify_proof,
+};
+
+use super::respond::{self, Answer};
+use crate::exchange::lock;
+
+/// Where the description of a resource is, before its path (RFC 9728, section 3.1).
+pub(super) const DESCRIPTION: &str = "/.well-known/oauth-protected-resource";
+/// Most tokens of which it is remembered that their signature held.
+const MAX_VERIFIED: usize = 16_384;
+/// How many rejected tokens whose signature held are recorded a second: whoever has one cannot fill the log with it.
+const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// Most proofs of one slot of time that are remembered.
+const MAX_PROOFS: usize = 1 << 20;
+
+/// Whose access tokens count, and where.
+#[derive(Clone)]
+pub struct ResourceSettings {
+    /// The gateway's address as clients know it, without a path.
+    pub url: String,
+    /// The token service.
+    pub issuer: Arc<Issuer>,
+    /// Whether tokens count that are bound to no key.
+    pub bearer: bool,
+    /// The digest of everything that it was configured with.
+    pub configured: Digest,
+    /// What nonces are made with. One of each process: no proof that an earlier process has seen counts at the next one.
+    pub nonce_key: [u8; 32],
+}
+
+/// The resource server.
+pub(super) struct ResourceServer {
+    pub(super) settings: ResourceSettings,
+    nonces: Nonces,
+    proofs: Mutex<Proofs>,
+    verified: Mutex<HashMap<Digest, Verified>>,
+    recording: DefaultDirectRateLimiter,
+}
+
+/// A token whose signature held under these keys. Under others it is verified again.
+struct Verified {
+    keys: Arc<KeySet>,
+    token: Arc<AccessToken>,
+}
+
+/// Proofs that were seen. One counts for as long as its nonce does, which is two slots of time; so the third slot can be forgotten.
+#[derive(Default)]
+struct Proofs(VecDeque<(i64, HashSet<Digest>)>);
+
+impl Proofs {
+    /// Whether a proof was not seen before; remembered from now on.
+    fn admit(&mut self, proof: &VerifiedProof, now: Timestamp) -> Result<(), Rejection> {
+        let slot = i64::try_from(SLOT.as_micros()).map_or(0, |slot| now.as_micros().div_euclid(slot));
+        self.0.retain(|(of, _)| *of >= slot.saturating_sub(2));
+        if self.0.iter().any(|(_, seen)| seen.contains(&proof.replay())) {
+            return Err(Rejection::proof("the proof was used before: make one for each request"));
+        }
+        let at = match self.0.iter().position(|(of, _)| *of == slot) {
+            Some(at) => at,
+            None => {
+                self.0.push_back((slot, HashSet::new()));
+                self.0.len().saturating_sub(1)
+            }
+        };
+        let Some((_, seen)) = self.0.get_mut(at) else {
+            return Err(Rejection::Unavailable("no room".to_owned()));
+        };
+        if seen.len() >= MAX_PROOFS {
+            return Err(Rejection::Unavailable("too many proofs were seen".to_owned()));
+        }
+        seen.insert(proof.replay());
+        Ok(())
+    }
+}
+
+/// What a request proves itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Credential<'a> {
+    /// Nothing.
+    Nothing,
+    /// More than one thing, which is worse than none.
+    Several,
+    /// A token that whoever has it may use.
+    Bearer(&'a str),
+    /// A token with a proof of possession.
+    Dpop(&'a str),
+}
+
+impl<'a> Credential<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), rest) = (values.next(), values.next()) else { return Self::Nothing };
+        if rest.is_some() {
+            return Self::Several;
+        }
+        let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+            return Self::Nothing;
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => Self::Bearer(token.trim()),
+            "dpop" => Self::Dpop(token.trim()),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Why a token does not count here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rejection {
+    /// There is none.
+    Missing,
+    /// It does not hold, or not here.
+    Token(String),
+    /// The proof does not hold.
+    Proof(String),
+    /// The proof has to repeat the present nonce.
+    Nonce,
+    /// It cannot be judged.
+    Unavailable(String),
+}
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is none",
+            Self::Token(why) | Self::Proof(why) | Self::Unavailable(why) => why,
+            Self::Nonce => "the proof does not repeat the nonce",
+        })
+    }
+}
+
+impl Rejection {
+    fn token(why: impl Into<String>) -> Self {
+        Self::Token(why.into())
+    }
+
+    fn proof(why: impl Into<String>) -> Self {
+        Self::Proof(why.into())
+    }
+}
+
+/// A token that was rejected, and whose it is, where that is sure.
+pub(super) struct Rejected {
+    pub(super) why: Rejection,
+    /// What it says, if its signature held: then somebody has it who should not, or uses it wrongly, and that is recorded.
+    pub(super) token: Option<Arc<AccessToken>>,
+}
+
+impl From<Rejection> for Rejected {
+    fn from(why: Rejection) -> Self {
+        Self { why, token: None }
+    }
+}
+
+impl ResourceServer {
+    pub(super) fn new(settings: ResourceSettings) -> Self {
+        Self {
+            nonces: Nonces::new(&settings.nonce_key),
+            settings,
+            proofs: Mutex::default(),
+            verified: Mutex::default(),
+            recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),
+        }
+    }
+
+    /// The name of the resource at a path: what tokens for it have as their audience.
+    pub(super) fn resource(&self, path: &str) -> String {
+        format!("{}{path}", self.settings.url)
+    }
+
+    /// The nonce that proofs repeat now.
+    pub(super) fn nonce(&self, now: Timestamp) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.nonces.current(now)).ok()
+    }
+
+    /// What a token says, if it counts for this request.
+    pub(super) async fn admit(
+        &self,
+        path: &str,
+        method: &str,
+        credential: Credential<'_>,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Arc<AccessToken>, Rejected> {
+        let (token, with_proof) = match credential {
+            Credential::Bearer(token) => (token, false),
+            Credential::Dpop(token) => (token, true),
+            Credential::Nothing | Credential::Several => return Err(Rejection::Missing.into()),
+        };
+        let resource = self.resource(path);
+        let says = self.verified(token, &resource, now).await?;
+        let rejected = |why| Rejected { why, token: Some(Arc::clone(&says)) };
+        // To the second: a token has no grace after its end.
+        if now >= says.expires_at {
+            return Err(rejected(Rejection::token("it has ended")));
+        }
+        match (&says.bound_to, with_proof) {
+            (Some(Binding::Key(thumbprint)), true) => {
+                let proof = self.proof(method, &resource, token, headers, now).map_err(rejected)?;
+                if proof.thumbprint() != thumbprint {
+                    return Err(rejected(Rejection::token("it is bound to another key than the proof's")));
+                }
+                lock(&self.proofs).admit(&proof, now).map_err(rejected)?;
+            }
+            (Some(Binding::Key(_)), false) => {
+                let why = "it is bound to a key: send it as `DPoP` and with a proof";
+                return Err(rejected(Rejection::token(why)));
+            }
+            (Some(Binding::Certificate(_)), _) => {
+                return Err(rejected(Rejection::token(
+                    "it is bound to a certificate, which is not asked for here",
+                )));
+            }
+            (None, false) if self.settings.bearer => {}
+            (None, _) => {
+                return Err(rejected(Rejection::token(
+                    "it is bound to no key, and such tokens do not count here",
+                )));
+            }
+        }
+        Ok(says)
+    }
+
+    /// A token whose signature holds. That is remembered for as long as the issuer's keys are the same.
+    async fn verified(
+        &self,
+        token: &str,
+        resource: &str,
+        now: Timestamp,
+    ) -> Result<Arc<AccessToken>, Rejection> {
+        let unavailable = |cause: IssuerError| match cause {
+            IssuerError::Refused(cause) => Rejection::token(cause.to_string()),
+            cause @ IssuerError::Unavailable { .. } => Rejection::Unavailable(cause.to_string()),
+        };
+        let issuer = &self.settings.issuer;
+        let keys = issuer.keys(now, false).await.map_err(unavailable)?;
+        let digest = Digest::of(token.as_bytes());
+        if let Some(known) = lock(&self.verified).get(&digest)
+            && Arc::ptr_eq(&known.keys, &keys)
+            && known.token.audience == resource
+        {
+            return Ok(Arc::clone(&known.token));
+        }
+        let audiences = [resource.to_owned()];
+        let claims = issuer.verify(token, (Purpose::Access, &audiences), Nonce::Absent, now).await;
+        let claims = claims.map_err(unavailable)?;
+        let says = AccessToken::read(&claims).map_err(|cause| Rejection::token(cause.to_string()))?;
+        let says = Arc::new(says);
+        // They may have been asked for anew, for this very token.
+        let keys = issuer.keys(now, false).await.map_err(unavailable)?;
+        let mut verified = lock(&self.verified);
+        if verified.len() >= MAX_VERIFIED {
+            verified.retain(|_, known| now < known.token.expires_at);
+            if verified.len() >= MAX_VERIFIED {
+                verified.clear();
+            }
+        }
+        verified.insert(digest, Verified { keys, token: Arc::clone(&says) });
+        Ok(says)
+    }
+
+    fn proof(
+        &self,
+        method: &str,
+        resource: &str,
+        token: &str,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<VerifiedProof, Rejection> {
+        let mut sent = headers.get_all("dpop").iter();
+        let proof = match (sent.next(), sent.next()) {
+            (Some(proof), None) => proof.to_str().map_err(|_| Rejection::proof("the proof is no token"))?,
+            (None, _) => return Err(Rejection::proof("there is no proof in the header DPoP")),
+            (Some(_), Some(_)) => return Err(Rejection::proof("the header DPoP stands twice")),
+        };
+        let expected =
+            ProofExpected { method, url: resource, token: Some(token), nonces: Some(&self.nonces) };
+        verify_proof(proof, &expected, now).map_err(|cause| match cause {
+            ProofRefusal::Nonce => Rejection::Nonce,
+            cause => Rejection::proof(cause.to_string()),
+        })
+    }
+
+    /// Layer 1 of whoever shows a token that counts.
+    pub(super) fn evidence(&self, token: &AccessToken) -> Evidence {
+        Evidence::AccessToken(Box::new(TokenEvidence {
+            issuer: self.settings.issuer.name().to_owned(),
+            name: token.id.to_string(),
+            tokens: std::iter::once(token.id.clone()).chain(token.made_from.iter().cloned()).collect(),
+            subject: token.subject.clone(),
+            client: token.agent.to_string(),
+            scopes: Default::default(),
+            bound: token.bound_to.is_some(),
+        }))
+    }
+
+    /// What a resource says of itself (RFC 9728, section 2).
+    pub(super) fn description(&self, path: &str) -> Answer {
+        let described = json!({
+            "resource": self.resource(path),
+            "authorization_servers": [self.settings.issuer.name()],
+            "bearer_methods_supported": ["header"],
+            "dpop_bound_access_tokens_required": !self.settings.bearer,
+            "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
+            "authorization_details_types_supported": [MANDATE_DETAILS],
+        });
+        respond::json(StatusCode::OK, described.to_string())
+    }
+
+    /// The answer to a request whose token does not count.
+    pub(super) fn challenge(&self, path: &str, why: &Rejection, now: Timestamp) -> Answer {
+        let told = match why {
+            Rejection::Unavailable(cause) => {
+                tracing::warn!(cause, "whether a token counts cannot be told");
+                let answer = respond::refused(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "whether the token counts cannot be told now",
+                );
+                return respond::with(answer, "retry-after", HeaderValue::from_static("5"));
+            }
+            Rejection::Missing => "an access token for this place is needed in `Authorization`".to_owned(),
+            Rejection::Token(why) => format!("the access token does not count here: {why}"),
+            Rejection::Proof(why) => why.clone(),
+            Rejection::Nonce => "the proof has to repeat the nonce in `DPoP-Nonce`".to_owned(),
+        };
+        let error = match why {
+            Rejection::Token(_) => Some("invalid_token"),
+            Rejection::Proof(_) => Some("invalid_dpop_proof"),
+            Rejection::Nonce => Some("use_dpop_nonce"),
+            Rejection::Missing | Rejection::Unavailable(_) => None,
+        };
+        let described = format!("resource_metadata=\"{}{DESCRIPTION}{path}\"", self.settings.url);
+        let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
+        let dpop = format!("DPoP algs=\"{}\", {described}{error}", PROOF_ALGORITHMS.join(" "));
+        let mut answer = respond::refused(StatusCode::UNAUTHORIZED, told);
+        let headers = answer.headers_mut();
+        // Clients that know no DPoP look for this one, and for where to ask.
+        let bearer = format!(
+            "Bearer {described}{}",
+            if matches!(why, Rejection::Token(_)) { error.as_str() } else { "" }
+        );
+        for challenge in [bearer, dpop] {
+            if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                headers.append(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        headers.extend(
+            self.nonce(now).map(|nonce| (hyper::header::HeaderName::from_static("dpop-nonce"), nonce)),
+        );
+        answer
+    }
+
+    /// Whether one more rejected token is recorded now.
+    pub(super) fn may_record(&self) -> bool {
+        self.recording.check().is_ok()
+    }
+
+    /// Forgets tokens that have ended.
+    pub(super) fn tidy(&self, now: Timestamp) {
+        lock(&self.verified).retain(|_, known| now < known.token.expires_at);
+    }
+}

@@ -13,8 +13,8 @@ use crate::{
 
 /// The value of `client_assertion_type`.
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How far an assertion's end may lie ahead: it is made for one request.
-const LONGEST: Duration = Duration::from_secs(600);
+/// How far an assertion's end may lie ahead. It is made for one request, but what libraries write when nothing is said is an hour; it counts once in any case.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// The algorithms of assertions, as metadata names them.
 pub const ASSERTION_ALGORITHMS: [&str; 8] =
     ["EdDSA", "Ed25519", "ES256", "ES384", "PS256", "PS384", "PS512", "RS256"];
@@ -176,7 +176,7 @@ mod tests {
             (json!({}), json!({ "aud": null }), Refusal::Audience),
             (json!({}), json!({ "exp": null }), time("it does not say when it ends")),
             (json!({}), json!({ "exp": AT - 10 }), time("it has ended")),
-            (json!({}), json!({ "exp": AT + 611 }), time("it lasts longer than one request needs")),
+            (json!({}), json!({ "exp": AT + 3611 }), time("it lasts longer than one request needs")),
             (json!({}), json!({ "nbf": AT + 11 }), time("it does not begin before later")),
             (json!({}), json!({ "iat": AT + 11 }), time("it was made later than now")),
             (json!({}), json!({ "jti": null }), Refusal::Format("it has no `jti`")),

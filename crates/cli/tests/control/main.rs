@@ -16,6 +16,7 @@ mod support;
 mod attacks;
 mod crash;
 mod elsewhere;
+mod oauth;
 mod plane;
 mod publishing;
 mod schema;

@@ -166,6 +166,25 @@ impl<P, M> Known<'_, P, M> {
     }
 }
 
+/// Most bytes of the body of a request that is refused for its caller that are read, so that its connection can go on.
+const MOST_DRAINED: usize = 256 << 10;
+/// How long that may take.
+const DRAINING: Duration = Duration::from_secs(2);
+
+/// Reads what is left of a request that is refused already, within bounds, and keeps nothing of it.
+async fn is_drained(body: Incoming) -> bool {
+    let mut body = Limited::new(body, MOST_DRAINED);
+    let drained = async {
+        while let Some(frame) = body.frame().await {
+            if frame.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(DRAINING, drained).await.unwrap_or(false)
+}
+
 fn no_such_path() -> Answer {
     respond::refused(StatusCode::NOT_FOUND, "no server has this path")
 }
@@ -278,7 +297,11 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let (head, body) = request.into_parts();
         let caller = match self.caller(serving, &head).await {
             Ok(caller) => caller,
-            Err(refused) => return refused.into_answer(),
+            // Whoever is to repeat the nonce does so on this connection, if nothing of the first request is left on it.
+            Err(refused) if is_drained(body).await => return refused.into_answer(),
+            Err(refused) => {
+                return respond::with(refused.into_answer(), "connection", HeaderValue::from_static("close"));
+            }
         };
         let known = match self.known(serving, &head, &caller) {
             Ok(known) => known,

@@ -10,10 +10,15 @@ use std::{
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use warrantor_tokens::{ASSERTION_TYPE, Signer, SigningAlgorithm, token_hash};
 
 use crate::{
     plane::{Running, node, provider},
-    support::{World, fixture, node_modules, python, reason_of, run, script, text_of, warrantor},
+    support::{
+        World, fixture,
+        http::{Client, LEGACY, Response},
+        node_modules, python, reason_of, run, script, text_of, warrantor,
+    },
 };
 
 const STANDING: &str = r#"id: watch
@@ -235,5 +240,283 @@ fn a_sub_agent_works_by_what_its_parent_handed_on_until_that_is_revoked() {
     place.world.done(&["revoke", "token", of_parent["token"].as_str().unwrap()]);
     let refused = place.agent("other", &order);
     assert_eq!(refused["code"], "invalid_grant", "{refused}");
+    place.world.verified();
+}
+
+/// An agent of our own, which sends what a test says.
+struct Attacker<'p> {
+    place: &'p Place,
+    key: Signer,
+    agent: &'static str,
+    last: std::cell::Cell<u64>,
+}
+
+fn now() -> i64 {
+    i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs())
+        .unwrap()
+}
+
+fn with(mut value: Value, changes: &Value) -> Value {
+    for (name, change) in changes.as_object().cloned().unwrap_or_default() {
+        match change {
+            Value::Null => drop(value.as_object_mut().unwrap().remove(&name)),
+            change => value[name.as_str()] = change,
+        }
+    }
+    value
+}
+
+impl<'p> Attacker<'p> {
+    fn new(place: &'p Place, agent: &'static str, seed: u8) -> Self {
+        let key = Signer::from_seed(SigningAlgorithm::EdDsa, &[seed; 32]).unwrap();
+        Self { place, key, agent, last: std::cell::Cell::new(0) }
+    }
+
+    fn fresh(&self) -> String {
+        self.last.set(self.last.get() + 1);
+        format!("{}-number-{:08}", self.key.id(), self.last.get())
+    }
+
+    fn proof(&self, claims: &Value, changes: &Value) -> String {
+        let mut key = self.key.public().clone();
+        key.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x"].contains(&name.as_str()));
+        let header = with(json!({ "alg": "EdDSA", "typ": "dpop+jwt", "jwk": key }), &changes["header"]);
+        let claims = with(claims.clone(), &json!({ "iat": now(), "jti": self.fresh() }));
+        self.key.sign_parts(&header, &with(claims, &changes["claims"])).unwrap()
+    }
+
+    /// A token of the service, by an exchange of a session of alice's.
+    fn token(&self, audience: &str, mandate: &str) -> String {
+        let issuer = self.place.plane.said["url"].as_str().unwrap();
+        let session = self.place.session();
+        let claims = json!({ "iss": self.agent, "sub": self.agent, "aud": issuer, "exp": now() + 60, "jti": self.fresh() });
+        let assertion = self.key.sign_parts(&json!({ "alg": "EdDSA" }), &claims).unwrap();
+        let details = json!([{ "type": "urn:warrantor:mandate", "identifier": mandate }]).to_string();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", &assertion),
+                ("subject_token", &session),
+                ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+                ("resource", audience),
+                ("authorization_details", &details),
+            ])
+            .finish();
+        let proof = self.proof(&json!({ "htm": "POST", "htu": format!("{issuer}/oauth/token") }), &json!({}));
+        let mut client = Client::to(issuer.trim_start_matches("http://").parse().unwrap());
+        "/oauth/token".clone_into(&mut client.path);
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("dpop", proof.as_str())];
+        let made = client.ask("POST", &headers, &form);
+        assert_eq!(made.status, 200, "{made:?}");
+        made.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks the gateway for something, with these headers.
+    fn ask(&self, headers: &[(&str, &str)]) -> Response {
+        let mut client = Client::to(self.place.tools.trim_start_matches("http://").parse().unwrap());
+        let all: Vec<(&str, &str)> = LEGACY.iter().chain(headers).copied().collect();
+        client.ask("POST", &all, INITIALIZE)
+    }
+
+    /// Asks with a token and a proof of it, some of whose parts are changed.
+    fn show(&self, token: &str, changes: &Value) -> Response {
+        let url = format!("{}/fake", self.place.tools);
+        let nonce = self.nonce();
+        let claims = json!({ "htm": "POST", "htu": url, "ath": token_hash(token), "nonce": nonce });
+        let proof = self.proof(&claims, changes);
+        self.ask(&[("authorization", &format!("DPoP {token}")), ("dpop", &proof)])
+    }
+
+    fn nonce(&self) -> String {
+        let refused = self.ask(&[("dpop", "x")]);
+        refused.headers["dpop-nonce"].clone()
+    }
+}
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+impl Place {
+    /// A session of alice's, begun on the host.
+    fn session(&self) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let url = self.plane.said["url"].as_str().unwrap();
+        let mut command = warrantor();
+        command.args(["login", "--as", "alice", "--server", url, "-o", "json", "--data"]);
+        command.arg(self.world.data()).arg("--bundle").arg(self.world.path("bundle"));
+        run(command.env("XDG_CONFIG_HOME", home.path()));
+        let kept = std::fs::read_to_string(home.path().join("warrantor/sessions.json")).unwrap();
+        let kept: Value = serde_json::from_str(&kept).unwrap();
+        kept[url]["token"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_token_counts_for_nobody_else_nowhere_else_and_no_second_time() {
+    let place = Place::new();
+    let bot = Attacker::new(&place, "bot", 31);
+    let thief = Attacker::new(&place, "bot", 99);
+    let fake = format!("{}/fake", place.tools);
+    let token = bot.token(&fake, &place.mandate);
+    assert_eq!(bot.show(&token, &json!({})).status, 200);
+    let refused = |response: &Response, error: &str, what: &str| {
+        assert_eq!(response.status, 401, "{what}: {response:?}");
+        let challenge = &response.headers["www-authenticate"];
+        let described =
+            format!("resource_metadata=\"{}/.well-known/oauth-protected-resource/fake\"", place.tools);
+        assert!(challenge.contains(&described), "{what}: {challenge}");
+        assert!(challenge.contains(error), "{what}: {challenge}");
+        assert!(!challenge.contains("eyJ") && !response.body.contains("eyJ"), "{what}: the token is told");
+    };
+    // Nothing, or too much.
+    let nothing = bot.ask(&[]);
+    refused(&nothing, "DPoP algs=", "nothing");
+    assert!(!nothing.headers["www-authenticate"].contains("error"), "{nothing:?}");
+    let two = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
+    assert_eq!(bot.ask(&two).status, 400);
+    let bearer = format!("Bearer {token}");
+    let dpop = format!("DPoP {token}");
+    refused(&bot.ask(&[("authorization", &bearer)]), "invalid_token", "as if it were bound to nothing");
+    refused(&bot.ask(&[("authorization", &dpop)]), "invalid_dpop_proof", "without a proof");
+    let twice = [("authorization", dpop.as_str()), ("dpop", "a"), ("dpop", "b")];
+    refused(&bot.ask(&twice), "invalid_dpop_proof", "with two proofs");
+    // Proofs of something else.
+    for (what, changes, error) in [
+        ("no nonce", json!({ "claims": { "nonce": null } }), "use_dpop_nonce"),
+        ("an old nonce", json!({ "claims": { "nonce": "AAAAAAAAAAAAAAAAAAAAAA" } }), "use_dpop_nonce"),
+        ("another method", json!({ "claims": { "htm": "GET" } }), "invalid_dpop_proof"),
+        (
+            "another place",
+            json!({ "claims": { "htu": format!("{}/other", place.tools) } }),
+            "invalid_dpop_proof",
+        ),
+        ("another token", json!({ "claims": { "ath": token_hash("x") } }), "invalid_dpop_proof"),
+        ("no token", json!({ "claims": { "ath": null } }), "invalid_dpop_proof"),
+        ("too old", json!({ "claims": { "iat": now() - 600 } }), "invalid_dpop_proof"),
+        ("of the future", json!({ "claims": { "iat": now() + 600 } }), "invalid_dpop_proof"),
+        ("no algorithm", json!({ "header": { "alg": "none" } }), "invalid_dpop_proof"),
+        ("another type", json!({ "header": { "typ": "JWT" } }), "invalid_dpop_proof"),
+    ] {
+        refused(&bot.show(&token, &changes), error, what);
+    }
+    refused(&thief.show(&token, &json!({})), "invalid_token", "a stolen token");
+    // A proof that was used.
+    let nonce = bot.nonce();
+    let claims = json!({ "htm": "POST", "htu": fake, "ath": token_hash(&token), "nonce": nonce });
+    let proof = bot.proof(&claims, &json!({}));
+    let once = [("authorization", dpop.as_str()), ("dpop", proof.as_str())];
+    assert_eq!(bot.ask(&once).status, 200);
+    refused(&bot.ask(&once), "invalid_dpop_proof", "once more");
+    // Tokens of others, and for others.
+    let issuer = place.plane.said["url"].as_str().unwrap().to_owned();
+    let elsewhere = bot.token(&format!("{}/other", place.tools), &place.mandate);
+    refused(&bot.show(&elsewhere, &json!({})), "invalid_token", "for another server");
+    let for_service = bot.token(&issuer, &place.mandate);
+    refused(&bot.show(&for_service, &json!({})), "invalid_token", "for the token service");
+    let payload = token.split('.').nth(1).unwrap();
+    let said: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    let forged =
+        |header: Value, changes: &Value| thief.key.sign_parts(&header, &with(said.clone(), changes)).unwrap();
+    let header = json!({ "alg": "EdDSA", "typ": "at+jwt" });
+    let alice = place.signed_in("alice");
+    let oversized = format!("{}{}", forged(header.clone(), &json!({})), "A".repeat(20_000));
+    for (what, token) in [
+        ("signed by somebody", forged(header.clone(), &json!({}))),
+        ("not signed", forged(json!({ "alg": "none", "typ": "at+jwt" }), &json!({}))),
+        ("signed with a secret", forged(json!({ "alg": "HS256", "typ": "at+jwt" }), &json!({}))),
+        (
+            "with a key at an address",
+            forged(json!({ "alg": "EdDSA", "typ": "at+jwt", "jku": "http://127.0.0.1:1/" }), &json!({})),
+        ),
+        (
+            "with a key in it",
+            forged(json!({ "alg": "EdDSA", "typ": "at+jwt", "jwk": thief.key.public() }), &json!({})),
+        ),
+        ("an ID token", alice["id_token"].as_str().unwrap().to_owned()),
+        ("the person's own token", alice["access_token"].as_str().unwrap().to_owned()),
+        ("no token", "a.b.c".to_owned()),
+        ("much too long", oversized),
+    ] {
+        refused(&thief.show(&token, &json!({})), "invalid_token", what);
+    }
+    // Where nobody looks for one, none is.
+    let mut client = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    client.path = format!("/fake?access_token={token}");
+    assert_eq!(client.ask("POST", &LEGACY, INITIALIZE).status, 401);
+    // A mandate that it does not name.
+    let mut named = vec![("warrantor-mandate", "work")];
+    let proof = bot.proof(
+        &json!({ "htm": "POST", "htu": fake, "ath": token_hash(&token), "nonce": bot.nonce() }),
+        &json!({}),
+    );
+    named.extend([("authorization", dpop.as_str()), ("dpop", proof.as_str())]);
+    assert_eq!(bot.ask(&named).status, 403);
+    // What was recorded is what somebody did with a real token.
+    let denied: Vec<Value> =
+        place.world.events("decision").into_iter().filter(|one| one["verdict"] == "deny").collect();
+    assert!(!denied.is_empty());
+    for record in &denied {
+        assert_eq!(record["reasons"][0]["code"], "credential_invalid", "{record}");
+        assert!(record["evidence"].as_str().unwrap().contains("of bot was refused"), "{record}");
+    }
+    assert!(denied.iter().any(|one| one["evidence"].to_string().contains("another key")), "{denied:?}");
+    // What describes the place is open to everybody, and of other places there is nothing.
+    for (path, status) in [("/fake", 200), ("/nothing", 404), ("", 404)] {
+        client.path = format!("/.well-known/oauth-protected-resource{path}");
+        let described = client.ask("GET", &[], "");
+        assert_eq!(described.status, status, "{path}: {described:?}");
+    }
+    place.world.verified();
+}
+
+#[test]
+fn a_session_outlives_its_first_token_and_ends_with_the_revocation_of_its_last() {
+    let place = Place::new();
+    let bot = Attacker::new(&place, "bot", 31);
+    let fake = format!("{}/fake", place.tools);
+    let mut client = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    let ask = |client: &mut Client, token: &str, method: &str, body: &str| {
+        let claims = json!({ "htm": method, "htu": fake, "ath": token_hash(token), "nonce": bot.nonce() });
+        let (proof, dpop) = (bot.proof(&claims, &json!({})), format!("DPoP {token}"));
+        let mut headers = LEGACY.to_vec();
+        headers.extend([("authorization", dpop.as_str()), ("dpop", proof.as_str())]);
+        client.send(method, &headers, body);
+    };
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"on"}}}"#;
+    let first = bot.token(&fake, &place.mandate);
+    ask(&mut client, &first, "POST", INITIALIZE);
+    let begun = client.response();
+    assert_eq!(begun.status, 200, "{begun:?}");
+    client.session = Some(begun.headers["mcp-session-id"].clone());
+    ask(&mut client, &first, "POST", r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert_eq!(client.response().status, 202);
+    ask(&mut client, &first, "POST", call);
+    assert!(client.response().body.contains("on"));
+    // Another token of the same agent, mandate and key goes on with the session.
+    let second = bot.token(&fake, &place.mandate);
+    ask(&mut client, &second, "POST", call);
+    assert!(client.response().body.contains("on"));
+    let id = |token: &str| {
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&payload).unwrap()["jti"].as_str().unwrap().to_owned()
+    };
+    let decisions = place.world.events("decision");
+    let shown: Vec<&str> = decisions.iter().map(|one| one["evidence"].as_str().unwrap()).collect();
+    assert!(shown[0].contains(&id(&first)) && shown[1].contains(&id(&second)), "{shown:?}");
+    // A stream is open while the token is revoked.
+    let mut listening = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    listening.join(&client);
+    ask(&mut listening, &second, "GET", "");
+    assert!(listening.head().is_stream());
+    place.world.done(&["revoke", "token", &id(&second)]);
+    ask(&mut client, &second, "POST", call);
+    let refused = client.response();
+    if refused.status == 200 {
+        assert_eq!(reason_of(&refused.json()).as_deref(), Some("credential_revoked"), "{refused:?}");
+    } else {
+        // The revocation may have ended the session before.
+        assert_eq!(refused.status, 404, "{refused:?}");
+    }
+    assert_eq!(listening.event(), None, "the stream went on");
     place.world.verified();
 }

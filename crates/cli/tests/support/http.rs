@@ -225,7 +225,12 @@ impl Client {
         let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
         let header =
             |line: &String| line.split_once(": ").map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
-        Response { status, headers: lines[1..].iter().filter_map(header).collect(), body: String::new() }
+        let mut headers: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in lines[1..].iter().filter_map(header) {
+            // One that stands several times is a list.
+            headers.entry(name).and_modify(|all| *all += &format!(", {value}")).or_insert(value);
+        }
+        Response { status, headers, body: String::new() }
     }
 
     /// A whole response.

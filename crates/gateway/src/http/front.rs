@@ -353,7 +353,8 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
                 known.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy))
             }
             Err(Rejected { why, token }) => {
-                if let Some(token) = token.filter(|_| why != Rejection::Nonce && resource.may_record()) {
+                let is_news = |token: &Arc<AccessToken>| resource.is_news(&token.id, &why, now);
+                if let Some(token) = token.filter(|_| why != Rejection::Nonce).filter(is_news) {
                     self.record_rejected(endpoint, &token, &why, head);
                 }
                 Err(resource.challenge(path, &why, now).into())

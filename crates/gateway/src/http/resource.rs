@@ -5,18 +5,17 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    num::NonZeroU32,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::{
     HeaderMap, StatusCode,
     header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 use warrantor_issuers::{Issuer, IssuerError};
-use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence};
+use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence, TokenId};
 use warrantor_tokens::{
     AccessToken, Binding, KeySet, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected,
     ProofRefusal, Purpose, SLOT, VerifiedProof, verify_proof,
@@ -29,8 +28,10 @@ use crate::exchange::lock;
 pub(super) const DESCRIPTION: &str = "/.well-known/oauth-protected-resource";
 /// Most tokens of which it is remembered that their signature held.
 const MAX_VERIFIED: usize = 16_384;
-/// How many rejected tokens whose signature held are recorded a second: whoever has one cannot fill the log with it.
-const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// How long a rejection is not recorded again that is the same, of the same token: whoever has one cannot fill the log with it.
+const SAME_FOR: Duration = Duration::from_secs(60);
+/// Most rejections that are remembered as recorded.
+const MAX_RECORDED: usize = 4096;
 /// Most proofs of one slot of time that are remembered.
 const MAX_PROOFS: usize = 1 << 20;
 
@@ -55,7 +56,7 @@ pub(super) struct ResourceServer {
     nonces: Nonces,
     proofs: Mutex<Proofs>,
     verified: Mutex<HashMap<Digest, Verified>>,
-    recording: DefaultDirectRateLimiter,
+    recorded: Mutex<HashMap<(TokenId, Rejection), Timestamp>>,
 }
 
 /// A token whose signature held under these keys. Under others it is verified again.
@@ -126,7 +127,7 @@ impl<'a> Credential<'a> {
 }
 
 /// Why a token does not count here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Rejection {
     /// There is none.
     Missing,
@@ -180,7 +181,7 @@ impl ResourceServer {
             settings,
             proofs: Mutex::default(),
             verified: Mutex::default(),
-            recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),
+            recorded: Mutex::default(),
         }
     }
 
@@ -371,9 +372,14 @@ impl ResourceServer {
         answer
     }
 
-    /// Whether one more rejected token is recorded now.
-    pub(super) fn may_record(&self) -> bool {
-        self.recording.check().is_ok()
+    /// Whether a rejected token is recorded now: the first time in a while that it is rejected for this.
+    pub(super) fn is_news(&self, token: &TokenId, why: &Rejection, now: Timestamp) -> bool {
+        let mut recorded = lock(&self.recorded);
+        recorded.retain(|_, at| now < at.plus(SAME_FOR));
+        if recorded.len() >= MAX_RECORDED {
+            return false;
+        }
+        recorded.insert((token.clone(), why.clone()), now).is_none()
     }
 
     /// Forgets tokens that have ended.

@@ -16,6 +16,7 @@ mod common;
 mod accountability;
 mod arguments;
 mod asks;
+mod credentials;
 mod limits;
 mod listing;
 mod mandates;

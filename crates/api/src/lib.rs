@@ -7,6 +7,7 @@
 mod agents;
 mod bundles;
 mod clients;
+mod delegations;
 mod deployment;
 mod enforcement;
 mod mandates;

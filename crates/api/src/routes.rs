@@ -24,7 +24,7 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, bundles, clients, deployment, enforcement, mandates, oauth, people,
+    Api, agents, bundles, clients, delegations, deployment, enforcement, mandates, oauth, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, servers, sessions,
 };
@@ -49,6 +49,7 @@ pub const OPEN: &[&str] = &[
     "GET /openapi.json",
     "GET /v1/sign-in",
     "POST /v1/sessions",
+    "POST /v1/delegations",
     "POST /oauth/token",
     "POST /oauth/introspect",
     "POST /oauth/revoke",
@@ -141,6 +142,7 @@ table! {
     post "/v1/servers/{name}/quarantine" servers::quarantine __path_quarantine;
     post "/v1/servers/{name}/release" servers::release __path_release;
     get "/readyz" deployment::readyz __path_readyz;
+    post "/v1/delegations" delegations::delegate __path_delegate;
     post "/oauth/token" oauth::token __path_token;
     post "/oauth/introspect" oauth::introspect __path_introspect;
     post "/oauth/revoke" oauth::revoke __path_revoke;

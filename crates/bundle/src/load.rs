@@ -466,6 +466,32 @@ impl Loaded {
         }
     }
 
+    /// A mandate that narrows one which was handed over, whose document this is.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and every line in which it is wider than what it narrows.
+    pub fn narrowed(&self, above: &Json, document: &Json) -> Result<MandateTemplate, Report> {
+        let mut report = Report::default();
+        let part = self.written_out(document)?;
+        // Policies know a mandate by its id: a part that took another's would be judged as that one.
+        if self.templates.contains_key(&part.terms.template) {
+            let message = format!("the bundle has a mandate {}", part.terms.template);
+            report.push(whole("mandate", Severity::Error, message, "give the part an id of its own"));
+            return Err(report);
+        }
+        let above = link::compile(
+            &self.snapshot,
+            terms::terms_from_document(above)?,
+            &Places::default(),
+            &mut report,
+        );
+        if let Some(above) = above {
+            Places::default().tell_all(&wider_lines(&self.snapshot, &above, &part.compiled), &mut report);
+        }
+        report.sort();
+        if report.is_passed() { Ok(part) } else { Err(report) }
+    }
+
     /// A mandate in a file beside the bundle that narrows one of the bundle's, checked against the bundle and against what it narrows.
     ///
     /// # Errors

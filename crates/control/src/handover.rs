@@ -305,6 +305,41 @@ impl<S: Store> Desk<'_, S> {
         })
     }
 
+    /// Hands on a part of a task whose mandate is this one, to be judged beside it at each call.
+    ///
+    /// # Errors
+    /// [`HandoverError`]; of a mandate that has ended, or may not be handed on so far, nothing is.
+    pub async fn delegate_under(
+        &self,
+        parent: &MandateId,
+        depth: u32,
+        part: &MandateTemplate,
+    ) -> Result<Handed, HandoverError> {
+        let refused = |why: String| HandoverError::Refused { template: part.terms.template.clone(), why };
+        let Some(above) = mandates::load(&*self.store, parent).await? else {
+            return Err(refused(format!("there is no mandate {parent}")));
+        };
+        if let Some(why) = self.ended(parent, &above).await? {
+            return Err(refused(format!("{parent} {why}")));
+        }
+        if depth == 0 || part.terms.depth >= depth {
+            return Err(refused(format!(
+                "{parent} may be handed on {depth} hops further, and this is beyond"
+            )));
+        }
+        let agreed = Agreed::default();
+        let above = (parent.clone(), above);
+        let (mandate, stored) = self.hand_over_one(part, Some(&above), Some(&agreed)).await?;
+        Ok(Handed {
+            mandate,
+            template: stored.template,
+            task: stored.task,
+            new: true,
+            expires_at: stored.expires_at,
+            file_differs: false,
+        })
+    }
+
     /// Hands over a root mandate that was filled in or written out, as somebody agreed to it.
     ///
     /// # Errors

@@ -153,6 +153,17 @@ impl<S: Store> Office<S> {
         Ok(None)
     }
 
+    /// The document of a mandate, as it was handed over.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn mandate_document(&self, id: &MandateId) -> Result<(Json, Terms), OfficeError> {
+        let Opened { stored, terms } = self.opened(id).await?;
+        let document = Json::parse(stored.document.as_bytes())
+            .map_err(|cause| OfficeError::Conflict(cause.to_string()))?;
+        Ok((document, terms))
+    }
+
     /// What a mandate allows, in plain sentences.
     ///
     /// # Errors

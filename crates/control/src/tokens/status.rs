@@ -8,7 +8,7 @@ use warrantor_model::{
     record::{ActRecord, Event, Record, TokenChange, TokenRecord},
 };
 use warrantor_store::{Commit, Key, MAX_PAGE, Store};
-use warrantor_tokens::{AccessToken, Binding};
+use warrantor_tokens::{AccessToken, Binding, VerifiedProof};
 
 use super::{Client, Code, TokenError, TokenService, making::live};
 use crate::{
@@ -118,6 +118,29 @@ fn revoked(id: &TokenId, now: Timestamp) -> Result<(Key, Vec<u8>), OfficeError> 
 }
 
 impl<S: Store> Office<S> {
+    /// Remembers a proof, so that it counts once.
+    ///
+    /// # Errors
+    /// [`OfficeError::Contended`] when it was shown before.
+    pub async fn show_once(&self, proof: &VerifiedProof, evidence: &str) -> Result<(), OfficeError> {
+        let now = self.now();
+        let event = Event::Act(ActRecord {
+            act: "tokens:show".to_owned(),
+            on: "deployment".to_owned(),
+            actor: "host".to_owned(),
+            evidence: evidence.to_owned(),
+            policies: Vec::new(),
+            refused: false,
+            changes: Vec::new(),
+            reason: None,
+            entry: None,
+        });
+        let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
+        super::once(&mut commit, &proof.replay(), proof.until())?;
+        self.commit(commit).await?;
+        Ok(())
+    }
+
     /// Forgets what was remembered so that it counts once, where it could not count any more anyway, and revocations of tokens that have ended long since.
     ///
     /// # Errors

@@ -752,7 +752,7 @@ async fn an_agent_hands_on_a_part_of_its_task_to_another_and_never_more_than_it_
         .plane
         .ask(&world.alice, "POST", &format!("/v1/mandates/{}/revoke", world.pay), Some(json!({})))
         .await
-        .is(204);
+        .is(200);
     assert_eq!(world.plane.call(mandate).await, Some(warrantor_model::ReasonCode::MandateRevoked));
     send(&world.bot, &token, &part, &json!({})).await.is(401);
 }

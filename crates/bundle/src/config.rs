@@ -149,15 +149,17 @@ pub(crate) fn check_environment(
                 doc.warn(report, &pointer, message, "write { file = \"…\" } or { env = \"…\" }");
             }
             EnvEntry::Literal(_) => {}
-            EnvEntry::File(source) | EnvEntry::Env(source) if source.is_empty() => {
+            EnvEntry::File(source) | EnvEntry::Env(source) | EnvEntry::Sealed(source)
+                if source.is_empty() =>
+            {
                 doc.error(
                     report,
                     &pointer,
                     format!("the source of {variable} is empty"),
-                    "name a file or a variable",
+                    "name a file, a variable or a secret",
                 );
             }
-            EnvEntry::File(_) => {}
+            EnvEntry::File(_) | EnvEntry::Sealed(_) => {}
             EnvEntry::Env(source) => check_variable(doc, &pointer, source, report),
         }
     }

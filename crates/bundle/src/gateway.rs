@@ -20,7 +20,8 @@ use crate::{
     config::{EnvEntry, check_environment},
     doc::{Doc, Format, whole},
     files::gateway::{
-        GatewayFile, LimitsEntry, OAuthEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry,
+        GatewayFile, LimitsEntry, OAuthEntry, SecretsEntry, TokenEntry, TokensFile, TracesEntry,
+        UpstreamEntry,
     },
     load,
     read::split_cure,
@@ -71,8 +72,30 @@ pub struct GatewayConfig {
     pub tokens: BTreeMap<Digest, Token>,
     /// Whose access tokens count.
     pub oauth: Option<OAuthConfig>,
+    /// Where sealed secrets are.
+    pub secrets: Option<SecretsConfig>,
     /// What its author should know.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A file of sealed secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretsConfig {
+    /// The file.
+    pub file: PathBuf,
+    /// Where the key is that opens it.
+    pub key: KeySource,
+}
+
+/// Where a key is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
+    /// A command prints it.
+    Command(Vec<String>),
 }
 
 /// Whose access tokens count.
@@ -316,6 +339,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         }
     };
     let oauth = config.oauth.as_ref().map(|entry| oauth(&doc, entry, base, report));
+    let secrets = config.secrets.as_ref().and_then(|entry| secrets(&doc, entry, base, report));
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
     sets::known(&doc, &sets, &bundle, report);
@@ -337,6 +361,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         sets,
         tokens,
         oauth,
+        secrets,
         bundle,
         warnings: Vec::new(),
     })
@@ -453,6 +478,20 @@ fn oauth(doc: &Doc, entry: &OAuthEntry, base: &Path, report: &mut Report) -> OAu
         certificates: entry.certificates.as_ref().map(|file| base.join(file)),
         bearer: entry.bearer,
     }
+}
+
+fn secrets(doc: &Doc, entry: &SecretsEntry, base: &Path, report: &mut Report) -> Option<SecretsConfig> {
+    let key = match (&entry.key_file, &entry.key_env, &entry.key_command) {
+        (Some(file), None, None) => KeySource::File(base.join(file)),
+        (None, Some(variable), None) => KeySource::Env(variable.clone()),
+        (None, None, Some(command)) if !command.is_empty() => KeySource::Command(command.clone()),
+        _ => {
+            let message = "there is no one place of the key that opens the secrets";
+            doc.error(report, &["secrets"], message, "write one of key_file, key_env and key_command");
+            return None;
+        }
+    };
+    Some(SecretsConfig { file: base.join(&entry.file), key })
 }
 
 fn hosts(doc: &Doc, config: &GatewayFile, listen: SocketAddr, report: &mut Report) -> BTreeSet<String> {

@@ -15,6 +15,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
@@ -296,4 +297,107 @@ fn a_server_that_is_not_there_costs_nothing() {
     assert!(response.body.contains("not running"), "{response:?}");
     assert!(!response.headers.contains_key("mcp-session-id"), "{response:?}");
     assert!(world.events("outcome").is_empty());
+}
+
+/// A command about sealed secrets, with what it is given on standard input.
+fn secret(world: &World, words: &[&str], given: &str) -> (i32, String) {
+    let mut command = support::warrantor();
+    command.arg("secret").args(words).args(["-o", "json"]).current_dir(world.path(""));
+    let mut child = command
+        .env("THE_KEY", "11".repeat(32))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(given.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn a_sealed_credential_reaches_the_server_and_stands_nowhere_else() {
+    const SECRET: &str = "Bearer of-the-bank-alone";
+    let world = World::new();
+    let server = Scripted::start();
+    let place = ["--store", "secrets.json", "--key-file", "secrets.key"];
+    let with = |words: &[&'static str]| [words, place.as_slice()].concat();
+    assert_eq!(secret(&world, &["key", "--file", "secrets.key"], "").0, 0);
+    // A key is made once.
+    assert_ne!(secret(&world, &["key", "--file", "secrets.key"], "").0, 0);
+    let (code, said) = secret(&world, &with(&["put", "bank"]), &format!("{SECRET}\n"));
+    assert!(code == 0 && !said.contains("of-the-bank"), "{said}");
+    let (_, listed) = secret(&world, &with(&["list"]), "");
+    assert!(listed.contains("\"bank\"") && !listed.contains("of-the-bank"), "{listed}");
+    assert!(!std::fs::read_to_string(world.path("secrets.json")).unwrap().contains("of-the-bank"));
+    let config = |secrets: &str| {
+        format!(
+            "{secrets}[servers.fake]\nurl = \"http://{}/mcp\"\nheaders = {{ Authorization = {{ sealed = \"bank\" }} }}\n",
+            server.address
+        )
+    };
+    let by_file = config("[secrets]\nfile = \"secrets.json\"\nkey_file = \"secrets.key\"\n");
+    let mut gateway = Gateway::start(&world, &[BOT], &by_file);
+    let mut client = gateway.session("laptop");
+    let answered = client.call("echo", r#"{"text":"json"}"#);
+    assert!(text_of(&answered).unwrap().contains("the answer"), "{answered}");
+    assert!(gateway.stop().success());
+    let heads: Vec<String> =
+        server.asked.lock().unwrap().iter().map(|(head, _)| head.to_ascii_lowercase()).collect();
+    let header = format!("authorization: {SECRET}").to_ascii_lowercase();
+    assert!(heads.iter().all(|head| head.contains(&header)), "{heads:?}");
+    // Not with the agent, not in the log, not in a record, not in any file of ours.
+    assert!(!gateway.stderr().contains("of-the-bank"));
+    assert!(!world.records().iter().any(|record| record.to_string().contains("of-the-bank")));
+    let mut left = vec![world.path("")];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(11).any(|window| window == b"of-the-bank"), "{}", path.display());
+        }
+    }
+    // With another key, from other places, and what is told where it does not open.
+    let (code, said) = secret(&world, &[&with(&["rewrap"])[..], &["--new-key-env", "THE_KEY"]].concat(), "");
+    assert_eq!(code, 0, "{said}");
+    let printed = json!(["printf", "11".repeat(32)]);
+    let by_command = config(&format!("[secrets]\nfile = \"secrets.json\"\nkey_command = {printed}\n"));
+    let mut gateway = Gateway::start(&world, &[BOT], &by_command);
+    let mut client = gateway.session("laptop");
+    assert!(text_of(&client.call("echo", r#"{"text":"json"}"#)).unwrap().contains("the answer"));
+    assert!(gateway.stop().success());
+    for (what, text, part) in [
+        ("the old key", by_file.clone(), "does not open"),
+        (
+            "no secret",
+            by_command.replace("sealed = \"bank\"", "sealed = \"mail\""),
+            "there is no secret mail",
+        ),
+        ("no secrets", config(""), "only gateway.toml with [secrets]"),
+        (
+            "two keys",
+            by_file.replace("[secrets]\n", "[secrets]\nkey_env = \"X\"\n"),
+            "one of key_file, key_env and key_command",
+        ),
+        ("no key", by_command.replace("printf", "false"), "ended with exit status: 1"),
+        ("a key that is none", by_command.replace("1111", "zz"), "64 hexadecimal digits"),
+    ] {
+        let whole = format!(
+            "tokens = \"tokens.toml\"\nbundle = \"bundle\"\ndata = \"data\"\nlisten = \"127.0.0.1:0\"\n{text}"
+        );
+        world.write("gateway.toml", &whole);
+        let mut command = support::warrantor();
+        command.args(["gateway", "--config"]).arg(world.path("gateway.toml")).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(part), "{what}: {said}");
+        assert!(!said.contains("of-the-bank") && !said.contains("111111"), "{what}: {said}");
+    }
+    // Whoever can read the key of others has them open it.
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(world.path("secrets.key"), open).unwrap();
+    let (code, said) = secret(&world, &with(&["list"]), "");
+    assert!(code != 0 && said.contains("others than its owner"), "{said}");
 }

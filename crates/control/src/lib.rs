@@ -20,6 +20,7 @@ mod names;
 pub mod office;
 pub mod people;
 pub mod replay;
+pub mod secrets;
 pub mod sentences;
 pub mod servers;
 pub mod standing;

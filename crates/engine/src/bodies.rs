@@ -85,7 +85,7 @@ impl SealKey {
     ///
     /// # Errors
     /// [`SealError`].
-    pub(crate) fn seal_value(
+    pub fn seal_value(
         &self,
         randomness: &dyn Randomness,
         context: &str,
@@ -98,7 +98,7 @@ impl SealKey {
     ///
     /// # Errors
     /// [`SealError::Cipher`].
-    pub(crate) fn open_value(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open_value(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         self.open(context.as_bytes(), sealed)
     }
 

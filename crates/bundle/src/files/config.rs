@@ -66,7 +66,7 @@ pub struct ServerEntry {
     pub max_result_bytes: Option<u64>,
 }
 
-/// Where the value of an environment variable comes from: the text itself, `{ file = "…" }` or `{ env = "…" }`.
+/// Where the value of an environment variable comes from: the text itself, `{ file = "…" }`, `{ env = "…" }` or, in `gateway.toml`, `{ sealed = "…" }`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EnvEntry {
     /// This text.
@@ -75,6 +75,8 @@ pub enum EnvEntry {
     File(String),
     /// Another environment variable.
     Env(String),
+    /// A sealed secret of the gateway's own.
+    Sealed(String),
 }
 
 /// A literal may be a secret, so it is not shown.
@@ -84,6 +86,7 @@ impl fmt::Debug for EnvEntry {
             Self::Literal(_) => f.write_str("Literal(…)"),
             Self::File(file) => write!(f, "File({file:?})"),
             Self::Env(variable) => write!(f, "Env({variable:?})"),
+            Self::Sealed(name) => write!(f, "Sealed({name:?})"),
         }
     }
 }
@@ -93,6 +96,7 @@ impl fmt::Debug for EnvEntry {
 struct EnvSource {
     file: Option<String>,
     env: Option<String>,
+    sealed: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for EnvEntry {
@@ -101,16 +105,19 @@ impl<'de> Deserialize<'de> for EnvEntry {
         impl<'de> Visitor<'de> for EnvVisitor {
             type Value = EnvEntry;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text, { file = \"…\" } or { env = \"…\" }")
+                f.write_str("text, { file = \"…\" }, { env = \"…\" } or { sealed = \"…\" }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<EnvEntry, E> {
                 Ok(EnvEntry::Literal(text.to_owned()))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvEntry, A::Error> {
                 match EnvSource::deserialize(de::value::MapAccessDeserializer::new(map))? {
-                    EnvSource { file: Some(file), env: None } => Ok(EnvEntry::File(file)),
-                    EnvSource { file: None, env: Some(env) } => Ok(EnvEntry::Env(env)),
-                    _ => Err(de::Error::custom("the value has no one source: give either `file` or `env`")),
+                    EnvSource { file: Some(file), env: None, sealed: None } => Ok(EnvEntry::File(file)),
+                    EnvSource { file: None, env: Some(env), sealed: None } => Ok(EnvEntry::Env(env)),
+                    EnvSource { file: None, env: None, sealed: Some(name) } => Ok(EnvEntry::Sealed(name)),
+                    _ => Err(de::Error::custom(
+                        "the value has no one source: give either `file`, `env` or `sealed`",
+                    )),
                 }
             }
         }
@@ -136,7 +143,8 @@ impl JsonSchema for EnvEntry {
             "anyOf": [
                 { "type": "string" },
                 source("file", "A file that holds the value, from the bundle's directory; its last line break is dropped."),
-                source("env", "The environment variable that holds the value.")
+                source("env", "The environment variable that holds the value."),
+                source("sealed", "A sealed secret, in gateway.toml and among what its `secrets` names.")
             ]
         })
     }

@@ -35,6 +35,8 @@ pub struct GatewayFile {
     pub metrics: Option<String>,
     /// Where spans go. None are made if nothing is said.
     pub traces: Option<TracesEntry>,
+    /// Where sealed secrets are, which headers and environments of servers name by `{ sealed = "…" }`.
+    pub secrets: Option<SecretsEntry>,
     /// Names that clients may reach the gateway by, as in the header `Host`, without a port. The listening address is one, and on loopback
     /// `localhost`.
     #[serde(default)]
@@ -86,6 +88,21 @@ pub struct PlaneEntry {
     pub keys: Vec<String>,
     /// A file of certificates to trust instead of the system's, PEM, from this file's directory.
     pub certificates: Option<String>,
+}
+
+/// A file of sealed secrets (`warrantor secret`), and where the key is that opens it: one of `key_file`, `key_env` and `key_command`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Secrets")]
+pub struct SecretsEntry {
+    /// The file, from this file's directory.
+    pub file: String,
+    /// A file with the key, from this file's directory, which nobody else may read.
+    pub key_file: Option<String>,
+    /// The environment variable with the key.
+    pub key_env: Option<String>,
+    /// A command that prints the key, such as one that has a key service unwrap it. It is run when the configuration is read.
+    pub key_command: Option<Vec<String>>,
 }
 
 /// The gateway's certificate.

@@ -23,7 +23,8 @@ use super::{
     block_on,
     control::tls,
     manifest::ask_server,
-    serving::{upstream_bytes, value_of},
+    secrets::{self, Sources},
+    serving::upstream_bytes,
 };
 use crate::{
     args::{DoctorArgs, Place},
@@ -301,7 +302,12 @@ fn reached(config: &GatewayConfig, base: &Path, server: &ServerName, how: &Reach
     match how {
         Reached::Http { url, headers } => {
             let settings = config.bundle.config.servers.get(server).cloned().unwrap_or_default();
-            let given = headers.iter().map(|(name, entry)| Ok((name.clone(), value_of(entry, name, base)?)));
+            let sealed = match config.secrets.as_ref().map(secrets::open).transpose() {
+                Ok(sealed) => sealed,
+                Err(cause) => return found.wrong("secrets", format!("{cause:#}"), "say where the key is"),
+            };
+            let sources = Sources { base, sealed: sealed.as_ref() };
+            let given = headers.iter().map(|(name, entry)| Ok((name.clone(), sources.value(entry, name)?)));
             let given = match given.collect::<anyhow::Result<Vec<_>>>() {
                 Ok(given) => given,
                 Err(cause) => return found.wrong(what, format!("{cause:#}"), "set what it is taken from"),

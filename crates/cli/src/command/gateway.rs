@@ -42,7 +42,8 @@ use warrantor_model::{Clock, Digest, MandateId, Randomness, ServerName, Template
 use super::{
     control::tls,
     publishing::{Following, open},
-    serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes, value_of},
+    secrets::{self, Sources},
+    serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes},
     traces::Traces,
 };
 use crate::{
@@ -326,12 +327,14 @@ fn serving<M: Mandates>(
 }
 
 fn endpoints(config: &GatewayConfig, base: &Path) -> anyhow::Result<Vec<EndpointSettings>> {
-    config.servers.iter().map(|(server, upstream)| endpoint(config, base, server, upstream)).collect()
+    let sealed = config.secrets.as_ref().map(secrets::open).transpose()?;
+    let sources = Sources { base, sealed: sealed.as_ref() };
+    config.servers.iter().map(|(server, upstream)| endpoint(config, sources, server, upstream)).collect()
 }
 
 fn endpoint(
     config: &GatewayConfig,
-    base: &Path,
+    sources: Sources<'_>,
     server: &ServerName,
     upstream: &Upstream,
 ) -> anyhow::Result<EndpointSettings> {
@@ -344,7 +347,7 @@ fn endpoint(
         Reached::Http { url, headers } => {
             let headers: Vec<(String, String)> = headers
                 .iter()
-                .map(|(name, entry)| Ok((name.clone(), value_of(entry, name, base)?)))
+                .map(|(name, entry)| Ok((name.clone(), sources.value(entry, name)?)))
                 .collect::<anyhow::Result<_>>()?;
             // A credential that was changed is another way to the server.
             told.push_str(&format!("{headers:?}"));
@@ -363,7 +366,10 @@ fn endpoint(
             }
             // Files of secrets that the bundle names are named from its directory; those of this machine by their whole paths.
             let here = std::path::absolute(&config.bundle_dir)?;
-            let launch = Launch { name: Some(server.to_string()), ..launch(command, &settings, &here)? };
+            let launch = Launch {
+                name: Some(server.to_string()),
+                ..launch(command, &settings, Sources { base: &here, ..sources })?
+            };
             told.push_str(&format!("{:?} {:?}", launch.environment, launch.directory));
             UpstreamSettings::Stdio(Arc::new(launch))
         }

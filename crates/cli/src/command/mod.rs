@@ -14,6 +14,7 @@ mod people;
 mod publishing;
 mod replay;
 mod run;
+mod secrets;
 mod servers;
 mod serving;
 mod stop;
@@ -45,6 +46,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Client(command) => people::client(command, *out),
         Command::Bundle(command) => publishing::bundle(command, *out),
         Command::Server(command) => servers::server(command, *out),
+        Command::Secret(command) => secrets::secret(command, *out),
         Command::Token(TokenCommand::Add(args)) => gateway::add_token(&args, *out),
         Command::Token(TokenCommand::Rotate(args)) => tokens::rotate(&args, *out),
         Command::Init(args) => bundle::init(&args, *out),

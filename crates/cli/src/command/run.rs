@@ -12,6 +12,7 @@ use warrantor_gateway::{Ended, Session, SessionSettings, TraceWriter};
 use warrantor_mcp::message::FrameLimits;
 use warrantor_store_sql::SqliteStore;
 
+use super::secrets::Sources;
 use super::serving::{REQUEST_TIMEOUT, interrupted, keep, launch, log, upstream_bytes};
 use crate::{
     args::RunArgs,
@@ -41,7 +42,7 @@ async fn serve(args: RunArgs, out: Output) -> anyhow::Result<Exit> {
             args.server
         ));
     }
-    let launch = launch(&args.command, &settings, &args.bundle)?;
+    let launch = launch(&args.command, &settings, Sources::at(&args.bundle))?;
     let deployment = Deployment::open(&args.place, Some(&bundle)).await?;
     deployment.absorb().await;
     // On a database that was rolled back the limits would count anew; until a person has said what happened to it, nothing is permitted on it.

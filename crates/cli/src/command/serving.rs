@@ -1,6 +1,6 @@
 //! What commands that serve have in common: their log, their deployment's upkeep, their end, the secrets of upstreams.
 
-use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +8,7 @@ use warrantor_bundle::{EnvEntry, ServerSettings};
 use warrantor_gateway::launch::{BASIC_VARIABLES, Launch};
 use warrantor_model::Clock;
 
+use super::secrets::Sources;
 use crate::deployment::Deployment;
 
 /// How often checkpoints are signed and stops recorded.
@@ -75,7 +76,11 @@ pub(super) fn upstream_bytes(settings: &ServerSettings) -> usize {
 }
 
 /// How a server is started: with an environment made for it. Files of secrets are named from the bundle's directory.
-pub(super) fn launch(command: &[String], settings: &ServerSettings, bundle: &Path) -> anyhow::Result<Launch> {
+pub(super) fn launch(
+    command: &[String],
+    settings: &ServerSettings,
+    sources: Sources<'_>,
+) -> anyhow::Result<Launch> {
     let (program, arguments) = command.split_first().context("no command was given")?;
     let mut environment: Vec<(OsString, OsString)> = BASIC_VARIABLES
         .iter()
@@ -85,7 +90,7 @@ pub(super) fn launch(command: &[String], settings: &ServerSettings, bundle: &Pat
         .collect();
     let mut secrets = Vec::new();
     for (name, entry) in &settings.env {
-        let value = value_of(entry, name, bundle)?;
+        let value = sources.value(entry, name)?;
         if !matches!(entry, EnvEntry::Literal(_)) {
             secrets.push(value.clone());
         }
@@ -97,29 +102,7 @@ pub(super) fn launch(command: &[String], settings: &ServerSettings, bundle: &Pat
         arguments: arguments.iter().map(Into::into).collect(),
         environment,
         secrets,
-        directory: settings.cwd.as_ref().map(|cwd| bundle.join(cwd)),
+        directory: settings.cwd.as_ref().map(|cwd| sources.base.join(cwd)),
         name: None,
     })
-}
-
-/// The value of a variable or header. Files are named from `base`.
-pub(super) fn value_of(entry: &EnvEntry, name: &str, base: &Path) -> anyhow::Result<String> {
-    match entry {
-        EnvEntry::Literal(text) => Ok(text.clone()),
-        EnvEntry::File(file) => secret_file(&base.join(file)),
-        EnvEntry::Env(variable) => std::env::var(variable).with_context(|| {
-            format!(
-                "the configuration takes {name} from the environment variable {variable}, which is not set"
-            )
-        }),
-    }
-}
-
-fn secret_file(path: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("the secret file {} cannot be read", path.display()))?;
-    Ok(text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
-        .to_owned())
 }

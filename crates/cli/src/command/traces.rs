@@ -28,7 +28,7 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use warrantor_bundle::gateway::TracesSettings;
 
-use super::serving::value_of;
+use super::secrets::Sources;
 
 /// How long a collector may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl Collector {
             .build();
         let mut headers = HeaderMap::new();
         for (name, entry) in &settings.headers {
-            let value = value_of(entry, name, base)?;
+            let value = Sources::at(base).value(entry, name)?;
             let header: HeaderName =
                 name.parse().with_context(|| format!("{name:?} is no name of a header"))?;
             let mut value = HeaderValue::from_str(&value)

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{Face, base_of, serving, tell_fault, tell_taken, told, warn_of_address};
 use crate::{
     args::GatewayArgs,
-    command::serving::value_of,
+    command::secrets::Sources,
     output::{Exit, Output, Usage},
     system::{SystemBytes, SystemClock, uptime},
 };
@@ -42,7 +42,7 @@ pub(in crate::command) fn plane(
     });
     Ok(PlaneSettings {
         url: config.url.clone(),
-        token: Zeroizing::new(value_of(&config.token, "plane.token", base)?),
+        token: Zeroizing::new(Sources::at(base).value(&config.token, "plane.token")?),
         point: place.point.clone().context("a gateway with [plane] has a `point`")?,
         keys: keys.collect::<anyhow::Result<_>>()?,
         certificates: config.certificates.clone(),

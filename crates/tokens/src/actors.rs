@@ -37,7 +37,7 @@ pub enum ActorsError {
 pub struct Actors {
     list: Vec<Actor>,
     /// As it came, whatever else its members say.
-    claim: Option<Json>,
+    claim: Option<Value>,
 }
 
 impl Actors {
@@ -62,7 +62,9 @@ impl Actors {
             list.push(Actor { issuer, subject });
             next = actor.get("act");
         }
-        Ok(Self { list, claim: Some(claim.clone()) })
+        // A number that no value can hold would not be kept as it is.
+        let claim = claim.to_value().ok_or(ActorsError::Format)?;
+        Ok(Self { list, claim: Some(claim) })
     }
 
     /// The chain, the present actor first.
@@ -91,30 +93,18 @@ impl Actors {
         if self.list.len() >= MAX_ACTORS {
             return Err(ActorsError::TooDeep);
         }
-        // In the order in which they are written, so that a chain that was written and read again is the same.
-        let inner = self.claim.clone().map(|inner| ("act".to_owned(), inner));
-        let text = |name: &str, text: &str| (name.to_owned(), Json::String(text.to_owned()));
-        let own = [text("iss", &agent.issuer), text("sub", &agent.subject), text("sub_profile", "ai_agent")];
-        let members = inner.into_iter().chain(own).collect();
+        let mut claim = json!({ "iss": agent.issuer, "sub": agent.subject, "sub_profile": "ai_agent" });
+        if let (Some(members), Some(inner)) = (claim.as_object_mut(), self.claim.clone()) {
+            members.insert("act".to_owned(), inner);
+        }
         let list = std::iter::once(agent).chain(self.list.iter().cloned()).collect();
-        Ok(Self { list, claim: Some(Json::Object(members)) })
+        Ok(Self { list, claim: Some(claim) })
     }
 
     /// The claim `act`; none of an empty chain.
     #[must_use]
     pub fn claim(&self) -> Option<Value> {
-        let claim = self.claim.as_ref()?;
-        // A number that has no place in a value is none that an actor needs.
-        claim.to_value().or_else(|| {
-            let chain = self.list.iter().rev().fold(None, |inner: Option<Value>, actor| {
-                let mut one = json!({ "iss": actor.issuer, "sub": actor.subject });
-                if let (Some(inner), Some(members)) = (inner, one.as_object_mut()) {
-                    members.insert("act".to_owned(), inner);
-                }
-                Some(one)
-            });
-            chain
-        })
+        self.claim.clone()
     }
 }
 

@@ -325,7 +325,8 @@ async fn a_token_ends_when_it_is_revoked_and_so_does_what_was_made_from_it() {
 
 #[tokio::test]
 async fn a_token_counts_no_more_than_whoever_and_whatever_it_rests_on() {
-    let stopped: [(&str, fn(&Tokens) -> (String, Option<Value>)); 4] = [
+    type How = fn(&Tokens) -> (String, Option<Value>);
+    let stopped: [(&str, How); 4] = [
         ("the mandate", |world| (format!("/v1/mandates/{}/revoke", world.pay), Some(json!({})))),
         ("the agent", |_| ("/v1/agents/invoice-bot/suspend".to_owned(), None)),
         ("the person", |_| ("/v1/people/alice/suspend".to_owned(), None)),

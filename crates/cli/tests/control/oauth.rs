@@ -421,7 +421,7 @@ fn a_token_counts_for_nobody_else_nowhere_else_and_no_second_time() {
     let alice = place.signed_in("alice");
     let oversized = format!("{}{}", forged(header.clone(), &json!({})), "A".repeat(20_000));
     for (what, token) in [
-        ("signed by somebody", forged(header.clone(), &json!({}))),
+        ("signed by somebody", forged(header, &json!({}))),
         ("not signed", forged(json!({ "alg": "none", "typ": "at+jwt" }), &json!({}))),
         ("signed with a secret", forged(json!({ "alg": "HS256", "typ": "at+jwt" }), &json!({}))),
         (

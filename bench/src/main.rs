@@ -15,6 +15,7 @@ mod gateway;
 mod plane;
 mod process;
 mod report;
+mod tokens;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ enum Name {
     Plane,
     /// Durable records a second against append and fdatasync.
     Store,
+    /// Access tokens against bare signatures.
+    Tokens,
     /// What tracing costs: deciding, taking results in, replaying.
     Trace,
 }
@@ -65,6 +68,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Name::Trace) {
         parts.push(trace::measure(arguments.rounds)?);
+    }
+    if wanted(Name::Tokens) {
+        parts.push(tokens::measure(arguments.rounds)?);
     }
     if wanted(Name::Store) {
         parts.push(disk::measure(arguments.rounds.min(5))?);

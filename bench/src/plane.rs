@@ -49,7 +49,7 @@ struct Size {
 const LITTLE: Size = Size { agents: 100, people: 100, mandates: 100 };
 const MUCH: Size = Size { agents: 100_000, people: 10_000, mandates: 1_000_000 };
 
-struct Wall;
+pub(crate) struct Wall;
 
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
@@ -59,7 +59,8 @@ impl Clock for Wall {
 }
 
 /// Numbers in order do where nobody guesses.
-struct Counting(std::sync::atomic::AtomicU64);
+#[derive(Default)]
+pub(crate) struct Counting(std::sync::atomic::AtomicU64);
 
 impl Randomness for Counting {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoRandomness> {

@@ -60,6 +60,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("model_json", targets::model::json),
     ("model_path", targets::model::path),
     ("model_record", targets::model::record),
+    ("tokens_access", targets::tokens::access),
+    ("tokens_assertion", targets::tokens::assertion),
+    ("tokens_details", targets::tokens::details),
     ("tokens_key", targets::tokens::key),
+    ("tokens_proof", targets::tokens::proof),
     ("tokens_token", targets::tokens::token),
 ];

@@ -126,7 +126,7 @@ fn requests_that_are_wrong_are_refused_with_a_status_and_a_sentence() {
         ("POST", "/fake", instead("authorization", ""), list, 401, "bearer token"),
         ("POST", "/fake", instead("authorization", "Bearer wt_0000"), list, 401, "bearer token"),
         ("POST", "/fake", instead("authorization", "Basic eDp5"), list, 401, "bearer token"),
-        ("POST", "/fake", and(&[("authorization", "Bearer x")]), list, 401, "bearer token"),
+        ("POST", "/fake", and(&[("authorization", "Bearer x")]), list, 400, "stands twice"),
         ("POST", "/other", good.clone(), list, 404, "no server"),
         ("PUT", "/fake", good.clone(), list, 405, "POST, GET or DELETE"),
         ("POST", "/fake", instead("content-type", "text/plain"), list, 415, "application/json"),

@@ -90,7 +90,7 @@ fn invalid(why: impl Into<String>) -> TokenError {
 /// Makes a token: for an agent with a standing mandate (`client_credentials`), or in exchange for a token of whoever the agent acts for.
 #[utoipa::path(post, path = "/oauth/token", tag = "tokens", operation_id = "makeToken", security(()),
     request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "The parameters of RFC 6749, RFC 8693, RFC 8707 and RFC 9396, and a signed assertion of the agent (RFC 7523)"),
-    responses((status = 200, body = TokenAnswer), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)))]
+    responses((status = 200, body = TokenAnswer), (status = "4XX", body = OAuthErrorBody), (status = "5XX", body = OAuthErrorBody)))]
 pub(crate) async fn token<S: Store>(
     State(api): State<Arc<Api<S>>>,
     request: Request,
@@ -107,7 +107,7 @@ pub(crate) async fn token<S: Store>(
 /// Tells what a token says and whether it counts now (RFC 7662).
 #[utoipa::path(post, path = "/oauth/introspect", tag = "tokens", operation_id = "introspectToken", security(()),
     request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "`token`, and the credential of whoever asks: a signed assertion of an agent, or in `Authorization` the token of an enforcement point"),
-    responses((status = 200, body = Object), (status = 401, body = OAuthErrorBody)))]
+    responses((status = 200, body = Object), (status = "4XX", body = OAuthErrorBody), (status = "5XX", body = OAuthErrorBody)))]
 pub(crate) async fn introspect<S: Store>(
     State(api): State<Arc<Api<S>>>,
     request: Request,
@@ -124,7 +124,7 @@ pub(crate) async fn introspect<S: Store>(
 /// Ends a token, and every token that was made from it (RFC 7009).
 #[utoipa::path(post, path = "/oauth/revoke", tag = "tokens", operation_id = "revokeToken", security(()),
     request_body(content = Object, content_type = "application/x-www-form-urlencoded", description = "`token`, and a signed assertion of the agent that it was made for"),
-    responses((status = 200), (status = 400, body = OAuthErrorBody), (status = 401, body = OAuthErrorBody)))]
+    responses((status = 200), (status = "4XX", body = OAuthErrorBody), (status = "5XX", body = OAuthErrorBody)))]
 pub(crate) async fn revoke<S: Store>(
     State(api): State<Arc<Api<S>>>,
     request: Request,

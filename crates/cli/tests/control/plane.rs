@@ -83,7 +83,7 @@ pub(crate) struct Plane {
 impl Plane {
     pub(crate) fn on(world: &World, issuer: &str) -> Self {
         let text = format!(
-            "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\nregister = true\ngroups_claim = \"groups\"\naudiences = [\"urn:warrantor:api\"]\n"
+            "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\nregister = true\ngroups_claim = \"groups\"\naudiences = [\"urn:warrantor:api\"]\n[tokens]\nissuer = \"http://127.0.0.1:9\"\n"
         );
         world.write("serve.toml", &text);
         let mut command = warrantor();

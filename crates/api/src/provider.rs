@@ -9,6 +9,8 @@ use warrantor_tokens::{Claims, Nonce, Purpose};
 
 /// How long its keys are kept.
 const KEEP: Duration = Duration::from_secs(60 * 60);
+/// How long they go on while it does not answer: old keys are better than nobody being able to sign in; a day is the end.
+const KEEP_UNANSWERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An identity provider.
 pub struct Provider {
@@ -35,6 +37,7 @@ impl Provider {
             discovery: Discovery::OpenId,
             certificates: settings.certificates.clone(),
             keep: KEEP,
+            keep_unanswered: KEEP_UNANSWERED,
             leeway: settings.leeway,
         })?;
         Ok(Self { settings, issuer })

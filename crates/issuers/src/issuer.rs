@@ -23,8 +23,6 @@ const MAX_METADATA_BYTES: usize = 256 << 10;
 const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long keys are kept at least, whoever asks for one that is not among them.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
-/// How long keys go on while their issuer cannot be asked for newer ones.
-const LAST_RESORT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an issuer that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How old an ID token may be when it is presented.
@@ -54,6 +52,8 @@ pub struct IssuerSettings {
     pub certificates: Option<PathBuf>,
     /// How long its keys are kept.
     pub keep: Duration,
+    /// How long they go on, from when they were fetched, while it cannot be asked for newer ones.
+    pub keep_unanswered: Duration,
     /// How far clocks may differ.
     pub leeway: Duration,
 }
@@ -223,7 +223,7 @@ impl Issuer {
         Ok(metadata)
     }
 
-    /// Whether a issuer may name this address.
+    /// Whether an issuer may name this address.
     fn may_name(&self, text: &str) -> bool {
         let (Ok(url), Ok(own)) = (Url::parse(text), Url::parse(&self.settings.issuer)) else { return false };
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -255,7 +255,7 @@ impl Issuer {
         if let Some(keys) = known(&self.kept()) {
             return Ok(keys);
         }
-        // A issuer that just failed is not asked by everybody again.
+        // An issuer that just failed is not asked by everybody again.
         let failed = self.kept().failed.clone().filter(|(at, _)| is_within(now, *at, PAUSE));
         let fetched = match failed {
             Some((_, cause)) => Err(self.unavailable("the keys", cause)),
@@ -273,8 +273,7 @@ impl Issuer {
                 if kept.failed.as_ref().is_none_or(|(at, _)| !is_within(now, *at, PAUSE)) {
                     kept.failed = Some((now, cause.to_string()));
                 }
-                // Keys that were there an hour ago are better than nobody being able to sign in; a day is the end.
-                match old.filter(|(at, _)| is_within(now, *at, LAST_RESORT)) {
+                match old.filter(|(at, _)| is_within(now, *at, self.settings.keep_unanswered)) {
                     Some((_, keys)) => {
                         tracing::warn!(%cause, "the issuer's keys are not fresh");
                         Ok(keys)

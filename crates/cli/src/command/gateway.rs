@@ -388,6 +388,8 @@ fn endpoint(
 
 /// How long the keys of the token service are kept. A key that is taken away, because somebody else may have it, counts for so long still.
 const KEPT_KEYS: Duration = Duration::from_secs(5 * 60);
+/// How long keys go on while the token service does not answer: it makes no tokens then, and none that it made lasts longer.
+const KEPT_UNANSWERED: Duration = Duration::from_secs(60 * 60);
 /// How far the clocks of the gateway and of the token service may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -398,6 +400,7 @@ fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
         discovery: Discovery::OAuth,
         certificates: config.certificates.clone(),
         keep: KEPT_KEYS,
+        keep_unanswered: KEPT_UNANSWERED,
         leeway: LEEWAY,
     })?;
     let mut nonce_key = [0; 32];

@@ -14,12 +14,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use opentelemetry::trace::TraceContextExt;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 use thiserror::Error;
 use warrantor_engine::wire::{Answered, Asked, MAX_BYTES, Question, SignatureError, Signed, Verified};
+use warrantor_issuers::trusting;
 use warrantor_ledger::VerifierKey;
 use warrantor_mcp::trace::traceparent;
 use warrantor_model::{EnforcementPoint, Randomness};
@@ -112,7 +109,7 @@ impl Plane {
             None => builder
                 .with_native_roots()
                 .map_err(|cause| wrong(format!("the system's certificates cannot be read: {cause}")))?,
-            Some(file) => builder.with_tls_config(trusting(file).map_err(wrong)?),
+            Some(file) => builder.with_tls_config(trusting(file).map_err(|cause| wrong(cause.to_string()))?),
         };
         let connector = builder.https_or_http().enable_http1().wrap_connector(plain);
         let client = Client::builder(TokioExecutor::new())
@@ -177,20 +174,6 @@ impl Plane {
         }
         serde_json::from_slice(&body).map_err(|cause| unreachable(&format!("no signed answer: {cause}")))
     }
-}
-
-/// The system's own certificates are left out: a private authority is trusted alone.
-fn trusting(file: &std::path::Path) -> Result<ClientConfig, String> {
-    let wrong = |cause: String| format!("the certificates in {} cannot be used: {cause}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|cause| wrong(cause.to_string()))? {
-        let certificate = certificate.map_err(|cause| wrong(cause.to_string()))?;
-        roots.add(certificate).map_err(|cause| wrong(cause.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("there is none in it".to_owned()));
-    }
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Whether the control plane said that something is done.

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -19,7 +19,10 @@ use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
 use warrantor_tokens::SigningAlgorithm;
 use zeroize::Zeroizing;
 
-use crate::tokens::{TokenKey, TokenKeys};
+use crate::{
+    files,
+    tokens::{TokenKey, TokenKeys},
+};
 
 const SIGNING: &str = "ledger.key";
 const TRUSTED: &str = "ledger.vkeys";
@@ -275,12 +278,10 @@ impl KeyDirectory {
             path: self.at(TOKENS),
             what: "keys of tokens: an algorithm, 64 hexadecimal digits and an instant in each line",
         };
-        let path = self.at(TOKENS);
-        if !path.exists() {
-            return Ok(TokenKeys::default());
-        }
-        owner_only(&path)?;
-        let text = Zeroizing::new(fs::read_to_string(&path).map_err(|cause| self.io(TOKENS, cause))?);
+        // Only a file that is not there has no keys: one that cannot be read would be written over.
+        let Some(bytes) = self.optional(TOKENS)?.map(Zeroizing::new) else { return Ok(TokenKeys::default()) };
+        owner_only(&self.at(TOKENS))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
         let mut keys = TokenKeys::default();
         for line in text.lines() {
             let mut words = line.split(' ');
@@ -389,8 +390,7 @@ impl KeyDirectory {
 
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         let path = self.at(name);
-        owner_only(&path)?;
-        let text = Zeroizing::new(fs::read_to_string(&path).map_err(|cause| self.io(name, cause))?);
+        let text = read_secret(&path)?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim(), bytes.as_mut())
             .map_err(|_| KeyError::Malformed { path, what: "a key of 64 hexadecimal digits" })?;
@@ -405,18 +405,8 @@ impl KeyDirectory {
         }
     }
 
-    /// Replaces a file whole: written beside it, synced, renamed, and the directory synced.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyError> {
-        let (path, beside) = (self.at(name), self.at(&format!("{name}.new")));
-        let write = || -> io::Result<()> {
-            let mut file =
-                OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|cause| self.io(name, cause))
+        files::replace(&self.at(name), bytes).map_err(|cause| self.io(name, cause))
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -442,6 +432,16 @@ fn fresh_token_key(
         }
     }
     Err(NoRandomness.into())
+}
+
+/// A secret from a file of its own.
+///
+/// # Errors
+/// [`KeyError`], also of a file that others than its owner may read.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    owner_only(path)?;
+    let text = fs::read_to_string(path).map_err(|cause| KeyError::Io { path: path.to_owned(), cause })?;
+    Ok(Zeroizing::new(text))
 }
 
 /// Secrets: nobody else may read them.

@@ -11,6 +11,7 @@ pub mod difference;
 pub mod directory;
 pub mod enforcement;
 pub mod explain;
+mod files;
 pub mod handover;
 mod identity;
 pub mod keeper;

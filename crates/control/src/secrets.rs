@@ -6,8 +6,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +15,8 @@ use thiserror::Error;
 use warrantor_engine::bodies::{SealError, SealKey};
 use warrantor_model::{Randomness, Timestamp};
 use zeroize::Zeroizing;
+
+use crate::files;
 
 /// Most bytes of a secret.
 const MAX_SECRET: usize = 64 << 10;
@@ -205,23 +205,12 @@ impl Secrets {
         Ok(())
     }
 
-    /// Writes the file whole: beside it, synced, renamed.
     fn write(&mut self, entries: BTreeMap<String, Entry>) -> Result<(), SecretError> {
         let file = File { version: VERSION, secrets: entries };
         let text = serde_json::to_vec_pretty(&file)
             .map_err(|cause| SecretError::Format { path: self.path.clone(), cause: cause.to_string() })?;
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let write = || -> io::Result<()> {
-            let mut new =
-                fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-            new.write_all(&text)?;
-            new.sync_all()?;
-            fs::rename(&beside, &self.path)?;
-            let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|cause| SecretError::Io { path: self.path.clone(), cause })?;
+        files::replace(&self.path, &text)
+            .map_err(|cause| SecretError::Io { path: self.path.clone(), cause })?;
         self.entries = file.secrets;
         Ok(())
     }

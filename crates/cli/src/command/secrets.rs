@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -14,7 +14,10 @@ use warrantor_bundle::{
     EnvEntry,
     gateway::{KeySource, SecretsConfig},
 };
-use warrantor_control::secrets::{Secrets, key_of};
+use warrantor_control::{
+    keys::read_secret,
+    secrets::{Secrets, key_of},
+};
 use warrantor_engine::bodies::SealKey;
 use warrantor_model::{Clock, Randomness};
 use zeroize::Zeroizing;
@@ -85,17 +88,7 @@ pub(super) fn open(config: &SecretsConfig) -> anyhow::Result<Secrets> {
 /// The key of sealed secrets, from where it is kept.
 fn key(source: &KeySource) -> anyhow::Result<SealKey> {
     let (text, place) = match source {
-        KeySource::File(path) => {
-            let mode = fs::metadata(path).with_context(|| path.display().to_string())?.mode() & 0o777;
-            if mode & 0o077 != 0 {
-                anyhow::bail!(
-                    "{} may be read or written by others than its owner (mode {mode:o}): see who could have read it, then make another key",
-                    path.display()
-                );
-            }
-            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            (Zeroizing::new(text), path.display().to_string())
-        }
+        KeySource::File(path) => (read_secret(path)?, path.display().to_string()),
         KeySource::Env(variable) => {
             let text = std::env::var(variable).with_context(|| {
                 format!("the key is in the environment variable {variable}, which is not set")

@@ -68,7 +68,7 @@ pub(crate) async fn delegate<S: Store>(
     let oauth = api.oauth.as_ref().ok_or_else(none)?;
     let (token, proof) = api.shown(oauth, &headers).await?;
     let evidence = format!("agent:{} (access token {}, bound to its key)", token.agent, token.id);
-    match api.office.show_once(&proof, &evidence).await {
+    match api.office.show_once(&proof, &token.agent, &evidence).await {
         Ok(()) => {}
         Err(warrantor_control::office::OfficeError::Contended) => {
             return Err(unknown("the proof was used before: make one for each request"));

@@ -152,15 +152,8 @@ async fn commit<S: Store>(
     expect: Vec<(Key, Expect)>,
 ) -> Result<(), HandoverError> {
     let event = Event::Act(ActRecord {
-        act: "people:bind".to_owned(),
-        on: "deployment".to_owned(),
-        actor: "host".to_owned(),
-        evidence: evidence.to_owned(),
-        policies: Vec::new(),
-        refused: false,
         changes: vec![format!("{} entries bind ids of people.yaml to issuers and subjects", puts.len())],
-        reason: None,
-        entry: None,
+        ..ActRecord::new("people:bind", "host", evidence)
     });
     let mut commit = Commit::new(Record::new(fresh_id("a", now, randomness)?, now, event));
     commit.puts = puts;

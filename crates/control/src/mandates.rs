@@ -343,15 +343,8 @@ impl<S: Store> Office<S> {
     ) -> Result<(), OfficeError> {
         let now = self.now();
         let event = Event::Act(ActRecord {
-            act: "deployment:index".to_owned(),
-            on: "deployment".to_owned(),
-            actor: "host".to_owned(),
-            evidence: evidence.to_owned(),
-            policies: Vec::new(),
-            refused: false,
             changes: vec![said],
-            reason: None,
-            entry: None,
+            ..ActRecord::new("deployment:index", "host", evidence)
         });
         let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
         commit.expect = expect;

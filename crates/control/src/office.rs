@@ -298,15 +298,10 @@ impl<S: Store> Office<S> {
         let now = self.clock.now();
         let Ok(id) = fresh_id("a", now, &*self.randomness) else { return };
         let event = Event::Act(ActRecord {
-            act: denied.act.as_str().to_owned(),
             on: denied.on.clone(),
-            actor: denied.hand.actor.clone(),
-            evidence: denied.hand.evidence.clone(),
             policies: denied.forbidding.iter().chain(&denied.errors).cloned().collect(),
             refused: true,
-            changes: Vec::new(),
-            reason: None,
-            entry: None,
+            ..ActRecord::new(denied.act.as_str(), &denied.hand.actor, &denied.hand.evidence)
         });
         if let Err(cause) = self.commit(Commit::new(Record::new(id, now, event))).await {
             tracing::warn!(%cause, act = denied.act.as_str(), "a refused act could not be recorded");
@@ -330,17 +325,8 @@ impl<S: Store> Office<S> {
     /// [`OfficeError::Contended`] when it was used before.
     pub async fn use_once(&self, what: &str, digest: &Digest) -> Result<(), OfficeError> {
         let now = self.clock.now();
-        let event = Event::Act(ActRecord {
-            act: "sessions:use-once".to_owned(),
-            on: "deployment".to_owned(),
-            actor: "sign-in".to_owned(),
-            evidence: format!("{what} {digest}"),
-            policies: Vec::new(),
-            refused: false,
-            changes: Vec::new(),
-            reason: None,
-            entry: None,
-        });
+        let evidence = format!("{what} {digest}");
+        let event = Event::Act(ActRecord::new("sessions:use-once", "sign-in", &evidence));
         let key = names::used(digest)?;
         let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
         commit.expect.push((key.clone(), Expect::Absent));

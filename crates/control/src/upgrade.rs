@@ -30,15 +30,9 @@ impl<S: Store> Desk<'_, S> {
             person_key.wrap(self.randomness, mandate.task.as_str(), &SealKey::generate(self.randomness)?)?;
         let now = self.clock.now();
         let event = Event::Act(ActRecord {
-            act: "mandates:upgrade".to_owned(),
             on: format!("mandate:{id}"),
-            actor: "host".to_owned(),
-            evidence: self.evidence.clone(),
-            policies: Vec::new(),
-            refused: false,
             changes: vec!["its task's history begins here: what it saw before is not known".to_owned()],
-            reason: None,
-            entry: None,
+            ..ActRecord::new("mandates:upgrade", "host", &self.evidence)
         });
         let mut commit = Commit::new(Record::new(fresh_id("a", now, self.randomness)?, now, event));
         commit.expect.push((task_key.clone(), Expect::Absent));

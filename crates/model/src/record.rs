@@ -589,6 +589,24 @@ pub struct ActRecord {
     pub entry: Option<Digest>,
 }
 
+impl ActRecord {
+    /// An act on the whole deployment of which there is nothing more to say.
+    #[must_use]
+    pub fn new(act: &str, actor: &str, evidence: &str) -> Self {
+        Self {
+            act: act.to_owned(),
+            on: "deployment".to_owned(),
+            actor: actor.to_owned(),
+            evidence: evidence.to_owned(),
+            policies: Vec::new(),
+            refused: false,
+            changes: Vec::new(),
+            reason: None,
+            entry: None,
+        }
+    }
+}
+
 /// What became of a request for a token, or of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
 #[serde(rename_all = "lowercase")]
@@ -651,6 +669,29 @@ pub struct TokenRecord {
     /// Why it was refused or revoked: a code of OAuth, and words.
     #[n(13)]
     pub reason: Option<String>,
+}
+
+impl TokenRecord {
+    /// Of something of which no more is known.
+    #[must_use]
+    pub fn new(change: TokenChange, grant: String, evidence: String) -> Self {
+        Self {
+            change,
+            token: None,
+            grant,
+            agent: None,
+            evidence,
+            person: None,
+            mandate: None,
+            audience: None,
+            actors: Vec::new(),
+            bound_to: None,
+            made_from: Vec::new(),
+            shown: Vec::new(),
+            expires_at: None,
+            reason: None,
+        }
+    }
 }
 
 /// Why bytes are no record, or a record has no bytes.

@@ -1,5 +1,7 @@
 //! Access tokens that the token service makes (RFC 9068): for one audience and one mandate, bound to a key.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 use thiserror::Error;
 use warrantor_model::{AgentId, Json, MandateId, Timestamp, TokenId};
@@ -23,6 +25,16 @@ pub enum Binding {
     Key(String),
     /// A certificate, by the digest of its DER form (RFC 8705, section 3.1).
     Certificate(String),
+}
+
+/// As records name it.
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(thumbprint) => write!(f, "key {thumbprint}"),
+            Self::Certificate(digest) => write!(f, "certificate {digest}"),
+        }
+    }
 }
 
 /// An access token's claims.
@@ -158,6 +170,11 @@ impl AccessToken {
             bound_to,
             made_from,
         })
+    }
+
+    /// Itself and the tokens it was made from, the nearest first: what revokes one of them revokes it.
+    pub fn lineage(&self) -> impl Iterator<Item = &TokenId> {
+        std::iter::once(&self.id).chain(&self.made_from)
     }
 
     /// The mandate it is bound to.

@@ -9,6 +9,7 @@ use crate::{
     jose::Unverified,
     jwt::{Refusal, instant},
     keys::KeySet,
+    once::Once,
 };
 
 /// The value of `client_assertion_type`.
@@ -39,28 +40,7 @@ pub struct AssertionExpected<'a> {
     pub leeway: Duration,
 }
 
-/// An assertion that holds. There is no way to one but [`verify_assertion`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedAssertion {
-    replay: Digest,
-    until: Timestamp,
-}
-
-impl VerifiedAssertion {
-    /// What must not have been seen before.
-    #[must_use]
-    pub fn replay(&self) -> Digest {
-        self.replay
-    }
-
-    /// Until when that has to be remembered.
-    #[must_use]
-    pub fn until(&self) -> Timestamp {
-        self.until
-    }
-}
-
-/// Checks an assertion against the keys of the client that it is to be of.
+/// Checks an assertion against the keys of the client that it is to be of. One that holds counts once.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -69,7 +49,7 @@ pub fn verify_assertion(
     keys: &KeySet,
     expected: &AssertionExpected<'_>,
     now: Timestamp,
-) -> Result<VerifiedAssertion, Refusal> {
+) -> Result<Once, Refusal> {
     let token = Unverified::read(assertion)?;
     if !matches!(token.kind()?.as_deref(), None | Some("jwt" | "client-authentication+jwt")) {
         return Err(Refusal::Type);
@@ -111,7 +91,7 @@ pub fn verify_assertion(
     let id =
         text("jti").filter(|id| (1..=256).contains(&id.len())).ok_or(Refusal::Format("it has no `jti`"))?;
     let replay = Digest::of_parts(&[b"assertion", expected.client.as_bytes(), id.as_bytes()]);
-    Ok(VerifiedAssertion { replay, until })
+    Ok(Once { replay, until })
 }
 
 #[cfg(test)]
@@ -124,7 +104,7 @@ mod tests {
     const AT: i64 = 1_893_499_200;
     const SERVICE: &str = "https://control.example.com";
 
-    fn judged(header: Value, claims: Value) -> Result<VerifiedAssertion, Refusal> {
+    fn judged(header: Value, claims: Value) -> Result<Once, Refusal> {
         let signer = Signer::from_seed(SigningAlgorithm::EdDsa, &[5; 32]).unwrap();
         let mut head = json!({ "alg": "EdDSA", "typ": "JWT", "kid": signer.id() });
         let mut said =

@@ -1,7 +1,7 @@
 //! Proofs of possession (DPoP, RFC 9449, section 4.3).
 //!
 //! A proof says that whoever sends this request has the key that the token is bound to. Here it is judged whether it says so; whether it was
-//! shown before is for whoever remembers ([`VerifiedProof::replay`]).
+//! shown before is for whoever remembers ([`VerifiedProof::once`]).
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::{
     jwt::{Refusal, instant},
     keys::PublicKey,
     nonces::Nonces,
+    once::Once,
 };
 
 /// The algorithms of proofs, as metadata names them.
@@ -63,8 +64,7 @@ pub enum ProofRefusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedProof {
     thumbprint: String,
-    replay: Digest,
-    until: Timestamp,
+    once: Once,
 }
 
 impl VerifiedProof {
@@ -76,14 +76,8 @@ impl VerifiedProof {
 
     /// What must not have been seen before.
     #[must_use]
-    pub fn replay(&self) -> Digest {
-        self.replay
-    }
-
-    /// Until when that has to be remembered: afterwards the proof is too old.
-    #[must_use]
-    pub fn until(&self) -> Timestamp {
-        self.until
+    pub fn once(&self) -> Once {
+        self.once
     }
 }
 
@@ -131,7 +125,7 @@ pub fn verify_proof(
         return Err(ProofRefusal::Claim("iat"));
     }
     let replay = Digest::of_parts(&[b"dpop", key.thumbprint().as_bytes(), target.as_bytes(), id.as_bytes()]);
-    Ok(VerifiedProof { thumbprint: key.thumbprint().to_owned(), replay, until })
+    Ok(VerifiedProof { thumbprint: key.thumbprint().to_owned(), once: Once { replay, until } })
 }
 
 /// The hash by which a proof names its token (`ath`): SHA-256, base64url.
@@ -305,8 +299,8 @@ mod tests {
         let same = judged(&made(&signer, json!({}), json!({ "iat": AT - 1 })), None, None).unwrap();
         let other =
             judged(&made(&signer, json!({}), json!({ "jti": "another-of-mine" })), None, None).unwrap();
-        assert_eq!(one.replay(), same.replay());
-        assert_ne!(one.replay(), other.replay());
-        assert_eq!(one.until(), Timestamp::from_micros((AT + 300) * 1_000_000));
+        assert_eq!(one.once().replay(), same.once().replay());
+        assert_ne!(one.once().replay(), other.once().replay());
+        assert_eq!(one.once().until(), Timestamp::from_micros((AT + 300) * 1_000_000));
     }
 }

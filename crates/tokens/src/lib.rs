@@ -13,13 +13,12 @@ mod jose;
 mod jwt;
 mod keys;
 mod nonces;
+mod once;
 mod signer;
 
 pub use access::{ACCESS_TYPE, AccessError, AccessToken, Binding, MADE_FROM};
 pub use actors::{Actor, Actors, ActorsError, MAX_ACTORS};
-pub use assertion::{
-    ASSERTION_ALGORITHMS, ASSERTION_TYPE, AssertionExpected, VerifiedAssertion, verify_assertion,
-};
+pub use assertion::{ASSERTION_ALGORITHMS, ASSERTION_TYPE, AssertionExpected, verify_assertion};
 pub use details::{DetailsError, MANDATE_DETAILS, MandateDetails};
 pub use dpop::{
     PROOF_ALGORITHMS, ProofExpected, ProofRefusal, VerifiedProof, WINDOW, token_hash, verify_proof,
@@ -28,5 +27,6 @@ pub use jose::claimed;
 pub use jsonwebtoken::Algorithm;
 pub use jwt::{Claims, Expected, Nonce, Purpose, Refusal, verify};
 pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey, PublicKeyError};
-pub use nonces::{Nonces, SLOT};
+pub use nonces::Nonces;
+pub use once::Once;
 pub use signer::{Signer, SignerError, SigningAlgorithm, key_set};

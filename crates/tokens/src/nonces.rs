@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use warrantor_model::Timestamp;
 
 /// How long a slot lasts. A nonce is taken in its own slot and in the next one.
-pub const SLOT: Duration = Duration::from_secs(120);
+const SLOT: Duration = Duration::from_secs(120);
 /// How many bytes of the code are told: more than anybody guesses within two slots.
 const BYTES: usize = 16;
 
@@ -30,25 +30,27 @@ impl Nonces {
     /// The nonce of now.
     #[must_use]
     pub fn current(&self, now: Timestamp) -> String {
-        self.of(slot(now))
+        self.of(Self::slot(now))
     }
 
     /// Whether a nonce is of now or of just before.
     pub(crate) fn knows(&self, nonce: &str, now: Timestamp) -> bool {
-        let slot = slot(now);
+        let slot = Self::slot(now);
         // Whoever measures how long a comparison takes learns a nonce that is told to everybody who asks.
         [slot, slot.saturating_sub(1)].into_iter().any(|slot| self.of(slot) == nonce)
+    }
+
+    /// The slot of time that an instant is in. A nonce counts in its own and in the next one.
+    #[must_use]
+    pub fn slot(now: Timestamp) -> i64 {
+        let slot = i64::try_from(SLOT.as_micros()).unwrap_or(i64::MAX);
+        now.as_micros().div_euclid(slot)
     }
 
     fn of(&self, slot: i64) -> String {
         let code = hmac::sign(&self.0, &slot.to_be_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(code.as_ref().get(..BYTES).unwrap_or_default())
     }
-}
-
-fn slot(now: Timestamp) -> i64 {
-    let slot = i64::try_from(SLOT.as_micros()).unwrap_or(i64::MAX);
-    now.as_micros().div_euclid(slot)
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub struct Signer {
     pair: Pair,
     id: String,
     public: Value,
+    verifier: PublicKey,
 }
 
 impl std::fmt::Debug for Signer {
@@ -99,14 +100,15 @@ impl Signer {
                 (Pair::P256(pair), public)
             }
         };
-        let thumbprint = PublicKey::parse(public.to_string().as_bytes()).map_err(|_| unfit())?;
-        let id = thumbprint.thumbprint().to_owned();
+        let mut verifier = PublicKey::parse(public.to_string().as_bytes()).map_err(|_| unfit())?;
+        let id = verifier.thumbprint().to_owned();
+        verifier.id = Some(id.clone());
         for (name, value) in [("kid", id.as_str()), ("use", "sig"), ("alg", algorithm.name())] {
             if let Some(members) = public.as_object_mut() {
                 members.insert(name.to_owned(), value.into());
             }
         }
-        Ok(Self { pair, id, public })
+        Ok(Self { pair, id, public, verifier })
     }
 
     /// Its name.
@@ -128,6 +130,12 @@ impl Signer {
     #[must_use]
     pub fn public(&self) -> &Value {
         &self.public
+    }
+
+    /// The public half, as it checks what was signed.
+    #[must_use]
+    pub fn verifier(&self) -> &PublicKey {
+        &self.verifier
     }
 
     /// Signs claims as a token of this type.

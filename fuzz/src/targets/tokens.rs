@@ -70,7 +70,7 @@ pub(crate) fn proof(bytes: &[u8]) -> Reading {
     let verified = verify_proof(text, &expected, now());
     if let Ok(proof) = &verified {
         assert_eq!(proof.thumbprint().len(), 43, "a thumbprint of no SHA-256");
-        assert!(proof.until() > now() && proof.until() <= now().plus(WINDOW * 2));
+        assert!(proof.once().until() > now() && proof.once().until() <= now().plus(WINDOW * 2));
         let other = ProofExpected { method: "GET", ..expected };
         assert!(verify_proof(text, &other, now()).is_err(), "a proof of another request was taken");
     }

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -24,8 +24,6 @@ pub(crate) struct OAuthError {
     pub(super) status: StatusCode,
     error: &'static str,
     description: String,
-    /// The nonce that a proof has to repeat.
-    nonce: Option<String>,
 }
 
 impl OAuthError {
@@ -35,7 +33,7 @@ impl OAuthError {
             Code::ActorUnauthorized => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, error: code.as_str(), description: why.into(), nonce: None }
+        Self { status, error: code.as_str(), description: why.into() }
     }
 
     pub(super) fn not_here() -> Self {
@@ -43,7 +41,6 @@ impl OAuthError {
             status: StatusCode::NOT_FOUND,
             error: "invalid_request",
             description: "no token service is configured here: see [tokens] of serve.toml".to_owned(),
-            nonce: None,
         }
     }
 }
@@ -52,14 +49,14 @@ impl From<TokenError> for OAuthError {
     fn from(cause: TokenError) -> Self {
         match cause {
             TokenError::Refused { code, why, .. } => Self::of(code, why),
-            cause @ (TokenError::Office(_) | TokenError::Signing(_)) => {
+            cause @ (TokenError::Office(_) | TokenError::Signing(_) | TokenError::Unavailable(_)) => {
                 tracing::error!(%cause, "a token could not be made or ended");
                 // RFC 7009, section 2.2.1, names this status; the code is that of RFC 6749, section 4.1.2.1.
                 Self {
                     status: StatusCode::SERVICE_UNAVAILABLE,
                     error: "temporarily_unavailable",
-                    description: "it cannot be recorded now, so nothing was done: try again".to_owned(),
-                    nonce: None,
+                    description: "it cannot be judged or recorded now, so nothing was done: try again"
+                        .to_owned(),
                 }
             }
         }
@@ -90,9 +87,6 @@ impl IntoResponse for OAuthError {
         let headers = response.headers_mut();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(axum::http::header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        if let Some(nonce) = self.nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
-            headers.insert(HeaderName::from_static("dpop-nonce"), nonce);
         }
         response
     }

@@ -1,7 +1,7 @@
 //! The token service over HTTP: RFC 6749, RFC 8693, RFC 7662, RFC 7009, RFC 8414 and RFC 9449.
 //!
 //! What is refused is recorded, with the digests of what was shown and never with the tokens. A flood of refusals is not: beyond a few a second they are
-//! only counted, so that a stranger cannot fill the log.
+//! in the process's log only, so that a stranger cannot fill the log.
 
 mod answer;
 mod form;
@@ -50,7 +50,7 @@ const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
 /// The token service, and what keeps its log from being filled by strangers.
 pub struct OAuth {
-    pub(crate) service: TokenService,
+    service: TokenService,
     recording: DefaultDirectRateLimiter,
 }
 
@@ -346,8 +346,9 @@ impl<S: Store> Api<S> {
             Ok(claims) => claims,
             Err(IssuerError::Refused(cause)) => return Err(refused(cause.to_string())),
             Err(cause @ IssuerError::Unavailable { .. }) => {
-                tracing::warn!(%cause, "the identity provider does not answer");
-                return Err(refused(cause.to_string()));
+                return Err(TokenError::Unavailable(format!(
+                    "the identity provider does not answer: {cause}"
+                )));
             }
         };
         let subject = provider.subject(&claims);

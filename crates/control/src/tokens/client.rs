@@ -1,9 +1,9 @@
 //! Agents that prove to the token service who they are.
 
 use warrantor_engine::registry;
-use warrantor_model::{AgentId, Digest, Timestamp};
+use warrantor_model::{AgentId, Timestamp};
 use warrantor_store::Store;
-use warrantor_tokens::{AssertionExpected, KeySet, PublicKey, Refusal, claimed, verify_assertion};
+use warrantor_tokens::{AssertionExpected, KeySet, Once, PublicKey, Refusal, claimed, verify_assertion};
 
 use super::{Code, LEEWAY, TokenError, TokenService};
 use crate::{
@@ -19,8 +19,8 @@ const NOT_PROVED: &str = "the client has not proved who it is: see the keys of t
 pub struct Client {
     pub(super) agent: AgentId,
     pub(super) evidence: String,
-    /// What must not have been seen before, and until when that is remembered.
-    pub(super) once: Option<(Digest, Timestamp)>,
+    /// What must not have been seen before.
+    pub(super) once: Once,
 }
 
 impl Client {
@@ -71,19 +71,19 @@ impl TokenService {
         let (true, Ok(agent)) = (is_known, id) else {
             return Err(refused("there is no agent of this name with a key"));
         };
-        let verified = verified.map_err(told)?;
+        let once = verified.map_err(told)?;
         let known = office.agent(&agent).await.map_err(TokenError::Office)?;
         if known.standing != AgentStanding::Active || known.orphaned {
             return Err(refused("the agent is not active, or nobody live answers for it"));
         }
         let evidence = "a signed assertion (private_key_jwt)".to_owned();
-        Ok(Client { agent, evidence, once: Some((verified.replay(), verified.until())) })
+        Ok(Client { agent, evidence, once })
     }
 
     /// Keys that nobody has signed with for others.
     fn decoy(&self) -> Result<KeySet, TokenError> {
         let now = Timestamp::from_micros(i64::MAX);
-        self.keys().verifying(now).map_err(|cause| TokenError::Signing(cause.to_string()))
+        self.keys().verifying(now).ok_or_else(|| TokenError::Signing("there is no key".to_owned()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use warrantor_model::Timestamp;
-use warrantor_tokens::{KeySet, KeySetError, Signer, SignerError, SigningAlgorithm, key_set};
+use warrantor_tokens::{KeySet, Signer, SignerError, SigningAlgorithm, key_set};
 use zeroize::Zeroizing;
 
 /// How long before it signs a key is published: longer than anybody keeps our keys.
@@ -88,12 +88,11 @@ impl TokenKeys {
         key_set(self.0.iter().filter(|key| self.counts(key, now)).map(TokenKey::signer))
     }
 
-    /// What tokens of ours are checked with.
-    ///
-    /// # Errors
-    /// [`KeySetError`] when there are none.
-    pub fn verifying(&self, now: Timestamp) -> Result<KeySet, KeySetError> {
-        KeySet::parse(self.published(now).to_string().as_bytes())
+    /// What tokens of ours are checked with; none where there is no key.
+    #[must_use]
+    pub fn verifying(&self, now: Timestamp) -> Option<KeySet> {
+        let counting = self.0.iter().filter(|key| self.counts(key, now));
+        KeySet::of_all(counting.map(|key| key.signer.verifier().clone()).collect())
     }
 
     pub(crate) fn forget(&mut self, now: Timestamp) {

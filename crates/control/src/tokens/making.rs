@@ -7,13 +7,13 @@ use warrantor_model::{
     AgentId, Digest, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
     record::{Event, Record, TokenChange, TokenRecord},
 };
-use warrantor_store::{Commit, Expect, MAX_PAGE, Store};
+use warrantor_store::{Commit, CommitError, Expect, MAX_PAGE, Store};
 use warrantor_tokens::{
-    AccessToken, Actor, Actors, ActorsError, Binding, Claims, Expected, MandateDetails, Nonce, Purpose,
+    AccessToken, Actor, Actors, ActorsError, Binding, Expected, MandateDetails, Nonce, Purpose,
     VerifiedProof, claimed, verify,
 };
 
-use super::{Client, Code, TokenError, TokenService, is_replay, once};
+use super::{Client, Code, TokenError, TokenService, assertion_used, proof_used, record_of, use_up};
 use crate::{
     agents::AgentStanding,
     fresh_id,
@@ -160,7 +160,11 @@ impl TokenService {
         let token = says
             .sign(&self.settings.issuer, key.signer())
             .map_err(|cause| TokenError::Signing(cause.to_string()))?;
-        let record = record(&asked, &says, basis.person.as_ref(), basis.shown);
+        let record = TokenRecord {
+            person: basis.person.map(|person| person.to_string()),
+            shown: basis.shown,
+            ..record_of(&says, TokenChange::Made, asked.grant.name(), &asked.client)
+        };
         self.commit(office, &asked, &says, record, now).await?;
         Ok(Made { token, says, expires_in: seconds })
     }
@@ -176,13 +180,8 @@ impl TokenService {
     ) -> Result<(), TokenError> {
         let event = Event::Token(Box::new(record));
         let mut commit = Commit::new(Record::new(says.id.as_str(), now, event));
-        let (mut assertion, mut proof) = (Vec::new(), Vec::new());
-        if let Some((replay, until)) = &asked.client.once {
-            assertion.push(once(&mut commit, replay, *until)?);
-        }
-        if let Some(shown) = &asked.proof {
-            proof.push(once(&mut commit, &shown.replay(), shown.until())?);
-        }
+        let assertion = use_up(&mut commit, &asked.client.once)?;
+        let proof = asked.proof.as_ref().map(|proof| use_up(&mut commit, &proof.once())).transpose()?;
         for token in &says.made_from {
             let subject = Subject::Token(token.clone());
             let key = warrantor_engine::keys::standing(&subject).map_err(OfficeError::from)?;
@@ -190,13 +189,9 @@ impl TokenService {
         }
         match office.commit(commit).await {
             Ok(_) => Ok(()),
-            Err(cause) if is_replay(&cause, &assertion) => {
-                Err(refused(Code::InvalidClient, "the assertion was used before: make one for each request"))
-            }
-            Err(cause) if is_replay(&cause, &proof) => {
-                Err(refused(Code::InvalidDpopProof, "the proof was used before: make one for each request"))
-            }
-            Err(warrantor_store::CommitError::Moved { .. }) => {
+            Err(CommitError::Moved { key, .. }) if key == assertion => Err(assertion_used()),
+            Err(CommitError::Moved { key, .. }) if Some(&key) == proof.as_ref() => Err(proof_used()),
+            Err(CommitError::Moved { .. }) => {
                 Err(refused(Code::InvalidGrant, "a token that it would be made from was revoked"))
             }
             Err(cause) => Err(OfficeError::from(cause).into()),
@@ -269,7 +264,7 @@ impl TokenService {
                 })
             }
             Grant::Exchange(SubjectToken::Ours(token)) => {
-                let (from, _) = self.verified(token, now).map_err(|cause| {
+                let from = self.verified(token, now).map_err(|cause| {
                     TokenError::but_for_the_operator(
                         Code::InvalidRequest,
                         "the subject's token does not hold",
@@ -281,7 +276,7 @@ impl TokenService {
                     let why = "the subject's token was made for another place: a token that is exchanged is made for the token service, or for the agent that exchanges it";
                     return Err(refused(Code::InvalidRequest, why));
                 }
-                for id in std::iter::once(&from.id).chain(&from.made_from) {
+                for id in from.lineage() {
                     if office.is_stopped(&Subject::Token(id.clone())).await? {
                         return Err(refused(
                             Code::InvalidGrant,
@@ -316,9 +311,7 @@ impl TokenService {
                     subject: from.subject.clone(),
                     actors,
                     parent: Some(parent.id),
-                    made_from: std::iter::once(from.id.clone())
-                        .chain(from.made_from.iter().cloned())
-                        .collect(),
+                    made_from: from.lineage().cloned().collect(),
                     until: Some(from.expires_at),
                     shown: vec![Digest::of(token.as_bytes())],
                 })
@@ -327,7 +320,7 @@ impl TokenService {
     }
 
     /// A token of ours, whatever it was made for.
-    pub(super) fn verified(&self, token: &str, now: Timestamp) -> Result<(AccessToken, Claims), String> {
+    pub(super) fn verified(&self, token: &str, now: Timestamp) -> Result<AccessToken, String> {
         let audience = claimed(token, "aud").map_err(|cause| cause.to_string())?;
         let audiences = [audience.ok_or("it has not one audience")?];
         let expected = Expected {
@@ -339,10 +332,9 @@ impl TokenService {
             leeway: Duration::ZERO,
             max_age: None,
         };
-        let keys = self.keys().verifying(now).map_err(|cause| cause.to_string())?;
+        let keys = self.keys().verifying(now).ok_or("there is no key")?;
         let claims = verify(token, &keys, &expected, now).map_err(|cause| cause.to_string())?;
-        let says = AccessToken::read(&claims).map_err(|cause| cause.to_string())?;
-        Ok((says, claims))
+        AccessToken::read(&claims).map_err(|cause| cause.to_string())
     }
 
     /// The mandate that the token is to be for: the one that is named, or the only one there is.
@@ -469,36 +461,4 @@ pub(super) async fn live<S: Store>(office: &Office<S>, mandate: &KnownMandate) -
         };
     }
     Err(ended("the chain of mandates is too long".to_owned()))
-}
-
-fn record(
-    asked: &Asked<'_>,
-    says: &AccessToken,
-    person: Option<&PersonId>,
-    shown: Vec<Digest>,
-) -> TokenRecord {
-    TokenRecord {
-        change: TokenChange::Made,
-        token: Some(says.id.to_string()),
-        grant: asked.grant.name().to_owned(),
-        agent: Some(says.agent.to_string()),
-        evidence: asked.client.evidence.clone(),
-        person: person.map(ToString::to_string),
-        mandate: Some(says.details.mandate.to_string()),
-        audience: Some(says.audience.clone()),
-        actors: says
-            .actors
-            .list()
-            .iter()
-            .map(|actor| format!("{} {}", actor.issuer, actor.subject))
-            .collect(),
-        bound_to: says.bound_to.as_ref().map(|binding| match binding {
-            Binding::Key(thumbprint) => format!("key {thumbprint}"),
-            Binding::Certificate(digest) => format!("certificate {digest}"),
-        }),
-        made_from: says.made_from.iter().map(ToString::to_string).collect(),
-        shown,
-        expires_at: Some(says.expires_at),
-        reason: None,
-    }
 }

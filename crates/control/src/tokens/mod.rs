@@ -20,7 +20,8 @@ use warrantor_model::{
     Digest, Randomness, Timestamp,
     record::{ActRecord, Event, Record, TokenChange, TokenRecord},
 };
-use warrantor_store::{Commit, CommitError, Expect, Key, Store};
+use warrantor_store::{Commit, Expect, Key, Store};
+use warrantor_tokens::{AccessToken, Once};
 
 pub use client::Client;
 pub use keys::{OVERLAP, TokenKey, TokenKeys};
@@ -62,8 +63,6 @@ pub enum Code {
     InvalidAuthorizationDetails,
     /// The proof of possession does not hold (RFC 9449).
     InvalidDpopProof,
-    /// The proof has to repeat a nonce (RFC 9449).
-    UseDpopNonce,
     /// Whoever acts may not act for this subject (actor profile).
     ActorUnauthorized,
 }
@@ -82,7 +81,6 @@ impl Code {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
-            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ActorUnauthorized => "actor_unauthorized",
         }
     }
@@ -113,6 +111,9 @@ pub enum TokenError {
     /// There is no key to sign with, or it does not sign.
     #[error("no token can be signed: {0}")]
     Signing(String),
+    /// What was shown cannot be judged now, because somebody else does not answer.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl TokenError {
@@ -185,20 +186,12 @@ impl TokenService {
             other => other.to_string(),
         };
         let record = TokenRecord {
-            change: TokenChange::Refused,
-            token: None,
-            grant: cut(&attempt.grant),
             agent: attempt.agent.as_deref().map(cut),
-            evidence: cut(&attempt.evidence),
-            person: None,
             mandate: attempt.mandate.as_deref().map(cut),
             audience: attempt.audience.as_deref().map(cut),
-            actors: Vec::new(),
-            bound_to: None,
-            made_from: Vec::new(),
             shown: attempt.shown.clone(),
-            expires_at: None,
             reason: Some(cut(&reason)),
+            ..TokenRecord::new(TokenChange::Refused, cut(&attempt.grant), cut(&attempt.evidence))
         };
         let now = office.now();
         let Ok(id) = fresh_id("a", now, &*office.randomness) else { return };
@@ -221,15 +214,8 @@ pub async fn note_keys<S: Store>(
     randomness: &dyn Randomness,
 ) -> Result<(), OfficeError> {
     let event = Event::Act(ActRecord {
-        act: "tokens:rotate-key".to_owned(),
-        on: "deployment".to_owned(),
-        actor: "host".to_owned(),
-        evidence: evidence.to_owned(),
-        policies: Vec::new(),
-        refused: false,
         changes: vec![said],
-        reason: None,
-        entry: None,
+        ..ActRecord::new("tokens:rotate-key", "host", evidence)
     });
     let record = Record::new(fresh_id("a", now, randomness)?, now, event);
     commit_in_time(store, Commit::new(record)).await?;
@@ -237,14 +223,33 @@ pub async fn note_keys<S: Store>(
 }
 
 /// Something that counts once, such as an assertion or a proof: a key that must be absent, and is put.
-fn once(commit: &mut Commit, replay: &Digest, until: Timestamp) -> Result<Key, OfficeError> {
-    let key = names::replay(replay, until)?;
+fn use_up(commit: &mut Commit, once: &Once) -> Result<Key, OfficeError> {
+    let key = names::replay(&once.replay(), once.until())?;
     commit.expect.push((key.clone(), Expect::Absent));
-    commit.puts.push((key.clone(), serde_json::to_vec(&until)?));
+    commit.puts.push((key.clone(), serde_json::to_vec(&once.until())?));
     Ok(key)
 }
 
-/// Whether a commit was refused because something that counts once was used before.
-fn is_replay(cause: &CommitError, once: &[Key]) -> bool {
-    matches!(cause, CommitError::Moved { key, .. } if once.contains(key))
+fn assertion_used() -> TokenError {
+    TokenError::refused(Code::InvalidClient, "the assertion was used before: make one for each request")
+}
+
+fn proof_used() -> TokenError {
+    TokenError::refused(Code::InvalidDpopProof, "the proof was used before: make one for each request")
+}
+
+/// What is recorded of a token of ours.
+fn record_of(says: &AccessToken, change: TokenChange, grant: &str, client: &Client) -> TokenRecord {
+    let actors = says.actors.list().iter();
+    TokenRecord {
+        token: Some(says.id.to_string()),
+        agent: Some(says.agent.to_string()),
+        mandate: Some(says.details.mandate.to_string()),
+        audience: Some(says.audience.clone()),
+        actors: actors.map(|actor| format!("{} {}", actor.issuer, actor.subject)).collect(),
+        bound_to: says.bound_to.as_ref().map(ToString::to_string),
+        made_from: says.made_from.iter().map(ToString::to_string).collect(),
+        expires_at: Some(says.expires_at),
+        ..TokenRecord::new(change, grant.to_owned(), client.evidence.clone())
+    }
 }

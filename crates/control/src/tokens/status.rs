@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use warrantor_engine::{StoredStanding, keys};
 use warrantor_model::{
-    Subject, Timestamp, TokenId,
-    record::{ActRecord, Event, Record, TokenChange, TokenRecord},
+    AgentId, Subject, Timestamp, TokenId,
+    record::{ActRecord, Event, Record, TokenChange},
 };
-use warrantor_store::{Commit, Key, MAX_PAGE, Store};
-use warrantor_tokens::{AccessToken, Binding, VerifiedProof};
+use warrantor_store::{Commit, CommitError, Key, MAX_PAGE, Store};
+use warrantor_tokens::{AccessToken, VerifiedProof};
 
-use super::{Client, Code, TokenError, TokenService, making::live};
+use super::{Client, Code, TokenError, TokenService, assertion_used, making::live, record_of, use_up};
 use crate::{
     fresh_id, names,
     office::{Office, OfficeError},
@@ -36,11 +36,11 @@ impl TokenService {
     /// # Errors
     /// [`OfficeError`] when that cannot be told.
     pub async fn standing<S: Store>(&self, office: &Office<S>, token: &str) -> Result<Standing, OfficeError> {
-        let Ok((says, _)) = self.verified(token, office.now()) else { return Ok(Standing::Inactive) };
+        let Ok(says) = self.verified(token, office.now()) else { return Ok(Standing::Inactive) };
         if office.is_stopped(&Subject::Deployment).await? {
             return Ok(Standing::Inactive);
         }
-        for id in std::iter::once(&says.id).chain(&says.made_from) {
+        for id in says.lineage() {
             if office.is_stopped(&Subject::Token(id.clone())).await? {
                 return Ok(Standing::Inactive);
             }
@@ -67,7 +67,7 @@ impl TokenService {
         client: &Client,
         token: &str,
     ) -> Result<(), TokenError> {
-        let Ok((says, _)) = self.verified(token, office.now()) else { return Ok(()) };
+        let Ok(says) = self.verified(token, office.now()) else { return Ok(()) };
         if says.agent != client.agent {
             let why = "the token was made for another client, who may revoke it";
             return Err(TokenError::refused(Code::UnauthorizedClient, why));
@@ -76,36 +76,13 @@ impl TokenService {
             return Ok(());
         }
         let now = office.now();
-        let record = TokenRecord {
-            change: TokenChange::Revoked,
-            token: Some(says.id.to_string()),
-            grant: "revocation".to_owned(),
-            agent: Some(says.agent.to_string()),
-            evidence: client.evidence.clone(),
-            person: None,
-            mandate: Some(says.details.mandate.to_string()),
-            audience: Some(says.audience.clone()),
-            actors: Vec::new(),
-            bound_to: says.bound_to.as_ref().map(|binding| match binding {
-                Binding::Key(thumbprint) => format!("key {thumbprint}"),
-                Binding::Certificate(digest) => format!("certificate {digest}"),
-            }),
-            made_from: says.made_from.iter().map(ToString::to_string).collect(),
-            shown: Vec::new(),
-            expires_at: Some(says.expires_at),
-            reason: None,
-        };
+        let record = record_of(&says, TokenChange::Revoked, "revocation", client);
         let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
         let mut commit = Commit::new(Record::new(id, now, Event::Token(Box::new(record))));
         commit.puts.push(revoked(&says.id, now)?);
-        if let Some((replay, until)) = &client.once {
-            super::once(&mut commit, replay, *until)?;
-        }
+        use_up(&mut commit, &client.once)?;
         office.commit(commit).await.map(drop).map_err(|cause| match cause {
-            warrantor_store::CommitError::Moved { .. } => TokenError::refused(
-                Code::InvalidClient,
-                "the assertion was used before: make one for each request",
-            ),
+            CommitError::Moved { .. } => assertion_used(),
             cause => OfficeError::from(cause).into(),
         })
     }
@@ -118,25 +95,20 @@ fn revoked(id: &TokenId, now: Timestamp) -> Result<(Key, Vec<u8>), OfficeError> 
 }
 
 impl<S: Store> Office<S> {
-    /// Remembers a proof, so that it counts once.
+    /// Remembers a proof that an agent has shown beside a token, so that it counts once.
     ///
     /// # Errors
     /// [`OfficeError::Contended`] when it was shown before.
-    pub async fn show_once(&self, proof: &VerifiedProof, evidence: &str) -> Result<(), OfficeError> {
+    pub async fn show_once(
+        &self,
+        proof: &VerifiedProof,
+        agent: &AgentId,
+        evidence: &str,
+    ) -> Result<(), OfficeError> {
         let now = self.now();
-        let event = Event::Act(ActRecord {
-            act: "tokens:show".to_owned(),
-            on: "deployment".to_owned(),
-            actor: "host".to_owned(),
-            evidence: evidence.to_owned(),
-            policies: Vec::new(),
-            refused: false,
-            changes: Vec::new(),
-            reason: None,
-            entry: None,
-        });
+        let event = Event::Act(ActRecord::new("tokens:show", &format!("agent:{agent}"), evidence));
         let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
-        super::once(&mut commit, &proof.replay(), proof.until())?;
+        use_up(&mut commit, &proof.once())?;
         self.commit(commit).await?;
         Ok(())
     }
@@ -187,15 +159,8 @@ impl<S: Store> Office<S> {
     async fn forget(&self, gone: Vec<Key>, now: Timestamp) -> Result<usize, OfficeError> {
         let count = gone.len();
         let event = Event::Act(ActRecord {
-            act: "tokens:forget".to_owned(),
-            on: "deployment".to_owned(),
-            actor: "host".to_owned(),
-            evidence: "the token service".to_owned(),
-            policies: Vec::new(),
-            refused: false,
             changes: vec![format!("{count} entries that cannot count any more are gone")],
-            reason: None,
-            entry: None,
+            ..ActRecord::new("tokens:forget", "host", "the token service")
         });
         let mut commit = Commit::new(Record::new(fresh_id("a", now, &*self.randomness)?, now, event));
         commit.deletes = gone;

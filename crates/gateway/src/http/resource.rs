@@ -4,7 +4,7 @@
 //! calls under which mandate, and nothing more: whether the call passes is decided as ever. What is sent on never has it.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use warrantor_issuers::{Issuer, IssuerError};
 use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence, TokenId};
 use warrantor_tokens::{
     AccessToken, Binding, KeySet, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected,
-    ProofRefusal, Purpose, SLOT, VerifiedProof, verify_proof,
+    ProofRefusal, Purpose, VerifiedProof, verify_proof,
 };
 
 use super::respond::{self, Answer};
@@ -67,30 +67,21 @@ struct Verified {
 
 /// Proofs that were seen. One counts for as long as its nonce does, which is two slots of time; so the third slot can be forgotten.
 #[derive(Default)]
-struct Proofs(VecDeque<(i64, HashSet<Digest>)>);
+struct Proofs(BTreeMap<i64, HashSet<Digest>>);
 
 impl Proofs {
     /// Whether a proof was not seen before; remembered from now on.
     fn admit(&mut self, proof: &VerifiedProof, now: Timestamp) -> Result<(), Rejection> {
-        let slot = i64::try_from(SLOT.as_micros()).map_or(0, |slot| now.as_micros().div_euclid(slot));
-        self.0.retain(|(of, _)| *of >= slot.saturating_sub(2));
-        if self.0.iter().any(|(_, seen)| seen.contains(&proof.replay())) {
+        let (slot, replay) = (Nonces::slot(now), proof.once().replay());
+        self.0.retain(|of, _| *of >= slot.saturating_sub(2));
+        if self.0.values().any(|seen| seen.contains(&replay)) {
             return Err(Rejection::proof("the proof was used before: make one for each request"));
         }
-        let at = match self.0.iter().position(|(of, _)| *of == slot) {
-            Some(at) => at,
-            None => {
-                self.0.push_back((slot, HashSet::new()));
-                self.0.len().saturating_sub(1)
-            }
-        };
-        let Some((_, seen)) = self.0.get_mut(at) else {
-            return Err(Rejection::Unavailable("no room".to_owned()));
-        };
+        let seen = self.0.entry(slot).or_default();
         if seen.len() >= MAX_PROOFS {
             return Err(Rejection::Unavailable("too many proofs were seen".to_owned()));
         }
-        seen.insert(proof.replay());
+        seen.insert(replay);
         Ok(())
     }
 }
@@ -308,7 +299,7 @@ impl ResourceServer {
         Evidence::AccessToken(Box::new(TokenEvidence {
             issuer: self.settings.issuer.name().to_owned(),
             name: token.id.to_string(),
-            tokens: std::iter::once(token.id.clone()).chain(token.made_from.iter().cloned()).collect(),
+            tokens: token.lineage().cloned().collect(),
             subject: token.subject.clone(),
             client: token.agent.to_string(),
             scopes: Default::default(),

@@ -26,7 +26,7 @@ use warrantor_mcp::{
     trace::TraceContext,
     uses::{subscription_of, uri_of},
 };
-use warrantor_model::{Evidence, Json, MandateId, ServerName, ToolRef};
+use warrantor_model::{Evidence, Json, MandateId, ServerName, Timestamp, ToolRef};
 
 use crate::{
     definitions::Definitions,
@@ -67,27 +67,37 @@ pub struct SessionSettings {
     pub trace: Option<Arc<TraceWriter>>,
 }
 
-/// What a caller has shown last. Tokens are short-lived and what was begun with one goes on with the next, so this changes while exchanges last. Clones are
-/// the same caller's.
+/// What a caller has shown last, and when that ends. Tokens are short-lived and what was begun with one goes on with the next, so this changes while exchanges
+/// last. Clones are the same caller's.
 #[derive(Debug, Clone)]
-pub struct Shown(Arc<RwLock<Evidence>>);
+pub struct Shown(Arc<RwLock<(Evidence, Option<Timestamp>)>>);
 
 impl Shown {
     /// What it is now.
     #[must_use]
     pub fn now(&self) -> Evidence {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Something newer was shown.
-    pub(crate) fn renew(&self, evidence: Evidence) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = evidence;
+    /// What was shown, and when it ends.
+    pub(crate) fn until(evidence: Evidence, until: Option<Timestamp>) -> Self {
+        Self(Arc::new(RwLock::new((evidence, until))))
+    }
+
+    /// Something else was shown.
+    pub(crate) fn renew(&self, evidence: Evidence, until: Timestamp) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = (evidence, Some(until));
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).1.is_some_and(|until| now >= until)
     }
 }
 
 impl From<Evidence> for Shown {
     fn from(evidence: Evidence) -> Self {
-        Self(Arc::new(RwLock::new(evidence)))
+        Self::until(evidence, None)
     }
 }
 

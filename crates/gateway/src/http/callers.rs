@@ -3,16 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warrantor_model::{AgentId, Digest, Evidence, MandateId, ServerName, TemplateId, Timestamp};
-use warrantor_tokens::{AccessToken, Binding};
+use warrantor_tokens::AccessToken;
 
 use crate::exchange::{Shown, lock};
 
@@ -40,8 +37,6 @@ pub(super) struct Caller {
     pub(super) settings: CallerSettings,
     /// What it has shown last.
     pub(super) shown: Shown,
-    /// When what it has shown ends, in microseconds: with the next token it goes on.
-    until: AtomicI64,
     rate: DefaultDirectRateLimiter,
     under_way: Arc<Semaphore>,
 }
@@ -58,11 +53,9 @@ pub(super) enum Busy {
 impl Caller {
     fn new(settings: CallerSettings, evidence: Evidence, per_second: NonZeroU32, under_way: usize) -> Self {
         let burst = per_second.saturating_add(per_second.get());
-        let until = settings.expires_at.map_or(i64::MAX, Timestamp::as_micros);
         Self {
+            shown: Shown::until(evidence, settings.expires_at),
             settings,
-            shown: evidence.into(),
-            until: AtomicI64::new(until),
             rate: RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)),
             under_way: Arc::new(Semaphore::new(under_way.min(Semaphore::MAX_PERMITS))),
         }
@@ -76,15 +69,7 @@ impl Caller {
 
     /// Whether the token has ended.
     pub(super) fn has_ended(&self, now: Timestamp) -> bool {
-        now.as_micros() >= self.until.load(Ordering::SeqCst)
-    }
-
-    /// Shows a token; what was begun with another one goes on with whichever of them lasts longer.
-    fn shows(&self, evidence: Evidence, until: Timestamp) {
-        let until = until.as_micros();
-        if self.until.fetch_max(until, Ordering::SeqCst) <= until {
-            self.shown.renew(evidence);
-        }
+        self.shown.has_ended(now)
     }
 
     /// The mandate that a request runs: the one it names, or the only one. Whether one that was handed over is its agent's is seen to where it is known
@@ -169,8 +154,7 @@ impl Callers {
         now: Timestamp,
     ) -> Option<Arc<Caller>> {
         let bound = match &token.bound_to {
-            Some(Binding::Key(thumbprint)) => format!("key {thumbprint}"),
-            Some(Binding::Certificate(digest)) => format!("certificate {digest}"),
+            Some(binding) => binding.to_string(),
             // Without a key another token may be another's.
             None => format!("token {}", token.id),
         };
@@ -178,7 +162,7 @@ impl Callers {
         let identity = Digest::of_parts(&[b"access token", name.as_bytes()]);
         let mut issued = lock(&self.issued);
         if let Some(known) = issued.get(&identity) {
-            known.shows(evidence, token.expires_at);
+            known.shown.renew(evidence, token.expires_at);
             return Some(Arc::clone(known));
         }
         if issued.len() >= MAX_ISSUED {

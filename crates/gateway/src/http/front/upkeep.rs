@@ -78,7 +78,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let serving = self.now();
         serving.callers.tidy(now);
         serving.resource.iter().for_each(|resource| resource.tidy(now));
-        let patience = self.now().limits.idle;
+        let patience = serving.limits.idle;
         let idle: Vec<String> = lock(&self.sessions)
             .iter()
             .filter(|(_, (_, session))| {

@@ -14,7 +14,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use warrantor_api::{Api, ApiParts, router};
+use warrantor_api::{Api, ApiParts, provider::Provider, router};
 use warrantor_bundle::{
     Loaded,
     serve::{ResourceConfig, TokensConfig},
@@ -133,6 +133,11 @@ impl Plane {
     }
 
     pub(crate) fn of(bundle: Arc<Loaded>) -> Self {
+        Self::signing_in(bundle, None)
+    }
+
+    /// A plane whose people sign in with this provider.
+    pub(crate) fn signing_in(bundle: Arc<Loaded>, provider: Option<Provider>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::new());
         let stop = Arc::new(StopFile::open(&directory.path().join("stop")).unwrap());
@@ -164,7 +169,7 @@ impl Plane {
             seal,
             clock: Arc::clone(&clock) as _,
             randomness,
-            provider: None,
+            provider,
             tokens: Some(tokens_service(&SeededBytes::new(11), clock.now())),
             decisions: decisions(),
             spans: warrantor_api::Spans::default(),

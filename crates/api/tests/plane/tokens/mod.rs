@@ -1,225 +1,18 @@
 //! The token service: who is given a token and for what, what tokens say, how they end, and everything that is refused.
 
-use std::sync::Arc;
+mod handing_on;
+mod world;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use warrantor_control::handover::Desk;
-use warrantor_model::{
-    Clock,
-    record::{Event, TokenChange, TokenRecord},
-};
-use warrantor_store::MemoryStore;
-use warrantor_testkit::{BundleFiles, SeededBytes, World};
-use warrantor_tokens::{ASSERTION_TYPE, KeySet, Signer, SigningAlgorithm, claimed, token_hash};
+use warrantor_api::provider::Provider;
+use warrantor_bundle::serve::ProviderConfig;
+use warrantor_model::record::TokenChange;
+use warrantor_tokens::{ASSERTION_TYPE, claimed, token_hash};
 
-use crate::common::{Answered, BANK, Plane, SERVICE, files};
-
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
-
-const LOOK: &str = r#"id: look
-person: alice
-agent: helper
-parent: pay
-purpose: look up payees
-expires_in: 10h
-grants:
-  - tool: bank/list_payees
-"#;
-
-const NIGHTLY: &str = r#"id: nightly
-kind: standing
-person: alice
-sponsor: alice
-agent: invoice-bot
-purpose: look at the payees every night
-expires_in: 720h
-grants:
-  - tool: bank/list_payees
-"#;
-
-/// An agent with a key.
-struct Bot {
-    id: &'static str,
-    key: Signer,
-}
-
-impl Bot {
-    fn new(id: &'static str, seed: u8) -> Self {
-        Self { id, key: Signer::from_seed(SigningAlgorithm::EdDsa, &[seed; 32]).unwrap() }
-    }
-
-    fn yaml(&self) -> String {
-        let public = self.key.public();
-        format!("keys: {{ main: {{ kty: OKP, crv: Ed25519, x: {}, kid: {} }} }}", public["x"], public["kid"])
-    }
-
-    /// Signs something with some of its members changed: `null` takes one away.
-    fn sign(&self, header: Value, claims: Value, changes: &Value) -> String {
-        let (mut header, mut claims) = (header, claims);
-        for (into, name) in [(&mut header, "header"), (&mut claims, "claims")] {
-            for (name, value) in changes[name].as_object().cloned().unwrap_or_default() {
-                match value {
-                    Value::Null => drop(into.as_object_mut().unwrap().remove(&name)),
-                    value => into[name.as_str()] = value,
-                }
-            }
-        }
-        self.key.sign_parts(&header, &claims).unwrap()
-    }
-
-    fn assertion(&self, world: &Tokens, changes: &Value) -> String {
-        let now = world.now();
-        let header = json!({ "alg": "EdDSA", "typ": "JWT", "kid": self.key.id() });
-        let claims = json!({ "iss": self.id, "sub": self.id, "aud": SERVICE, "iat": now, "exp": now + 60, "jti": world.fresh() });
-        self.sign(header, claims, changes)
-    }
-
-    fn proof(&self, world: &Tokens, changes: &Value) -> String {
-        let mut key = self.key.public().clone();
-        key.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x"].contains(&name.as_str()));
-        let header = json!({ "alg": "EdDSA", "typ": "dpop+jwt", "jwk": key });
-        let claims = json!({ "htm": "POST", "htu": format!("{SERVICE}/oauth/token"), "iat": world.now(), "jti": world.fresh() });
-        self.sign(header, claims, changes)
-    }
-}
-
-/// A plane on which alice has handed `pay` to `invoice-bot`, which may hand `look` on to `helper`.
-struct Tokens {
-    plane: Plane,
-    bot: Bot,
-    helper: Bot,
-    alice: String,
-    pay: String,
-    look: String,
-    nightly: String,
-    last: std::cell::Cell<u64>,
-}
-
-impl Tokens {
-    async fn new() -> Self {
-        let (bot, helper) = (Bot::new("invoice-bot", 21), Bot::new("helper", 22));
-        let agents = format!(
-            "agents:\n  - {{ id: invoice-bot, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read, pay, write, share, destroy] }}, {} }}\n  - {{ id: helper, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read] }}, {} }}\n",
-            bot.yaml(),
-            helper.yaml(),
-        );
-        let files: BundleFiles = files()
-            .and("agents.yaml", &agents)
-            .and("mandates/look.yaml", LOOK)
-            .and("mandates/nightly.yaml", NIGHTLY);
-        let bundle = Arc::new(files.load());
-        let plane = Plane::of(Arc::clone(&bundle));
-        let alice = plane.session("alice").await;
-        let handed = async |template: &str, delegated: bool| {
-            let seal = World::<MemoryStore>::seal();
-            let randomness = SeededBytes::new(u64::from(template.as_bytes()[0]));
-            let desk = Desk {
-                store: Arc::clone(&plane.store),
-                stop: &plane.stop,
-                bundle: &bundle,
-                seal: &seal,
-                clock: &*plane.clock,
-                randomness: &randomness,
-                evidence: "test".to_owned(),
-            };
-            let name = template.parse().unwrap();
-            let handed = match delegated {
-                true => desk.delegate(&bundle.templates[&name]).await,
-                false => desk.hand_over(&name).await,
-            };
-            handed.unwrap().mandate.to_string()
-        };
-        let pay = handed("pay", false).await;
-        let look = handed("look", true).await;
-        let nightly = handed("nightly", false).await;
-        Self { plane, bot, helper, alice, pay, look, nightly, last: std::cell::Cell::new(0) }
-    }
-
-    fn now(&self) -> i64 {
-        self.plane.clock.now().as_micros() / 1_000_000
-    }
-
-    /// A name that was never used.
-    fn fresh(&self) -> String {
-        self.last.set(self.last.get() + 1);
-        format!("number-{:08}", self.last.get())
-    }
-
-    fn details(mandate: &str) -> String {
-        json!([{ "type": "urn:warrantor:mandate", "identifier": mandate }]).to_string()
-    }
-
-    /// Asks for a token as an agent: with parameters beside its assertion, and a proof where there is one.
-    async fn ask(&self, bot: &Bot, parameters: &[(&str, &str)], proof: Option<&str>) -> Answered {
-        self.ask_with(&bot.assertion(self, &json!({})), parameters, proof).await
-    }
-
-    async fn ask_with(&self, assertion: &str, parameters: &[(&str, &str)], proof: Option<&str>) -> Answered {
-        let mut form = vec![("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)];
-        form.extend(parameters);
-        let headers: Vec<(&str, &str)> = proof.iter().map(|proof| ("dpop", *proof)).collect();
-        self.plane.form("/oauth/token", &form, &headers).await
-    }
-
-    /// The token of `invoice-bot` for alice's task.
-    async fn token_for(&self, audience: &str) -> String {
-        let details = Self::details(&self.pay);
-        let parameters = [
-            ("grant_type", EXCHANGE),
-            ("subject_token", self.alice.as_str()),
-            ("subject_token_type", ACCESS),
-            ("resource", audience),
-            ("authorization_details", details.as_str()),
-        ];
-        let proof = self.bot.proof(self, &json!({}));
-        let made = self.ask(&self.bot, &parameters, Some(&proof)).await.is(200);
-        made["access_token"].as_str().unwrap().to_owned()
-    }
-
-    /// The token of `helper` for the part that was handed on to it.
-    async fn handed_on(&self, token: &str) -> Answered {
-        let details = Self::details(&self.look);
-        let parameters = [
-            ("grant_type", EXCHANGE),
-            ("subject_token", token),
-            ("subject_token_type", ACCESS),
-            ("resource", BANK),
-            ("authorization_details", details.as_str()),
-        ];
-        let proof = self.helper.proof(self, &json!({}));
-        self.ask(&self.helper, &parameters, Some(&proof)).await
-    }
-
-    async fn records(&self) -> Vec<TokenRecord> {
-        let records = warrantor_testkit::records(&*self.plane.store).await;
-        let of = |event| match event {
-            Event::Token(record) => Some(*record),
-            _ => None,
-        };
-        records.into_iter().filter_map(|record| of(record.event)).collect()
-    }
-
-    /// What is known of a token, asked by whom it was made for.
-    async fn told(&self, bot: &Bot, token: &str) -> Value {
-        let assertion = bot.assertion(self, &json!({}));
-        let form = [
-            ("client_assertion_type", ASSERTION_TYPE),
-            ("client_assertion", assertion.as_str()),
-            ("token", token),
-        ];
-        self.plane.form("/oauth/introspect", &form, &[]).await.is(200)
-    }
-}
-
-/// The claims of a token whose signature holds.
-async fn claims(world: &Tokens, token: &str) -> Value {
-    let keys = world.plane.ask("", "GET", "/oauth/jwks", None).await.is(200);
-    KeySet::parse(keys.to_string().as_bytes()).unwrap();
-    let payload = token.split('.').nth(1).unwrap();
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
-}
+use self::world::{ACCESS, Bot, EXCHANGE, Tokens, claims};
+use crate::common::{BANK, SERVICE};
 
 #[tokio::test]
 async fn an_agent_is_given_a_token_for_one_task_of_a_person_at_one_place_bound_to_its_key() {
@@ -544,6 +337,36 @@ async fn what_a_request_is_refused_for() {
 }
 
 #[tokio::test]
+async fn that_the_identity_provider_does_not_answer_is_nobodys_fault_and_makes_no_token() {
+    let provider = Provider::new(ProviderConfig {
+        // Nobody listens there.
+        issuer: "http://127.0.0.1:1".to_owned(),
+        client_id: "warrantor".to_owned(),
+        audiences: Vec::new(),
+        algorithms: Vec::new(),
+        subject_claim: "sub".to_owned(),
+        groups_claim: None,
+        scope: "openid".to_owned(),
+        register: false,
+        leeway: Duration::ZERO,
+        certificates: None,
+    });
+    let world = Tokens::signing_in(Some(provider.unwrap())).await;
+    let claims = json!({ "iss": "http://127.0.0.1:1", "sub": "alice", "aud": "warrantor" });
+    let token = world.bot.sign(json!({ "alg": "EdDSA" }), claims, &json!({}));
+    let parameters = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", token.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ("resource", BANK),
+    ];
+    let proof = world.bot.proof(&world, &json!({}));
+    let told = world.ask(&world.bot, &parameters, Some(&proof)).await.is(503);
+    assert_eq!(told["error"], "temporarily_unavailable");
+    assert!(world.records().await.is_empty());
+}
+
+#[tokio::test]
 async fn what_a_proof_is_refused_for() {
     let world = Tokens::new().await;
     let now = world.now();
@@ -673,87 +496,4 @@ async fn the_service_describes_itself_as_it_is() {
     let body = Some(json!({ "grant_type": "client_credentials" }));
     let refused = world.plane.ask("", "POST", "/oauth/token", body).await.is(400);
     assert_eq!(refused["error"], "invalid_request");
-}
-
-#[tokio::test]
-async fn an_agent_hands_on_a_part_of_its_task_to_another_and_never_more_than_it_has() {
-    let world = Tokens::new().await;
-    let token = world.token_for(SERVICE).await;
-    let url = format!("{SERVICE}/v1/delegations");
-    let send = async |bot: &Bot, token: &str, body: &Value, changes: &Value| {
-        let mut all = json!({ "claims": { "htu": url, "ath": token_hash(token) } });
-        for (name, value) in changes.as_object().unwrap() {
-            all["claims"][name.as_str()] = value.clone();
-        }
-        let (proof, dpop) = (bot.proof(&world, &all), format!("DPoP {token}"));
-        let headers = [("authorization", dpop.as_str()), ("dpop", proof.as_str())];
-        world.plane.send("", "POST", "/v1/delegations", Some(body.clone()), &headers).await
-    };
-    let part = json!({ "agent": "helper", "mandate": { "purpose": "look", "grants": [{ "tool": "bank/list_payees" }] } });
-    let made = send(&world.bot, &token, &part, &json!({})).await.is(201);
-    let mandate = made["id"].as_str().unwrap();
-    assert_eq!(world.plane.call(mandate).await, None, "what was handed on can be done");
-    // The other agent is given a token for it, by one that is made for that.
-    let parent = world.token_for("helper").await;
-    let details = Tokens::details(mandate);
-    let parameters = [
-        ("grant_type", EXCHANGE),
-        ("subject_token", parent.as_str()),
-        ("subject_token_type", ACCESS),
-        ("resource", BANK),
-        ("authorization_details", details.as_str()),
-    ];
-    let proof = world.helper.proof(&world, &json!({}));
-    world.ask(&world.helper, &parameters, Some(&proof)).await.is(200);
-    // Nothing wider, nothing longer, nothing as somebody else.
-    let with = |name: &str, value: Value| {
-        let mut body = part.clone();
-        body["mandate"][name] = value;
-        body
-    };
-    for (what, body) in [
-        (
-            "another tool",
-            with(
-                "grants",
-                json!([{ "tool": "bank/send_money", "arguments": { "recipient": { "in": ["DE9"] }, "amount": { "max": 5 } } }]),
-            ),
-        ),
-        (
-            "a larger bound",
-            with(
-                "grants",
-                json!([{ "tool": "bank/send_money", "arguments": { "recipient": { "in": ["DE1"] }, "amount": { "max": 5000 } } }]),
-            ),
-        ),
-        ("a larger limit", with("limits", json!({ "calls": 1000 }))),
-        ("another person", with("person", json!("bob"))),
-        ("an id of its own", with("id", json!("pay"))),
-        ("another parent", with("parent", json!("look"))),
-        ("no such tool", with("grants", json!([{ "tool": "bank/nothing" }]))),
-        ("no such agent", json!({ "agent": "nobody", "mandate": part["mandate"] })),
-        ("a hop too many", with("delegation", json!({ "depth": 1 }))),
-    ] {
-        let refused = send(&world.bot, &token, &body, &json!({})).await;
-        assert!([400, 409].contains(&refused.status.as_u16()), "{what}: {} {}", refused.status, refused.body);
-    }
-    // Nobody else, and not by another token or proof.
-    let elsewhere = world.token_for(BANK).await;
-    send(&world.bot, &elsewhere, &part, &json!({})).await.is(401);
-    send(&world.helper, &token, &part, &json!({})).await.is(401);
-    for changes in [json!({ "htu": SERVICE }), json!({ "ath": token_hash("x") }), json!({ "htm": "GET" })] {
-        send(&world.bot, &token, &part, &changes).await.is(401);
-    }
-    let once = json!({ "jti": "the-same-number" });
-    send(&world.bot, &token, &part, &once).await.is(201);
-    send(&world.bot, &token, &part, &once).await.is(401);
-    world.plane.ask(&world.alice, "POST", "/v1/delegations", Some(part.clone())).await.is(401);
-    // What was handed on ends with what it was handed on from.
-    world
-        .plane
-        .ask(&world.alice, "POST", &format!("/v1/mandates/{}/revoke", world.pay), Some(json!({})))
-        .await
-        .is(200);
-    assert_eq!(world.plane.call(mandate).await, Some(warrantor_model::ReasonCode::MandateRevoked));
-    send(&world.bot, &token, &part, &json!({})).await.is(401);
 }

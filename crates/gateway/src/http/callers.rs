@@ -190,3 +190,76 @@ impl Callers {
         lock(&self.issued).retain(|_, caller| !caller.has_ended(now) || Arc::strong_count(caller) > 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use warrantor_tokens::{Actors, Binding, MandateDetails};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(1_893_499_200_000_000).plus(Duration::from_secs(seconds))
+    }
+
+    fn token(id: &str, key: Option<&str>, ends: u64) -> AccessToken {
+        AccessToken {
+            id: id.parse().unwrap(),
+            subject: "alice".to_owned(),
+            agent: "bot".parse().unwrap(),
+            audience: "https://tools.example.com/bank".to_owned(),
+            made: at(0),
+            expires_at: at(ends),
+            actors: Actors::default(),
+            details: MandateDetails { mandate: "m1".parse().unwrap(), locations: Vec::new() },
+            task: None,
+            bound_to: key.map(|key| Binding::Key(key.to_owned())),
+            made_from: Vec::new(),
+        }
+    }
+
+    fn named(name: &str) -> Evidence {
+        Evidence::Token { name: name.to_owned() }
+    }
+
+    #[test]
+    fn a_caller_is_known_by_agent_mandate_and_key_and_stands_by_the_token_that_it_showed_last() {
+        let callers = Callers::new(Vec::new(), NonZeroU32::MIN, 1, None);
+        let server: ServerName = "bank".parse().unwrap();
+        let shows = |token: &AccessToken, now: u64| {
+            callers.issued(token, named(token.id.as_str()), &server, at(now)).unwrap()
+        };
+        let first = shows(&token("t1", Some("k"), 300), 0);
+        // Another token, of an earlier end: what is asked now rests on it and nothing else.
+        let again = shows(&token("t2", Some("k"), 200), 10);
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(first.shown.now(), named("t2"));
+        assert!(!first.has_ended(at(199)) && first.has_ended(at(200)));
+        shows(&token("t3", Some("k"), 500), 190);
+        assert_eq!(first.shown.now(), named("t3"));
+        assert!(!first.has_ended(at(499)) && first.has_ended(at(500)));
+        // Other keys are other callers; without one, each token is.
+        let others = [token("t4", Some("l"), 300), token("t5", None, 300), token("t6", None, 300)];
+        let others: Vec<_> = others.iter().map(|token| shows(token, 0)).collect();
+        let names: BTreeSet<&str> = others.iter().map(|caller| caller.settings.name.as_str()).collect();
+        assert_eq!(names.len(), 3);
+        assert!(!names.contains(first.settings.name.as_str()));
+    }
+
+    #[test]
+    fn callers_whose_tokens_have_ended_make_room_and_those_at_work_stay() {
+        let callers = Callers::new(Vec::new(), NonZeroU32::MIN, 1, None);
+        let server: ServerName = "bank".parse().unwrap();
+        let shows = |nth: usize, now: u64| {
+            let key = nth.to_string();
+            callers.issued(&token("t1", Some(&key), now + 60), named("t1"), &server, at(now))
+        };
+        let at_work = shows(0, 0).unwrap();
+        assert!((1..MAX_ISSUED).all(|nth| shows(nth, 0).is_some()));
+        assert!(shows(MAX_ISSUED, 59).is_none(), "there is no room");
+        assert!(shows(MAX_ISSUED, 60).is_some(), "those who have ended are gone");
+        assert_eq!(lock(&callers.issued).len(), 2);
+        assert!(callers.has(&at_work.settings));
+    }
+}

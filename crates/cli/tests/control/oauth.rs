@@ -459,7 +459,9 @@ fn a_token_counts_for_nobody_else_nowhere_else_and_no_second_time() {
         assert_eq!(record["reasons"][0]["code"], "credential_invalid", "{record}");
         assert!(record["evidence"].as_str().unwrap().contains("of bot was refused"), "{record}");
     }
-    assert!(denied.iter().any(|one| one["evidence"].to_string().contains("another key")), "{denied:?}");
+    for what in ["another key", "its audience is another"] {
+        assert!(denied.iter().any(|one| one["evidence"].to_string().contains(what)), "{what}: {denied:?}");
+    }
     // What describes the place is open to everybody, and of other places there is nothing.
     for (path, status) in [("/fake", 200), ("/nothing", 404), ("", 404)] {
         client.path = format!("/.well-known/oauth-protected-resource{path}");

@@ -4,7 +4,7 @@
 //! calls under which mandate, and nothing more: whether the call passes is decided as ever. What is sent on never has it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use warrantor_issuers::{Issuer, IssuerError};
 use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence, TokenId};
 use warrantor_tokens::{
     AccessToken, Binding, KeySet, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected,
-    ProofRefusal, Purpose, VerifiedProof, verify_proof,
+    ProofRefusal, Purpose, Refusal, VerifiedProof, claimed, verify_proof,
 };
 
 use super::respond::{self, Answer};
@@ -201,8 +201,11 @@ impl ResourceServer {
             Credential::Nothing | Credential::Several => return Err(Rejection::Missing.into()),
         };
         let resource = self.resource(path);
-        let says = self.verified(token, &resource, now).await?;
+        let says = self.verified(token, now).await?;
         let rejected = |why| Rejected { why, token: Some(Arc::clone(&says)) };
+        if says.audience != resource {
+            return Err(rejected(Rejection::token(Refusal::Audience.to_string())));
+        }
         // To the second: a token has no grace after its end.
         if now >= says.expires_at {
             return Err(rejected(Rejection::token("it has ended")));
@@ -234,13 +237,8 @@ impl ResourceServer {
         Ok(says)
     }
 
-    /// A token whose signature holds. That is remembered for as long as the issuer's keys are the same.
-    async fn verified(
-        &self,
-        token: &str,
-        resource: &str,
-        now: Timestamp,
-    ) -> Result<Arc<AccessToken>, Rejection> {
+    /// A token whose signature holds, wherever it may be shown. That is remembered for as long as the issuer's keys are the same.
+    async fn verified(&self, token: &str, now: Timestamp) -> Result<Arc<AccessToken>, Rejection> {
         let unavailable = |cause: IssuerError| match cause {
             IssuerError::Refused(cause) => Rejection::token(cause.to_string()),
             cause @ IssuerError::Unavailable { .. } => Rejection::Unavailable(cause.to_string()),
@@ -250,11 +248,12 @@ impl ResourceServer {
         let digest = Digest::of(token.as_bytes());
         if let Some(known) = lock(&self.verified).get(&digest)
             && Arc::ptr_eq(&known.keys, &keys)
-            && known.token.audience == resource
         {
             return Ok(Arc::clone(&known.token));
         }
-        let audiences = [resource.to_owned()];
+        // Whoever asks compares it with this place: a token that was made for another one has an owner who should know.
+        let audience = claimed(token, "aud").map_err(|cause| Rejection::token(cause.to_string()))?;
+        let audiences = [audience.ok_or_else(|| Rejection::token(Refusal::Audience.to_string()))?];
         let claims = issuer.verify(token, (Purpose::Access, &audiences), Nonce::Absent, now).await;
         let claims = claims.map_err(unavailable)?;
         let says = AccessToken::read(&claims).map_err(|cause| Rejection::token(cause.to_string()))?;
@@ -370,11 +369,93 @@ impl ResourceServer {
         if recorded.len() >= MAX_RECORDED {
             return false;
         }
-        recorded.insert((token.clone(), why.clone()), now).is_none()
+        match recorded.entry((token.clone(), why.clone())) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(now);
+                true
+            }
+        }
     }
 
     /// Forgets tokens that have ended.
     pub(super) fn tidy(&self, now: Timestamp) {
         lock(&self.verified).retain(|_, known| now < known.token.expires_at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warrantor_issuers::{Discovery, IssuerSettings};
+    use warrantor_tokens::{Signer, SigningAlgorithm};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(1_893_499_200_000_000).plus(Duration::from_secs(seconds))
+    }
+
+    fn server() -> ResourceServer {
+        let issuer = Issuer::new(IssuerSettings {
+            issuer: "https://control.example.com".to_owned(),
+            algorithms: Vec::new(),
+            discovery: Discovery::OAuth,
+            certificates: None,
+            keep: Duration::ZERO,
+            keep_unanswered: Duration::ZERO,
+            leeway: Duration::ZERO,
+        });
+        ResourceServer::new(ResourceSettings {
+            url: "https://tools.example.com".to_owned(),
+            issuer: Arc::new(issuer.unwrap()),
+            bearer: false,
+            configured: Digest::of(b""),
+            nonce_key: [1; 32],
+        })
+    }
+
+    fn proof(id: &str, now: Timestamp) -> VerifiedProof {
+        let url = "https://tools.example.com/bank";
+        let signer = Signer::from_seed(SigningAlgorithm::EdDsa, &[3; 32]).unwrap();
+        let header = json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": signer.public() });
+        let claims = json!({ "jti": id, "htm": "POST", "htu": url, "iat": now.as_micros() / 1_000_000 });
+        let proof = signer.sign_parts(&header, &claims).unwrap();
+        verify_proof(&proof, &ProofExpected { method: "POST", url, token: None, nonces: None }, now).unwrap()
+    }
+
+    #[test]
+    fn a_proof_counts_once_for_as_long_as_its_nonce_does() {
+        let mut proofs = Proofs::default();
+        let first = proof("the-first", at(0));
+        assert_eq!(proofs.admit(&first, at(0)), Ok(()));
+        assert_eq!(proofs.admit(&proof("the-second", at(0)), at(0)), Ok(()));
+        // A nonce of the first slot counts until the second one has ended.
+        for later in [0, 1, 119, 120, 239] {
+            let again = proofs.admit(&first, at(later));
+            assert!(matches!(again, Err(Rejection::Proof(_))), "after {later} s: {again:?}");
+        }
+        // What cannot count any more is forgotten.
+        assert_eq!(proofs.admit(&proof("the-third", at(600)), at(600)), Ok(()));
+        assert_eq!(proofs.0.values().map(HashSet::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn the_same_rejection_of_a_token_is_recorded_once_a_minute_and_all_of_them_within_bounds() {
+        let server = server();
+        let token = |nth: usize| format!("t{nth}").parse::<TokenId>().unwrap();
+        let (stolen, used) = (Rejection::token("stolen"), Rejection::proof("used"));
+        for (nth, why, now, is_news) in [
+            (0, &stolen, 0, true),
+            (0, &stolen, 1, false),
+            (0, &stolen, 59, false),
+            (0, &used, 59, true),
+            (1, &stolen, 59, true),
+            (0, &stolen, 60, true),
+        ] {
+            assert_eq!(server.is_news(&token(nth), why, at(now)), is_news, "{nth} {why} after {now} s");
+        }
+        let recorded =
+            (0..2 * MAX_RECORDED).filter(|nth| server.is_news(&token(*nth), &stolen, at(300))).count();
+        assert_eq!(recorded, MAX_RECORDED);
     }
 }

@@ -7,9 +7,13 @@ use warrantor_model::{
     AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId, TokenId,
 };
 
+mod secrets;
 mod servers;
+mod tokens;
 
+pub(crate) use secrets::*;
 pub(crate) use servers::*;
+pub(crate) use tokens::*;
 
 /// Before an AI agent's action takes effect, one decision: who acts, what it does, and why. Permit, deny with a usable reason, or ask a human.
 #[derive(Debug, Parser)]
@@ -225,130 +229,6 @@ pub(crate) struct DoctorArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SecretCommand {
-    /// Make a key that seals secrets, in a file that nobody else may read.
-    #[command(after_help = "Examples:\n  warrantor secret key --file /etc/warrantor/secrets.key")]
-    Key(SecretKeyArgs),
-    /// Seal a secret, read from standard input, in place of one that has its name.
-    #[command(
-        after_help = "Examples:\n  printf 'Bearer %s' \"$TOKEN\" | warrantor secret put bank --store secrets.json --key-file secrets.key\n  warrantor secret put bank --store secrets.json --key-command aws-unwrap --key-command secrets.key.wrapped < token"
-    )]
-    Put(SecretArgs),
-    /// List what secrets there are, and nothing of what they are.
-    #[command(
-        after_help = "Examples:\n  warrantor secret list --store secrets.json --key-file secrets.key -o json"
-    )]
-    List(SecretListArgs),
-    /// Take a secret away.
-    #[command(
-        after_help = "Examples:\n  warrantor secret remove bank --store secrets.json --key-file secrets.key"
-    )]
-    Remove(SecretArgs),
-    /// Have another key open the secrets, and the old one none.
-    #[command(
-        after_help = "Examples:\n  warrantor secret rewrap --store secrets.json --key-file old.key --new-key-file new.key"
-    )]
-    Rewrap(SecretRewrapArgs),
-}
-
-/// A file of sealed secrets, and its key.
-#[derive(Debug, Args)]
-pub(crate) struct SecretPlace {
-    /// The file of sealed secrets; made if it is not there.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) store: PathBuf,
-    /// The file with the key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// The environment variable with the key.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) key_env: Option<String>,
-    /// A command that prints the key; given once for each of its words.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) key_command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SecretKeyArgs {
-    /// The file to make.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SecretArgs {
-    /// Its name.
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) place: SecretPlace,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SecretListArgs {
-    #[command(flatten)]
-    pub(crate) place: SecretPlace,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SecretRewrapArgs {
-    #[command(flatten)]
-    pub(crate) place: SecretPlace,
-    /// The file with the new key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) new_key_file: Option<PathBuf>,
-    /// The environment variable with the new key.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) new_key_env: Option<String>,
-    /// A command that prints the new key; given once for each of its words.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) new_key_command: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token for an agent and the mandates that it may run, and add it to a file of tokens. It is shown once; the file has its digest.
-    #[command(
-        after_help = "Examples:\n  warrantor token add laptop --file tokens.toml --agent invoice-bot --mandate pay-october\n  warrantor token add ci --file tokens.toml --agent build-bot --mandate fix-issue --mandate triage -o json\n  warrantor token add fleet --file tokens.toml --agent invoice-bot --handed-over"
-    )]
-    Add(TokenAddArgs),
-    /// Have another key sign the tokens that the token service makes. It is published for an hour before it signs, unless at once.
-    #[command(
-        after_help = "Examples:\n  warrantor token rotate\n  warrantor token rotate --algorithm ES256\n  warrantor token rotate --at-once -o json   # somebody may have the key: what it signed counts no more"
-    )]
-    Rotate(TokenRotateArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenRotateArgs {
-    /// What the key signs with: EdDSA or ES256.
-    #[arg(long, value_name = "NAME", default_value = "EdDSA")]
-    pub(crate) algorithm: String,
-    /// The key signs from now on, and those before it are gone: for keys that somebody else may have.
-    #[arg(long)]
-    pub(crate) at_once: bool,
-    #[command(flatten)]
-    pub(crate) place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenAddArgs {
-    /// A name for the token, for records and logs.
-    pub(crate) name: ServerName,
-    /// The file of tokens; made if it is not there.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// The agent that calls with it.
-    #[arg(long, value_name = "ID")]
-    pub(crate) agent: AgentId,
-    /// A mandate that it may run; can be given several times.
-    #[arg(long, value_name = "ID", required_unless_present = "handed_over")]
-    pub(crate) mandate: Vec<TemplateId>,
-    /// It may run every mandate that is handed over to the agent, as the control plane does it.
-    #[arg(long)]
-    pub(crate) handed_over: bool,
 }
 
 /// How asks are answered in a replay.

@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 use warrantor_decide::Presence;
-use warrantor_engine::{DecisionPoint, Presented};
+use warrantor_engine::DecisionPoint;
 use warrantor_mcp::{
     Declared, Message, ProtocolVersion,
     era::declared,
@@ -30,11 +30,9 @@ use warrantor_mcp::{
     trace::TraceContext,
     uses::{Target, UseParams},
 };
-use warrantor_model::{
-    AgentId, Clock, Definition, Evidence, MandateId, Offer, ServerName, Subject, TemplateId, Timestamp,
-};
-use warrantor_tokens::AccessToken;
+use warrantor_model::{AgentId, Clock, MandateId, ServerName, Subject, TemplateId, Timestamp};
 
+mod admitting;
 mod answering;
 mod upkeep;
 
@@ -47,7 +45,7 @@ use super::{
         accepts, for_page, is_json, is_modern, mismatch, preflight, too_busy, undeclared, without_port,
     },
     connection::{Connection, EndpointSettings, Shared},
-    resource::{Credential, DESCRIPTION, Rejected, Rejection},
+    resource::DESCRIPTION,
     respond::{self, Answer, Refused},
     served::{Now, Serving},
     sessions::Session,
@@ -166,25 +164,6 @@ impl<P, M> Known<'_, P, M> {
     }
 }
 
-/// Most bytes of the body of a request that is refused for its caller that are read, so that its connection can go on.
-const MOST_DRAINED: usize = 256 << 10;
-/// How long that may take.
-const DRAINING: Duration = Duration::from_secs(2);
-
-/// Reads what is left of a request that is refused already, within bounds, and keeps nothing of it.
-async fn is_drained(body: Incoming) -> bool {
-    let mut body = Limited::new(body, MOST_DRAINED);
-    let drained = async {
-        while let Some(frame) = body.frame().await {
-            if frame.is_err() {
-                return false;
-            }
-        }
-        true
-    };
-    tokio::time::timeout(DRAINING, drained).await.unwrap_or(false)
-}
-
 fn no_such_path() -> Answer {
     respond::refused(StatusCode::NOT_FOUND, "no server has this path")
 }
@@ -298,7 +277,7 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
         let caller = match self.caller(serving, &head).await {
             Ok(caller) => caller,
             // Whoever is to repeat the nonce does so on this connection, if nothing of the first request is left on it.
-            Err(refused) if is_drained(body).await => return refused.into_answer(),
+            Err(refused) if admitting::is_drained(body).await => return refused.into_answer(),
             Err(refused) => {
                 return respond::with(refused.into_answer(), "connection", HeaderValue::from_static("close"));
             }
@@ -323,63 +302,6 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             Method::GET => self.listen(&known, place),
             _ => self.end(&known),
         }
-    }
-
-    /// Who asks: by a token of the file, or by an access token that counts here.
-    async fn caller(&self, serving: &Now<M>, head: &Parts) -> Result<Arc<Caller>, Refused> {
-        let (path, now) = (head.uri.path(), self.clock.now());
-        let endpoint = serving.endpoints.get(path).ok_or_else(|| Refused::from(no_such_path()))?;
-        let credential = Credential::of(&head.headers);
-        if credential == Credential::Several {
-            return Err(Refused::new(StatusCode::BAD_REQUEST, "`Authorization` stands twice"));
-        }
-        if let Credential::Bearer(token) = credential
-            && let Some(caller) = serving.callers.of(token, now)
-        {
-            return Ok(Arc::clone(caller));
-        }
-        let Some(resource) = &serving.resource else {
-            let refused = respond::refused(
-                StatusCode::UNAUTHORIZED,
-                "a bearer token of this gateway is needed in `Authorization`, and this is none",
-            );
-            return Err(respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer")).into());
-        };
-        match resource.admit(path, head.method.as_str(), credential, &head.headers, now).await {
-            Ok(token) => {
-                let evidence = resource.evidence(&token);
-                let known = serving.callers.issued(&token, evidence, &endpoint.name, now);
-                let busy = "too many agents call at the same time: wait and try again";
-                known.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy))
-            }
-            Err(Rejected { why, token }) => {
-                let is_news = |token: &Arc<AccessToken>| resource.is_news(&token.id, &why, now);
-                if let Some(token) = token.filter(|_| why != Rejection::Nonce).filter(is_news) {
-                    self.record_rejected(endpoint, &token, &why, head);
-                }
-                Err(resource.challenge(path, &why, now).into())
-            }
-        }
-    }
-
-    /// Records that somebody has a token that does not count: it was found, or is used where it should not be.
-    fn record_rejected(&self, endpoint: &Endpoint, token: &AccessToken, why: &Rejection, head: &Parts) {
-        let Some(server) = endpoint.servers.first() else { return };
-        let why = format!("the access token {} of {} was refused: {why}", token.id, token.agent);
-        tracing::warn!(endpoint = %endpoint.name, why, "a caller was refused");
-        let presented = Presented {
-            method: format!("{} {}", head.method, endpoint.path),
-            mandate: token.mandate().clone(),
-            server: server.server.clone(),
-            offer: Offer::Tool,
-            tool: String::new(),
-            arguments: b"{}".to_vec(),
-            evidence: Evidence::Failed { why },
-            definition: Definition::NotSeen,
-        };
-        let engine = self.engine.clone();
-        // Nobody waits for it; while we stop, it is only in the log.
-        let _ = self.begin(async move { drop(engine.refuse_method(&presented).await) });
     }
 
     /// Who asks for what, as it is configured now.

@@ -175,10 +175,44 @@ fn check_variable(doc: &Doc, pointer: &[String], name: &str, report: &mut Report
     }
 }
 
-fn looks_secret(variable: &str) -> bool {
-    let upper = variable.to_ascii_uppercase();
-    ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE"]
-        .iter()
-        .any(|word| upper.contains(word))
+/// Whether the value of a variable or a header is one to keep to oneself, by its name.
+pub(crate) fn looks_secret(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase().replace('-', "_");
+    [
+        "AUTHORIZATION",
+        "COOKIE",
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "CREDENTIAL",
+        "API_KEY",
+        "APIKEY",
+        "PRIVATE",
+    ]
+    .iter()
+    .any(|word| upper.contains(word))
         || upper.ends_with("_KEY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_kept_to_oneself_is_known_by_its_name() {
+        for (name, secret) in [
+            ("BANK_TOKEN", true),
+            ("SIGNING_KEY", true),
+            ("Authorization", true),
+            ("Proxy-Authorization", true),
+            ("X-Api-Key", true),
+            ("cookie", true),
+            ("X-Tenant", false),
+            ("LOG_LEVEL", false),
+            ("KEYBOARD", false),
+        ] {
+            assert_eq!(looks_secret(name), secret, "{name}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use warrantor_model::{
 use crate::{
     Loaded,
     archive::MAX_FILE_BYTES,
-    config::{EnvEntry, check_environment},
+    config::{EnvEntry, check_environment, looks_secret},
     doc::{Doc, Format, whole},
     files::gateway::{GatewayFile, LimitsEntry, TokenEntry, TokensFile, TracesEntry, UpstreamEntry},
     load,
@@ -415,7 +415,7 @@ fn warn_of_secrets(
     report: &mut Report,
 ) {
     for (header, value) in headers {
-        if matches!(value, EnvEntry::Literal(_)) && header.eq_ignore_ascii_case("authorization") {
+        if matches!(value, EnvEntry::Literal(_)) && looks_secret(header) {
             let pointer: Vec<&str> =
                 [part].into_iter().chain(name.map(ServerName::as_str)).chain(["headers", header]).collect();
             let message = "the credential stands in the file for everyone to read";

@@ -342,11 +342,21 @@ fn a_sealed_credential_reaches_the_server_and_stands_nowhere_else() {
     let mut client = gateway.session("laptop");
     let answered = client.call("echo", r#"{"text":"json"}"#);
     assert!(text_of(&answered).unwrap().contains("the answer"), "{answered}");
-    assert!(gateway.stop().success());
     let heads: Vec<String> =
         server.asked.lock().unwrap().iter().map(|(head, _)| head.to_ascii_lowercase()).collect();
     let header = format!("authorization: {SECRET}").to_ascii_lowercase();
     assert!(heads.iter().all(|head| head.contains(&header)), "{heads:?}");
+    // Another one is put on once it was read, and what used the old one has ended.
+    assert_eq!(secret(&world, &with(&["put", "bank"]), "Bearer of-the-bank-alone too").0, 0);
+    gateway.reread();
+    client.request("tools/list", "{}");
+    assert_eq!(client.response().status, 404, "a session goes on that had another credential");
+    let answered = gateway.session("laptop").call("echo", r#"{"text":"json"}"#);
+    assert!(text_of(&answered).unwrap().contains("the answer"), "{answered}");
+    let asked = server.asked.lock().unwrap().clone();
+    let (head, _) = asked.iter().rfind(|(_, message)| message["method"] == "tools/call").unwrap();
+    assert!(head.to_ascii_lowercase().contains(&format!("{header} too\r\n")), "{head}");
+    assert!(gateway.stop().success());
     // Not with the agent, not in the log, not in a record, not in any file of ours.
     assert!(!gateway.stderr().contains("of-the-bank"));
     assert!(!world.records().iter().any(|record| record.to_string().contains("of-the-bank")));

@@ -23,8 +23,8 @@ pub(crate) enum TokenCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenRotateArgs {
-    /// What the key signs with: EdDSA or ES256.
-    #[arg(long, value_name = "NAME", default_value = "EdDSA")]
+    /// What the key signs with.
+    #[arg(long, value_name = "NAME", default_value = "EdDSA", value_parser = ["EdDSA", "ES256"])]
     pub(crate) algorithm: String,
     /// The key signs from now on, and those before it are gone: for keys that somebody else may have.
     #[arg(long)]

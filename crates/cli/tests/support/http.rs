@@ -120,6 +120,16 @@ impl Gateway {
         rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
     }
 
+    /// Has the configuration read anew, and waits until it was.
+    pub fn reread(&self) {
+        let read = || self.stderr().matches("the configuration was read anew").count();
+        let (before, begun) = (read(), std::time::Instant::now());
+        self.hangup();
+        while read() == before {
+            assert!(begun.elapsed().as_secs() < 20, "{}", self.stderr());
+        }
+    }
+
     /// Asks the gateway to end, and waits for it.
     pub fn stop(&mut self) -> ExitStatus {
         let id = rustix::process::Pid::from_child(&self.child);

@@ -148,6 +148,7 @@ fn access() -> anyhow::Result<AccessToken> {
         task: Some("t01a2254d34db-9d194167cfada991".to_owned()),
         bound_to: Some(Binding::Key("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I".to_owned())),
         made_from: Vec::new(),
+        home: None,
     })
 }
 

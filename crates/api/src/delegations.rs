@@ -11,10 +11,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
-use warrantor_control::tokens::Standing;
-use warrantor_model::{AgentId, Json as Exact};
+use warrantor_control::{handover::Agreed, parts, tokens::Standing};
+use warrantor_model::AgentId;
 use warrantor_store::Store;
 use warrantor_tokens::{AccessToken, Binding, ProofExpected, VerifiedProof, verify_proof};
 
@@ -24,9 +24,6 @@ use crate::{
     problem::{Kind, Problem, ProblemBody},
     request::Body,
 };
-
-/// Members of a part that whoever hands it on may say; the others are those of the mandate above.
-const SAID: [&str; 7] = ["purpose", "grants", "limits", "slots", "expires_in", "expires_at", "delegation"];
 
 /// A part of a task.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,7 +73,9 @@ pub(crate) async fn delegate<S: Store>(
         Err(cause) => return Err(cause.into()),
     }
     let (above, terms) = api.office.mandate_document(token.mandate()).await?;
-    let document = part(&body, &above, &terms)?;
+    let said = body.mandate.as_object().ok_or_else(|| Problem::invalid("mandate", "an object is needed"))?;
+    let document =
+        parts::document(&body.agent, said, &above, &terms).map_err(|why| Problem::invalid("mandate", why))?;
     let bundle = api.bundle();
     let part = bundle.narrowed(&above, &document).map_err(|report| {
         let all: Vec<String> = report.diagnostics().iter().map(ToString::to_string).collect();
@@ -84,39 +83,13 @@ pub(crate) async fn delegate<S: Store>(
     })?;
     let desk = api.desk(&bundle, evidence);
     desk.note_bundle().await?;
-    let handed = desk.delegate_under(token.mandate(), terms.depth, &part).await?;
+    let handed = desk.delegate_under(token.mandate(), terms.depth, &part, &Agreed::default()).await?;
     let delegated = Delegated {
         id: handed.mandate.to_string(),
         task: handed.task.to_string(),
         expires_at: handed.expires_at.to_string(),
     };
     Ok((StatusCode::CREATED, Json(delegated)))
-}
-
-/// The document of a part: what was said of it, and the rest as it is above.
-fn part(body: &Delegation, above: &Exact, terms: &warrantor_model::Terms) -> Result<Exact, Problem> {
-    let said = body.mandate.as_object().ok_or_else(|| Problem::invalid("mandate", "an object is needed"))?;
-    if let Some(other) = said.keys().find(|name| !SAID.contains(&name.as_str())) {
-        let why = format!("{other} is not said of a part: it has {}", SAID.join(", "));
-        return Err(Problem::invalid("mandate", why));
-    }
-    let mut document = json!({
-        "id": format!("{}.{}", terms.template, body.agent),
-        "person": terms.person, "sponsor": terms.sponsor, "kind": terms.kind.as_str(),
-        "agent": body.agent, "parent": terms.template,
-    });
-    if let Some(members) = document.as_object_mut() {
-        members.extend(said.clone());
-        // Where nothing is said it ends with what is above, and has the same limits, which count for both together.
-        let says_end = ["expires_in", "expires_at"].iter().any(|name| members.contains_key(*name));
-        let taken = ["expires_in", "expires_at"].into_iter().filter(|_| !says_end).chain(["limits"]);
-        for name in taken {
-            if let Some(value) = above.get(name).and_then(Exact::to_value) {
-                members.entry(name).or_insert(value);
-            }
-        }
-    }
-    Ok(Exact::from_value(&document))
 }
 
 impl<S: Store> Api<S> {

@@ -72,7 +72,7 @@ pub struct ApiParts<S> {
     /// Whom people sign in with.
     pub provider: Option<Provider>,
     /// The token service.
-    pub tokens: Option<TokenService>,
+    pub tokens: Option<OAuth>,
     /// The key that signs answers to enforcement points.
     pub decisions: SigningKey,
     /// Where spans go.
@@ -117,7 +117,7 @@ impl<S: Store> Api<S> {
             clock: parts.clock,
             randomness: parts.randomness,
             provider: parts.provider,
-            oauth: parts.tokens.map(OAuth::new),
+            oauth: parts.tokens,
             metrics: metrics::Metrics::new(),
             spans: parts.spans,
         }

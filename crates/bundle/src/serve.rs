@@ -8,12 +8,15 @@ use std::{
 
 use url::{Host, Url};
 use warrantor_model::time::parse_duration;
-use warrantor_tokens::SigningAlgorithm;
+
+mod tokens;
+
+pub use tokens::{Accepts, DomainConfig, Gives, ResourceConfig, Said, TokensConfig};
 
 use crate::{
     Loaded,
     doc::Doc,
-    files::serve::{ProviderEntry, ServeFile, TokensEntry},
+    files::serve::{ProviderEntry, ServeFile},
     gateway::{ServingPlace, TracesSettings, place, point, read, traces},
     load,
     read::split_cure,
@@ -76,64 +79,6 @@ pub struct ProviderConfig {
     pub leeway: Duration,
     /// Certificates to trust instead of the system's.
     pub certificates: Option<PathBuf>,
-}
-
-/// How long a token is valid when nothing is said, and at most.
-const LIFETIME: Duration = Duration::from_secs(5 * 60);
-const LONGEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// After how long another key signs when nothing is said, and at least.
-const ROTATE_EVERY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const LEAST_ROTATE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The token service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokensConfig {
-    /// Its own name: the address under which clients know it, without a path.
-    pub issuer: String,
-    /// How long a token is valid.
-    pub lifetime: Duration,
-    /// After how long another key signs.
-    pub rotate_every: Duration,
-    /// Whether the address of the token endpoint does for the audience of an assertion, as in RFC 7523 before its revision.
-    pub endpoint_as_audience: bool,
-    /// Where tokens may be shown.
-    pub resources: Vec<ResourceConfig>,
-}
-
-/// A place where tokens may be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceConfig {
-    /// Its address; one that ends in `/` stands for everything under it.
-    pub uri: String,
-    /// What its tokens are signed with.
-    pub algorithm: SigningAlgorithm,
-    /// Whether tokens for it may be bound to no key.
-    pub bearer: bool,
-}
-
-impl TokensConfig {
-    /// Where tokens are asked for.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
-        format!("{}/oauth/token", self.issuer)
-    }
-
-    /// The algorithms that are needed.
-    #[must_use]
-    pub fn algorithms(&self) -> Vec<SigningAlgorithm> {
-        let needed = |one: &SigningAlgorithm| {
-            *one == SigningAlgorithm::EdDsa
-                || self.resources.iter().any(|resource| resource.algorithm == *one)
-        };
-        SigningAlgorithm::ALL.into_iter().filter(needed).collect()
-    }
-
-    /// The place that an address is of.
-    #[must_use]
-    pub fn resource(&self, uri: &str) -> Option<&ResourceConfig> {
-        let covers = |of: &str| of == uri || (of.ends_with('/') && uri.starts_with(of));
-        self.resources.iter().find(|resource| covers(&resource.uri))
-    }
 }
 
 /// Loads the control plane's settings and its bundle.
@@ -199,7 +144,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let traces = traces(&doc, config.traces.as_ref(), report);
     let point = point(&doc, config.point.as_deref(), report);
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
-    let tokens = config.tokens.map(|entry| tokens(&doc, entry, report));
+    let tokens = config.tokens.map(|entry| tokens::read(&doc, entry, base, report));
     Some(ServeConfig {
         bundle: bundle?,
         place: ServingPlace { point, data: config.data.map(|data| base.join(data)), plane: None },
@@ -223,51 +168,6 @@ fn address(doc: &Doc, field: &str, text: &str, report: &mut Report) -> Option<So
     address
 }
 
-fn tokens(doc: &Doc, entry: TokensEntry, report: &mut Report) -> TokensConfig {
-    if !is_origin(&entry.issuer) {
-        let message = format!("the issuer {:?} is no address of a server", short(&entry.issuer));
-        let cure =
-            "write one such as https://control.example.com: https (http only on loopback), a host, no path";
-        doc.error(report, &["tokens", "issuer"], message, cure);
-    }
-    let lifetime = duration(doc, "lifetime", entry.lifetime.as_deref(), LIFETIME, report);
-    if lifetime > LONGEST_LIFETIME || lifetime < Duration::from_secs(1) {
-        let message = "a token is valid for a second at least and an hour at most";
-        doc.error(report, &["tokens", "lifetime"], message, "5m is plenty: an agent asks for another");
-    }
-    let rotate_every = duration(doc, "rotate_every", entry.rotate_every.as_deref(), ROTATE_EVERY, report);
-    if rotate_every < LEAST_ROTATE {
-        let message = "keys that change more than once a day are not known everywhere when they sign";
-        doc.error(report, &["tokens", "rotate_every"], message, "write a day at least, such as 30d");
-    }
-    let resources = entry.resources.into_iter().enumerate().map(|(at, resource)| {
-        let at = at.to_string();
-        let pointer = |field| ["tokens", "resources", at.as_str(), field];
-        let is_place = Url::parse(&resource.uri)
-            .is_ok_and(|url| url.fragment().is_none() && url.query().is_none() && url.has_host());
-        if !is_place {
-            let message = format!("{:?} is no address of a place", short(&resource.uri));
-            doc.error(report, &pointer("uri"), message, "write one such as https://tools.example.com/bank");
-        }
-        let algorithm = match resource.algorithm.as_deref() {
-            None => SigningAlgorithm::EdDsa,
-            Some(name) => SigningAlgorithm::named(name).unwrap_or_else(|| {
-                let message = format!("{:?} is no algorithm that tokens are signed with", short(name));
-                doc.error(report, &pointer("algorithm"), message, "write EdDSA or ES256");
-                SigningAlgorithm::EdDsa
-            }),
-        };
-        ResourceConfig { uri: resource.uri, algorithm, bearer: resource.bearer }
-    });
-    TokensConfig {
-        resources: resources.collect(),
-        issuer: entry.issuer,
-        lifetime,
-        rotate_every,
-        endpoint_as_audience: entry.endpoint_as_audience,
-    }
-}
-
 /// Whether a text is the address of a server and nothing more, as it is compared: in lower case, without a slash at its end.
 pub(crate) fn is_origin(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
@@ -279,25 +179,6 @@ pub(crate) fn is_origin(text: &str) -> bool {
     };
     let is_secure = url.scheme() == "https" || (url.scheme() == "http" && is_here);
     is_secure && url.origin().ascii_serialization() == text
-}
-
-fn duration(
-    doc: &Doc,
-    field: &str,
-    text: Option<&str>,
-    otherwise: Duration,
-    report: &mut Report,
-) -> Duration {
-    match text.map(parse_duration) {
-        None => otherwise,
-        Some(Ok(duration)) => duration,
-        Some(Err(cause)) => {
-            let text = cause.to_string();
-            let (what, cure) = split_cure(&text);
-            doc.error(report, &["tokens", field], what, cure.unwrap_or_default());
-            otherwise
-        }
-    }
 }
 
 fn provider(doc: &Doc, entry: ProviderEntry, base: &Path, report: &mut Report) -> ProviderConfig {

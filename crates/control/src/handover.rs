@@ -314,6 +314,7 @@ impl<S: Store> Desk<'_, S> {
         parent: &MandateId,
         depth: u32,
         part: &MandateTemplate,
+        agreed: &Agreed,
     ) -> Result<Handed, HandoverError> {
         let refused = |why: String| HandoverError::Refused { template: part.terms.template.clone(), why };
         let Some(above) = mandates::load(&*self.store, parent).await? else {
@@ -327,9 +328,8 @@ impl<S: Store> Desk<'_, S> {
                 "{parent} may be handed on {depth} hops further, and this is beyond"
             )));
         }
-        let agreed = Agreed::default();
         let above = (parent.clone(), above);
-        let (mandate, stored) = self.hand_over_one(part, Some(&above), Some(&agreed)).await?;
+        let (mandate, stored) = self.hand_over_one(part, Some(&above), Some(agreed)).await?;
         Ok(Handed {
             mandate,
             template: stored.template,

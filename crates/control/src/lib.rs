@@ -19,6 +19,7 @@ pub mod keys;
 pub mod mandates;
 mod names;
 pub mod office;
+pub mod parts;
 pub mod people;
 pub mod replay;
 pub mod secrets;

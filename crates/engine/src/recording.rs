@@ -154,10 +154,14 @@ pub fn evidence_text(evidence: &Evidence) -> String {
         Evidence::LocalUser { uid, name: None } => format!("local user {uid}"),
         Evidence::Token { name } => format!("bearer token {name}"),
         Evidence::AccessToken(token) => {
-            let TokenEvidence { issuer, name, client, bound, .. } = &**token;
+            let TokenEvidence { issuer, name, client, bound, home, .. } = &**token;
             let bound = if *bound { ", bound to its key" } else { ", bound to no key" };
             let short = |text: &str| text.chars().take(MAX_NAME_CHARS).collect::<String>();
-            format!("access token {} of {} for {}{bound}", short(name), short(issuer), short(client))
+            let home = home
+                .as_ref()
+                .map(|home| format!(", for {} of {}", short(&home.subject), short(&home.issuer)));
+            let home = home.unwrap_or_default();
+            format!("access token {} of {} for {}{home}{bound}", short(name), short(issuer), short(client))
         }
         Evidence::Failed { why } => format!("not verified: {why}"),
     }

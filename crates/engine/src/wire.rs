@@ -12,8 +12,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use warrantor_decide::{Charge, Obligation, Output, Tracking};
 use warrantor_model::{
-    AgentId, DecisionId, Definition, Digest, Evidence, Failure, Finding, Json, MandateId, Offer, PersonId,
-    ReasonCode, ServerName, Subject, TaskId, TemplateId, Timestamp, TokenEvidence, TokenId, ToolRef,
+    AgentId, DecisionId, Definition, Digest, Evidence, Failure, Finding, Home, Json, MandateId, Offer,
+    PersonId, ReasonCode, ServerName, Subject, TaskId, TemplateId, Timestamp, TokenEvidence, TokenId,
+    ToolRef,
     record::{DefinitionsRecord, Outcome},
     tracker::TrackedOutcome,
 };
@@ -271,6 +272,9 @@ pub enum WireEvidence {
         scopes: BTreeSet<String>,
         /// Whether it was presented by whoever has its key.
         bound: bool,
+        /// The domain that the task comes from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<Home>,
     },
     /// It did not verify.
     Failed {
@@ -285,10 +289,11 @@ impl WireEvidence {
         match self {
             Self::LocalUser { name, .. } => name.as_deref().unwrap_or_default().len(),
             Self::Token { name } => name.len(),
-            Self::AccessToken { issuer, name, tokens, subject, client, scopes, bound: _ } => {
+            Self::AccessToken { issuer, name, tokens, subject, client, scopes, bound: _, home } => {
+                let home = home.iter().flat_map(|home| [home.issuer.as_str(), home.subject.as_str()]);
                 let listed = tokens.iter().map(AsRef::as_ref).chain(scopes.iter().map(String::as_str));
                 let single = [issuer, name, subject, client].into_iter().map(String::as_str);
-                single.chain(listed).map(str::len).fold(0, usize::saturating_add)
+                single.chain(listed).chain(home).map(str::len).fold(0, usize::saturating_add)
             }
             Self::Failed { why } => why.len(),
         }
@@ -394,7 +399,7 @@ impl From<&Evidence> for WireEvidence {
             Evidence::LocalUser { uid, name } => Self::LocalUser { uid: *uid, name: name.clone() },
             Evidence::Token { name } => Self::Token { name: name.clone() },
             Evidence::AccessToken(token) => {
-                let TokenEvidence { issuer, name, tokens, subject, client, scopes, bound } = &**token;
+                let TokenEvidence { issuer, name, tokens, subject, client, scopes, bound, home } = &**token;
                 Self::AccessToken {
                     issuer: issuer.clone(),
                     name: name.clone(),
@@ -403,6 +408,7 @@ impl From<&Evidence> for WireEvidence {
                     client: client.clone(),
                     scopes: scopes.clone(),
                     bound: *bound,
+                    home: home.clone(),
                 }
             }
             Evidence::Failed { why } => Self::Failed { why: why.clone() },
@@ -415,8 +421,8 @@ impl From<WireEvidence> for Evidence {
         match evidence {
             WireEvidence::LocalUser { uid, name } => Self::LocalUser { uid, name },
             WireEvidence::Token { name } => Self::Token { name },
-            WireEvidence::AccessToken { issuer, name, tokens, subject, client, scopes, bound } => {
-                let token = TokenEvidence { issuer, name, tokens, subject, client, scopes, bound };
+            WireEvidence::AccessToken { issuer, name, tokens, subject, client, scopes, bound, home } => {
+                let token = TokenEvidence { issuer, name, tokens, subject, client, scopes, bound, home };
                 Self::AccessToken(Box::new(token))
             }
             WireEvidence::Failed { why } => Self::Failed { why },

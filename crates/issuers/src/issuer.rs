@@ -25,8 +25,8 @@ const KEPT: Duration = Duration::from_secs(60 * 60);
 const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
 /// How long an issuer that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How old an ID token may be when it is presented.
-const ID_TOKEN_AGE: Duration = Duration::from_secs(10 * 60);
+/// How old an ID token or a grant may be when it is presented.
+const FRESH: Duration = Duration::from_secs(10 * 60);
 /// The algorithms that are allowed when nothing is said: those that an issuer of today signs with.
 const DEFAULT_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 
@@ -331,7 +331,7 @@ impl Issuer {
             purpose,
             nonce,
             leeway: self.settings.leeway,
-            max_age: (purpose == Purpose::Id).then_some(ID_TOKEN_AGE),
+            max_age: matches!(purpose, Purpose::Id | Purpose::Crossing).then_some(FRESH),
         };
         let keys = self.keys(now, false).await?;
         match verify(token, &keys, &expected, now) {

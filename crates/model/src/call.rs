@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Json, MandateId, TokenId, ToolRef};
 
 /// The evidence of layer 1: who presents the call, verified, or why that failed.
@@ -56,6 +58,18 @@ pub struct TokenEvidence {
     pub scopes: BTreeSet<String>,
     /// Whether whoever presents it has proved to have the key that it is bound to.
     pub bound: bool,
+    /// The domain that the task comes from, where it is another.
+    pub home: Option<Home>,
+}
+
+/// Where a task comes from that crossed from another domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// The issuer of that domain's tokens.
+    pub issuer: String,
+    /// Who answers for the task there, by the name that it has for them.
+    pub subject: String,
 }
 
 /// What the enforcement point knows of the tool's present definition.

@@ -21,7 +21,7 @@ pub mod tool;
 pub mod tracker;
 
 pub use actors::{Accountable, Agent, AgentStatus, Ceiling, Person, PersonStatus};
-pub use call::{Call, Definition, Evidence, TokenEvidence};
+pub use call::{Call, Definition, Evidence, Home, TokenEvidence};
 pub use decimal::Decimal;
 pub use decision::{Finding, Layer, NextStep, Question, ReasonCode, Refusal};
 pub use digest::Digest;

@@ -11,7 +11,7 @@ use crate::{Digest, Finding, ReasonCode, Timestamp};
 
 mod acts;
 
-pub use acts::{ActRecord, TokenChange, TokenRecord};
+pub use acts::{ActRecord, CrossingRecord, TokenChange, TokenRecord};
 
 /// Most bytes a record may have. An entry bundle counts them in 16 bits.
 pub const MAX_RECORD_BYTES: usize = 65_535;

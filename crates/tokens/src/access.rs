@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use thiserror::Error;
-use warrantor_model::{AgentId, Json, MandateId, Timestamp, TokenId};
+use warrantor_model::{AgentId, Home, Json, MandateId, Timestamp, TokenId};
 
 use crate::{
     actors::{Actors, ActorsError},
@@ -17,6 +17,8 @@ use crate::{
 pub const ACCESS_TYPE: &str = "at+jwt";
 /// The claim that names the tokens a token was made from, the nearest first: revoking one of them revokes it.
 pub const MADE_FROM: &str = "made_from";
+/// The claim that says from which other domain a task comes.
+const HOME: &str = "home";
 
 /// What a token is bound to: whoever presents it proves to have it (RFC 7800).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct AccessToken {
     pub bound_to: Option<Binding>,
     /// The tokens it was made from, the nearest first.
     pub made_from: Vec<TokenId>,
+    /// The domain that the task comes from, where it is another (`home`: its issuer and the subject there).
+    pub home: Option<Home>,
 }
 
 /// Why a token of ours does not read as one.
@@ -109,6 +113,7 @@ impl AccessToken {
             ("cnf", confirmation),
             ("txn", self.task.as_ref().map(|task| json!(task))),
             (MADE_FROM, made_from),
+            (HOME, self.home.as_ref().map(|home| json!({ "iss": home.issuer, "sub": home.subject }))),
         ];
         if let Some(members) = claims.as_object_mut() {
             members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
@@ -157,6 +162,16 @@ impl AccessToken {
                 ids.collect::<Option<_>>().ok_or_else(unfit)?
             }
         };
+        let home = match all.get(HOME) {
+            None => None,
+            Some(home) => {
+                let text = |name: &str| home.get(name).and_then(Json::as_str).map(str::to_owned);
+                match (text("iss"), text("sub")) {
+                    (Some(issuer), Some(subject)) => Some(Home { issuer, subject }),
+                    _ => return Err(AccessError::Claim(HOME)),
+                }
+            }
+        };
         Ok(Self {
             id: text("jti")?.parse().map_err(|_| AccessError::Claim("jti"))?,
             subject: claims.subject().to_owned(),
@@ -169,6 +184,7 @@ impl AccessToken {
             task: claims.text("txn").map(str::to_owned),
             bound_to,
             made_from,
+            home,
         })
     }
 
@@ -209,6 +225,7 @@ mod tests {
             task: Some("k1".to_owned()),
             bound_to: Some(Binding::Key("abc".to_owned())),
             made_from: vec!["t0".parse().unwrap()],
+            home: Some(Home { issuer: "https://acme.example".to_owned(), subject: "carol".to_owned() }),
         }
     }
 
@@ -238,6 +255,7 @@ mod tests {
             task: None,
             bound_to: None,
             made_from: Vec::new(),
+            home: None,
             ..token()
         };
         assert_eq!(read(&plain.claims(ISSUER)), Ok(plain));
@@ -258,6 +276,7 @@ mod tests {
             ("act", json!({ "sub": "helper" }), AccessError::Actors(ActorsError::Format)),
             ("act", json!({ "iss": "https://evil.example", "sub": "helper" }), AccessError::Agent),
             (MADE_FROM, json!("t0"), AccessError::Claim(MADE_FROM)),
+            (HOME, json!({ "iss": "https://acme.example" }), AccessError::Claim(HOME)),
             (MADE_FROM, json!([7]), AccessError::Claim(MADE_FROM)),
         ] {
             let mut claims = token().claims(ISSUER);

@@ -90,7 +90,7 @@ pub fn verify_assertion(
     }
     let id =
         text("jti").filter(|id| (1..=256).contains(&id.len())).ok_or(Refusal::Format("it has no `jti`"))?;
-    let replay = Digest::of_parts(&[b"assertion", expected.client.as_bytes(), id.as_bytes()]);
+    let replay = Digest::of_parts(&[b"assertion\n", expected.client.as_bytes(), b"\n", id.as_bytes()]);
     Ok(Once { replay, until })
 }
 

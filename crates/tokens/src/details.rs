@@ -13,7 +13,7 @@ use warrantor_model::{Json, MandateId};
 /// The type of the details that are known here.
 pub const MANDATE_DETAILS: &str = "urn:warrantor:mandate";
 /// The one action there is.
-const CALL: &str = "call";
+pub(crate) const CALL: &str = "call";
 /// Most bytes of a request's details.
 const MAX_BYTES: usize = 4 << 10;
 

@@ -124,7 +124,14 @@ pub fn verify_proof(
     if now >= until || made > now.plus(AHEAD) {
         return Err(ProofRefusal::Claim("iat"));
     }
-    let replay = Digest::of_parts(&[b"dpop", key.thumbprint().as_bytes(), target.as_bytes(), id.as_bytes()]);
+    let replay = Digest::of_parts(&[
+        b"dpop\n",
+        key.thumbprint().as_bytes(),
+        b"\n",
+        target.as_bytes(),
+        b"\n",
+        id.as_bytes(),
+    ]);
     Ok(VerifiedProof { thumbprint: key.thumbprint().to_owned(), once: Once { replay, until } })
 }
 

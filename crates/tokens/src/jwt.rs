@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use thiserror::Error;
 use warrantor_model::{Decimal, Json, Timestamp};
 
-use crate::{jose::Unverified, keys::KeySet};
+use crate::{access::ACCESS_TYPE, crossing::CROSSING_TYPE, jose::Unverified, keys::KeySet};
 
 /// What a token was made for. One made for something else is refused, whoever signed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Purpose {
     Id,
     /// An access token (RFC 9068): its `typ` is `at+jwt`.
     Access,
+    /// A grant of another domain ([`crate::Crossing`]): its `typ` is `oauth-id-jag+jwt`, and it has one audience.
+    Crossing,
 }
 
 /// The nonce of an ID token (OpenID Connect Core 1.0, section 2).
@@ -162,7 +164,8 @@ pub fn verify(
     let kind = token.kind()?;
     let fits = match expected.purpose {
         Purpose::Id => matches!(kind.as_deref(), None | Some("jwt")),
-        Purpose::Access => kind.as_deref() == Some("at+jwt"),
+        Purpose::Access => kind.as_deref() == Some(ACCESS_TYPE),
+        Purpose::Crossing => kind.as_deref() == Some(CROSSING_TYPE),
     };
     if !fits {
         return Err(Refusal::Type);
@@ -185,6 +188,9 @@ fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Cl
     };
     let is_ours = |audience: &str| expected.audiences.iter().any(|ours| ours == audience);
     if !audiences.iter().any(|audience| is_ours(audience)) {
+        return Err(Refusal::Audience);
+    }
+    if expected.purpose == Purpose::Crossing && audiences.len() != 1 {
         return Err(Refusal::Audience);
     }
     // OpenID Connect Core 1.0, section 3.1.3.7: of several audiences one asked for it, and that must be us.

@@ -7,6 +7,7 @@
 mod access;
 mod actors;
 mod assertion;
+mod crossing;
 mod details;
 mod dpop;
 mod jose;
@@ -15,10 +16,14 @@ mod keys;
 mod nonces;
 mod once;
 mod signer;
+mod spiffe;
 
 pub use access::{ACCESS_TYPE, AccessError, AccessToken, Binding, MADE_FROM};
 pub use actors::{Actor, Actors, ActorsError, MAX_ACTORS};
 pub use assertion::{ASSERTION_ALGORITHMS, ASSERTION_TYPE, AssertionExpected, verify_assertion};
+pub use crossing::{
+    CROSSING_PROFILE, CROSSING_TOKEN_TYPE, CROSSING_TYPE, Crossing, CrossingError, PART_DETAILS, Part,
+};
 pub use details::{DetailsError, MANDATE_DETAILS, MandateDetails};
 pub use dpop::{
     PROOF_ALGORITHMS, ProofExpected, ProofRefusal, VerifiedProof, WINDOW, token_hash, verify_proof,
@@ -30,3 +35,6 @@ pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, Pub
 pub use nonces::Nonces;
 pub use once::Once;
 pub use signer::{Signer, SignerError, SigningAlgorithm, key_set};
+pub use spiffe::{
+    SpiffeId, SpiffeIdError, Svid, TrustBundle, TrustBundleError, claimed_trust_domain, verify_jwt_svid,
+};

@@ -64,6 +64,17 @@ impl Form {
         self.one(name).ok_or_else(|| invalid(format!("the parameter {name} is missing")))
     }
 
+    /// A parameter that may stand several times, and has to stand once here.
+    pub(super) fn must_once(&self, name: &str) -> Result<&str, TokenError> {
+        match self.all(name) {
+            [one] => Ok(one.as_str()),
+            _ => {
+                let why = format!("a grant for another domain is for one place: send `{name}` once");
+                Err(TokenError::refused(Code::InvalidTarget, why))
+            }
+        }
+    }
+
     /// All values of a parameter.
     pub(super) fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()

@@ -4,6 +4,7 @@
 //! in the process's log only, so that a stranger cannot fill the log.
 
 mod answer;
+mod crossing;
 mod form;
 
 use std::{num::NonZeroU32, sync::Arc};
@@ -22,19 +23,20 @@ use utoipa::ToSchema;
 use warrantor_bundle::serve::TokensConfig;
 use warrantor_control::{
     access::Presenter,
-    tokens::{Asked, Attempt, Client, Code, Grant, Standing, SubjectToken, TokenError, TokenService},
+    tokens::{Asked, Attempt, Client, Code, Grant, Made, Standing, SubjectToken, TokenError, TokenService},
 };
 use warrantor_decide::administration::{Act, Resource};
-use warrantor_issuers::IssuerError;
+use warrantor_issuers::{IssuerError, SettingsError};
 use warrantor_model::{Digest, Json as ExactJson};
 use warrantor_store::Store;
 use warrantor_tokens::{
-    ASSERTION_ALGORITHMS, ASSERTION_TYPE, AccessToken, Binding, Claims, MANDATE_DETAILS, MandateDetails,
-    Nonce, PROOF_ALGORITHMS, ProofExpected, Purpose, VerifiedProof, claimed, verify_proof,
+    ASSERTION_ALGORITHMS, ASSERTION_TYPE, AccessToken, Binding, CROSSING_PROFILE, CROSSING_TOKEN_TYPE,
+    Claims, MANDATE_DETAILS, MandateDetails, Nonce, PROOF_ALGORITHMS, ProofExpected, Purpose, VerifiedProof,
+    claimed, verify_proof,
 };
 
 pub(crate) use self::answer::OAuthErrorBody;
-use self::{answer::OAuthError, form::Form};
+use self::{answer::OAuthError, crossing::Domains, form::Form};
 use crate::{
     Api,
     problem::{Kind, Problem},
@@ -43,6 +45,8 @@ use crate::{
 
 /// The grant of token exchange.
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// The grant of another domain's assertion (RFC 7523, section 2.1).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// What the names of token types begin with.
 const TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:";
 /// How many refusals a second are recorded.
@@ -51,14 +55,18 @@ const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 /// The token service, and what keeps its log from being filled by strangers.
 pub struct OAuth {
     service: TokenService,
+    domains: Domains,
     recording: DefaultDirectRateLimiter,
 }
 
 impl OAuth {
     /// A face for this service.
-    #[must_use]
-    pub fn new(service: TokenService) -> Self {
-        Self { service, recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)) }
+    ///
+    /// # Errors
+    /// [`SettingsError`] for a domain that cannot be asked for its keys as it is configured.
+    pub fn new(service: TokenService) -> Result<Self, SettingsError> {
+        let domains = Domains::new(service.settings())?;
+        Ok(Self { service, domains, recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)) })
     }
 
     /// The service behind it.
@@ -74,7 +82,7 @@ pub(crate) struct TokenAnswer {
     access_token: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
-    /// `DPoP`, or `Bearer` of a token that is bound to no key.
+    /// `DPoP`, `Bearer` of a token that is bound to no key, or `N_A` of a grant, which opens nothing.
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
@@ -169,14 +177,18 @@ fn none() -> Problem {
 
 fn described(settings: &TokensConfig) -> Value {
     let issuer = &settings.issuer;
-    json!({
+    let mut grants = vec!["client_credentials", EXCHANGE];
+    let accepts = settings.domains.iter().any(|domain| domain.accepts.is_some());
+    let gives = settings.domains.iter().any(|domain| domain.gives.is_some());
+    grants.extend(accepts.then_some(JWT_BEARER));
+    let mut described = json!({
         "issuer": issuer,
         "token_endpoint": settings.endpoint(),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials", EXCHANGE],
+        "grant_types_supported": grants,
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
@@ -185,7 +197,41 @@ fn described(settings: &TokensConfig) -> Value {
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
         "authorization_details_types_supported": [MANDATE_DETAILS],
-    })
+    });
+    let crossing = [
+        ("authorization_grant_profiles_supported", accepts.then_some(CROSSING_PROFILE)),
+        ("identity_chaining_requested_token_types_supported", gives.then_some(CROSSING_TOKEN_TYPE)),
+    ];
+    if let Some(members) = described.as_object_mut() {
+        members.extend(
+            crossing.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!([value?])))),
+        );
+    }
+    described
+}
+
+impl From<Made> for TokenAnswer {
+    fn from(made: Made) -> Self {
+        Self {
+            token_type: if made.says.bound_to.is_some() { "DPoP" } else { "Bearer" },
+            authorization_details: made.says.details.claim(),
+            access_token: made.token,
+            issued_token_type: None,
+            expires_in: made.expires_in,
+        }
+    }
+}
+
+/// Whether a grant for another domain is asked for rather than an access token.
+fn wants_to_cross(form: &Form) -> Result<bool, TokenError> {
+    match form.one("requested_token_type") {
+        None => Ok(false),
+        Some(CROSSING_TOKEN_TYPE) => Ok(true),
+        Some(wanted) if wanted.strip_prefix(TOKEN_TYPE) == Some("access_token") => Ok(false),
+        Some(_) => Err(invalid(
+            "access tokens are made here, and id-jag for other domains: see requested_token_type",
+        )),
+    }
 }
 
 impl<S: Store> Api<S> {
@@ -213,9 +259,9 @@ impl<S: Store> Api<S> {
         let client = self.client(oauth, &form, attempt).await?;
         let is_exchange = match form.must("grant_type")? {
             "client_credentials" => false,
-            EXCHANGE => true,
+            EXCHANGE | JWT_BEARER => true,
             _ => {
-                let why = "use client_credentials, or the grant of token exchange";
+                let why = "use client_credentials, the grant of token exchange, or that of another domain (jwt-bearer)";
                 return Err(TokenError::refused(Code::UnsupportedGrantType, why));
             }
         };
@@ -223,7 +269,11 @@ impl<S: Store> Api<S> {
             let why = "no scopes are given out: what a token is good for is said by a mandate, in authorization_details";
             return Err(TokenError::refused(Code::InvalidScope, why));
         }
-        let audience = form.place()?;
+        if form.one("grant_type") == Some(JWT_BEARER) {
+            return self.redeem(oauth, &form, client, headers, attempt).await;
+        }
+        let crosses = is_exchange && wants_to_cross(&form)?;
+        let audience = if crosses { form.must_once("resource")? } else { form.place()? };
         attempt.audience = Some(audience.to_owned());
         let details = match form.one("authorization_details") {
             None => None,
@@ -237,14 +287,14 @@ impl<S: Store> Api<S> {
             false => Grant::ClientCredentials,
             true => Grant::Exchange(self.subject(oauth, &form, attempt).await?),
         };
-        let made =
-            oauth.service.make(&self.office, Asked { grant, client, proof, audience, details }).await?;
+        let asked = Asked { grant, client, proof, audience, details };
+        if crosses {
+            return self.cross(oauth, asked, form.must_once("audience")?).await;
+        }
+        let made = oauth.service.make(&self.office, asked).await?;
         Ok(TokenAnswer {
-            access_token: made.token,
             issued_token_type: is_exchange.then_some("urn:ietf:params:oauth:token-type:access_token"),
-            token_type: if made.says.bound_to.is_some() { "DPoP" } else { "Bearer" },
-            expires_in: made.expires_in,
-            authorization_details: made.says.details.claim(),
+            ..made.into()
         })
     }
 
@@ -307,11 +357,6 @@ impl<S: Store> Api<S> {
         let short = |name: &'static str, text: &'f str| {
             text.strip_prefix(TOKEN_TYPE).ok_or_else(|| invalid(format!("{name} is no type of a token")))
         };
-        if let Some(wanted) = form.one("requested_token_type")
-            && short("requested_token_type", wanted)? != "access_token"
-        {
-            return Err(invalid("only access tokens are made here: see requested_token_type"));
-        }
         let purpose = match short("subject_token_type", form.must("subject_token_type")?)? {
             "access_token" => Purpose::Access,
             "id_token" => Purpose::Id,
@@ -336,7 +381,7 @@ impl<S: Store> Api<S> {
         if issuer.as_deref() == Some(oauth.service.settings().issuer.as_str()) {
             return match purpose {
                 Purpose::Access => Ok(SubjectToken::Ours(token)),
-                Purpose::Id => Err(refused("it is no ID token".to_owned())),
+                Purpose::Id | Purpose::Crossing => Err(refused("it is no such token".to_owned())),
             };
         }
         let Some(provider) = self.provider.as_ref() else {

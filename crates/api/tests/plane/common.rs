@@ -14,10 +14,10 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use warrantor_api::{Api, ApiParts, provider::Provider, router};
+use warrantor_api::{Api, ApiParts, OAuth, provider::Provider, router};
 use warrantor_bundle::{
     Loaded,
-    serve::{ResourceConfig, TokensConfig},
+    serve::{DomainConfig, ResourceConfig, TokensConfig},
 };
 use warrantor_control::{
     access::{DirectorySettings, SubjectAttribute},
@@ -75,7 +75,11 @@ pub(crate) const SERVICE: &str = "https://control.example.com";
 /// Where its tokens are shown.
 pub(crate) const BANK: &str = "https://tools.example.com/bank";
 
-fn tokens_service(randomness: &SeededBytes, now: warrantor_model::Timestamp) -> TokenService {
+fn tokens_service(
+    randomness: &SeededBytes,
+    now: warrantor_model::Timestamp,
+    domains: Vec<DomainConfig>,
+) -> TokenService {
     let resource = |uri: &str, algorithm, bearer| ResourceConfig { uri: uri.to_owned(), algorithm, bearer };
     let config = TokensConfig {
         issuer: SERVICE.to_owned(),
@@ -86,6 +90,7 @@ fn tokens_service(randomness: &SeededBytes, now: warrantor_model::Timestamp) -> 
             resource("https://tools.example.com/", SigningAlgorithm::EdDsa, false),
             resource("https://old.example.com/mcp", SigningAlgorithm::Es256, true),
         ],
+        domains,
     };
     let directory = tempfile::tempdir().unwrap();
     let origin = "log.example.com".parse().unwrap();
@@ -138,6 +143,11 @@ impl Plane {
 
     /// A plane whose people sign in with this provider.
     pub(crate) fn signing_in(bundle: Arc<Loaded>, provider: Option<Provider>) -> Self {
+        Self::among(bundle, provider, Vec::new())
+    }
+
+    /// A plane that knows other domains.
+    pub(crate) fn among(bundle: Arc<Loaded>, provider: Option<Provider>, domains: Vec<DomainConfig>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::new());
         let stop = Arc::new(StopFile::open(&directory.path().join("stop")).unwrap());
@@ -170,7 +180,7 @@ impl Plane {
             clock: Arc::clone(&clock) as _,
             randomness,
             provider,
-            tokens: Some(tokens_service(&SeededBytes::new(11), clock.now())),
+            tokens: Some(OAuth::new(tokens_service(&SeededBytes::new(11), clock.now(), domains)).unwrap()),
             decisions: decisions(),
             spans: warrantor_api::Spans::default(),
         }));
@@ -183,20 +193,26 @@ impl Plane {
 
     /// Registers a person under this id, with these roles, and begins a session.
     pub(crate) async fn person(&self, id: &str, roles: &[&str]) -> String {
-        let new = NewPerson {
-            id: Some(id.parse().unwrap()),
-            issuer: ISSUER.to_owned(),
-            subject: format!("subject-of-{id}"),
-            name: Some(id.to_owned()),
-            mail: BTreeSet::from([format!("{id}@example.com")]),
-            groups: BTreeSet::new(),
-        };
+        let session = self.person_of(id, ISSUER, &format!("subject-of-{id}")).await;
         let office = self.api.office();
-        office.register(&Self::host(Act::RegisterPerson), new).await.unwrap();
         if !roles.is_empty() {
             let roles = roles.iter().map(|role| (*role).to_owned()).collect();
             office.give_roles(&Self::host(Act::ChangePerson), &id.parse().unwrap(), roles).await.unwrap();
         }
+        session
+    }
+
+    /// Registers a person whom this issuer knows by this subject, and begins a session.
+    pub(crate) async fn person_of(&self, id: &str, issuer: &str, subject: &str) -> String {
+        let new = NewPerson {
+            id: Some(id.parse().unwrap()),
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            name: Some(id.to_owned()),
+            mail: BTreeSet::from([format!("{id}@example.com")]),
+            groups: BTreeSet::new(),
+        };
+        self.api.office().register(&Self::host(Act::RegisterPerson), new).await.unwrap();
         self.session(id).await
     }
 

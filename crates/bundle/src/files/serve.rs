@@ -1,11 +1,14 @@
 //! `serve.toml`: where the control plane listens, whom people sign in with, and which bundle decides.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+use warrantor_model::{AgentId, ServerName};
 
 use super::{
     gateway::{TlsEntry, TracesEntry},
-    text::DurationText,
+    text::{DurationText, IdText, NameText},
 };
 
 /// Where the control plane listens, whom people sign in with, and which bundle decides.
@@ -55,6 +58,74 @@ pub struct TokensEntry {
     /// Where tokens may be shown.
     #[serde(default)]
     pub resources: Vec<ResourceEntry>,
+    /// Other domains: whose grants are taken here, and to whom some are given.
+    #[serde(default)]
+    pub domains: Vec<DomainEntry>,
+}
+
+/// Another domain: its token service, and what passes between it and this one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Domain")]
+pub struct DomainEntry {
+    /// The issuer of its tokens, exactly as they name it, such as `https://control.partner.example`.
+    pub issuer: String,
+    /// The algorithms that its grants may be signed with; RS256, PS256, ES256 and EdDSA when nothing is said.
+    #[serde(default)]
+    pub algorithms: Vec<String>,
+    /// A file of certificates, PEM, from this file's directory, that are trusted for it instead of the system's.
+    pub certificates: Option<String>,
+    /// What it may say here. Nothing when this is left out.
+    pub accepts: Option<AcceptsEntry>,
+    /// What is said to it. Nothing when this is left out.
+    pub gives: Option<GivesEntry>,
+}
+
+/// What a domain may say here: of people whom we know (`people`), or as an agent that stands for the whole domain and hands parts of its mandate on (`agent`
+/// and `server`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Accepts")]
+pub struct AcceptsEntry {
+    /// The agents here that its grants may be for.
+    #[schemars(with = "Vec<IdText>", length(min = 1))]
+    pub clients: Vec<AgentId>,
+    /// Whether its grants speak of people who are registered here with its issuer and their subject there. Tokens are then for their mandates.
+    #[serde(default)]
+    pub people: bool,
+    /// The agent that stands for the domain: a grant is a part of the mandate that this agent has, and never more.
+    #[schemars(with = "Option<IdText>")]
+    pub agent: Option<AgentId>,
+    /// The server whose tools its grants speak of.
+    #[schemars(with = "Option<NameText>")]
+    pub server: Option<ServerName>,
+    /// The places its grants may be for; all of `resources` when nothing is said.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    /// Issuers whose actors may stand in its chains beside its own.
+    #[serde(default)]
+    pub through: Vec<String>,
+    /// How many actors a chain of its may have; 4 when nothing is said, 7 at most.
+    #[schemars(range(min = 0, max = 7))]
+    pub max_actors: Option<usize>,
+}
+
+/// What is said to a domain.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Gives")]
+pub struct GivesEntry {
+    /// Its places that grants are made for. One that ends in `/` stands for everything under it.
+    #[schemars(length(min = 1))]
+    pub resources: Vec<String>,
+    /// The name by which mandates here speak of those tools: a grant has what a mandate grants at this server.
+    #[schemars(with = "NameText")]
+    pub server: ServerName,
+    /// As which clients our agents are known there.
+    #[schemars(with = "BTreeMap<IdText, String>", length(min = 1))]
+    pub clients: BTreeMap<AgentId, String>,
+    /// What grants are signed with: `EdDSA` when nothing is said, or `ES256` for a domain that knows nothing newer.
+    pub algorithm: Option<String>,
 }
 
 /// A place where tokens may be shown, such as a virtual server of a gateway.

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use warrantor_api::{Api, ApiParts, ApiServer, Spans, provider::Provider};
+use warrantor_api::{Api, ApiParts, ApiServer, OAuth, Spans, provider::Provider};
 use warrantor_bundle::{
     Loaded, Report, load,
     serve::{DEFAULT_LISTEN, ServeConfig, load_serve, load_serve_beside, serve_place},
@@ -20,7 +20,6 @@ use warrantor_bundle::{
 use warrantor_control::{
     handover::Desk,
     office::{Authority, Office, OfficeParts},
-    tokens::TokenService,
 };
 use warrantor_decide::{
     PolicySource,
@@ -154,6 +153,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let traces = Traces::to("warrantor", traces.as_ref(), base)?;
     let spans = traces.tracer().map(Spans::to).unwrap_or_default();
     let service = tokens_config.map(|config| tokens::service(&deployment, config)).transpose()?;
+    let service = service.map(OAuth::new).transpose().context("[tokens] of serve.toml")?;
     let api = api(&deployment, &bundle, administration, provider, service, spans).await?;
     let listening = Listening {
         url: format!("{scheme}://{}", listener.local_addr()?),
@@ -210,7 +210,7 @@ async fn api(
     bundle: &Arc<Loaded>,
     administration: Arc<Administration>,
     provider: Option<Provider>,
-    tokens: Option<TokenService>,
+    tokens: Option<OAuth>,
     spans: Spans,
 ) -> anyhow::Result<Arc<Api<SqliteStore>>> {
     deployment.absorb().await;

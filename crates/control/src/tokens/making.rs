@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warrantor_engine::mandates::MAX_HOPS;
 use warrantor_model::{
-    AgentId, Digest, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
+    AgentId, Digest, Home, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
     record::{Event, Record, TokenChange, TokenRecord},
 };
 use warrantor_store::{Commit, CommitError, Expect, MAX_PAGE, Store};
@@ -13,7 +13,7 @@ use warrantor_tokens::{
     VerifiedProof, claimed, verify,
 };
 
-use super::{Client, Code, TokenError, TokenService, assertion_used, proof_used, record_of, use_up};
+use super::{Arrived, Client, Code, TokenError, TokenService, assertion_used, proof_used, record_of, use_up};
 use crate::{
     agents::AgentStanding,
     fresh_id,
@@ -43,6 +43,8 @@ pub enum Grant<'a> {
     ClientCredentials,
     /// By an agent that acts for somebody (RFC 8693).
     Exchange(SubjectToken<'a>),
+    /// By an agent that another domain speaks for (RFC 7523, ID-JAG).
+    Crossing(Box<Arrived>),
 }
 
 impl Grant<'_> {
@@ -50,6 +52,7 @@ impl Grant<'_> {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::Exchange(_) => "token-exchange",
+            Self::Crossing(_) => "jwt-bearer",
         }
     }
 }
@@ -84,22 +87,42 @@ pub struct Made {
 }
 
 /// What of the grant is known once it is verified.
-struct Basis {
+pub(super) struct Basis {
     /// Whom it acts for; none of a standing mandate.
-    person: Option<PersonId>,
+    pub(super) person: Option<PersonId>,
     /// `sub`.
-    subject: String,
-    actors: Actors,
+    pub(super) subject: String,
+    pub(super) actors: Actors,
     /// The mandate that the new one has to be, or to narrow.
-    parent: Option<MandateId>,
+    pub(super) parent: Option<MandateId>,
     /// The token that it is made from, and those before.
-    made_from: Vec<TokenId>,
+    pub(super) made_from: Vec<TokenId>,
     /// When what it is made from ends.
-    until: Option<Timestamp>,
-    shown: Vec<Digest>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) shown: Vec<Digest>,
+    /// The domain that the task comes from, where it is another.
+    pub(super) home: Option<Home>,
 }
 
-fn refused(code: Code, why: impl Into<String>) -> TokenError {
+/// Everything that a token, or a grant for another domain, is made of, once all that was asked for holds.
+pub(super) struct Ready {
+    pub(super) id: TokenId,
+    pub(super) basis: Basis,
+    pub(super) mandate: KnownMandate,
+    /// The thumbprint of the key that whoever shows it has to have.
+    pub(super) key: Option<String>,
+    pub(super) now: Timestamp,
+    /// How many seconds it is valid for.
+    pub(super) seconds: u64,
+}
+
+impl Ready {
+    pub(super) fn ends(&self) -> Timestamp {
+        self.now.plus(Duration::from_secs(self.seconds))
+    }
+}
+
+pub(super) fn refused(code: Code, why: impl Into<String>) -> TokenError {
     TokenError::refused(code, why)
 }
 
@@ -109,22 +132,61 @@ impl TokenService {
     /// # Errors
     /// [`TokenError`].
     pub async fn make<S: Store>(&self, office: &Office<S>, asked: Asked<'_>) -> Result<Made, TokenError> {
+        let target = self.target(office, asked.audience, &asked.client).await?;
+        let ready = self.ready(office, &asked).await?;
+        if ready.key.is_none() && !target.bearer {
+            let why = "a token for this place is bound to a key: send a proof in the header `DPoP`";
+            return Err(refused(Code::InvalidDpopProof, why));
+        }
+        let (now, seconds, expires_at) = (ready.now, ready.seconds, ready.ends());
+        let Ready { id, basis, mandate, key, .. } = ready;
+        let says = AccessToken {
+            id,
+            subject: basis.subject,
+            agent: asked.client.agent.clone(),
+            audience: asked.audience.to_owned(),
+            made: now,
+            expires_at,
+            actors: basis.actors,
+            details: MandateDetails { mandate: mandate.id, locations: vec![asked.audience.to_owned()] },
+            task: Some(mandate.task.to_string()),
+            bound_to: key.map(Binding::Key),
+            made_from: basis.made_from,
+            home: basis.home,
+        };
+        let keys = self.keys();
+        let key = keys
+            .signing(target.algorithm, now)
+            .ok_or_else(|| TokenError::Signing(format!("there is no key for {}", target.algorithm.name())))?;
+        let token = says
+            .sign(&self.settings.issuer, key.signer())
+            .map_err(|cause| TokenError::Signing(cause.to_string()))?;
+        let record = TokenRecord {
+            person: basis.person.map(|person| person.to_string()),
+            shown: basis.shown,
+            crossing: match &asked.grant {
+                Grant::Crossing(arrived) => Some(arrived.record()),
+                Grant::ClientCredentials | Grant::Exchange(_) => None,
+            },
+            ..record_of(&says, TokenChange::Made, asked.grant.name(), &asked.client)
+        };
+        self.commit(office, &asked, (&says.id, &says.made_from), record, now).await?;
+        Ok(Made { token, says, expires_in: seconds })
+    }
+
+    /// What is made of a request if everything in it holds now.
+    pub(super) async fn ready<S: Store>(
+        &self,
+        office: &Office<S>,
+        asked: &Asked<'_>,
+    ) -> Result<Ready, TokenError> {
         let now = office.now();
         if office.is_stopped(&Subject::Deployment).await? {
             return Err(refused(Code::InvalidGrant, "everything is stopped: no token is made"));
         }
-        let target = self.target(office, asked.audience, &asked.client).await?;
-        let basis = self.basis(office, &asked, now).await?;
-        let mandate = self.mandate(office, &asked, &basis).await?;
+        let basis = self.basis(office, asked, now).await?;
+        let mandate = self.mandate(office, asked, &basis).await?;
         live(office, &mandate).await?;
-        let bound_to = match &asked.proof {
-            Some(proof) => Some(Binding::Key(proof.thumbprint().to_owned())),
-            None if target.bearer => None,
-            None => {
-                let why = "a token for this place is bound to a key: send a proof in the header `DPoP`";
-                return Err(refused(Code::InvalidDpopProof, why));
-            }
-        };
         let ends = [Some(now.plus(self.settings.lifetime)), Some(mandate.expires_at), basis.until];
         let expires_at = ends.into_iter().flatten().min().unwrap_or(now);
         // Whole seconds, as tokens tell them, and never more than there are.
@@ -137,52 +199,28 @@ impl TokenService {
             .map_err(OfficeError::from)?
             .parse()
             .map_err(|_| TokenError::Signing("its name is none".to_owned()))?;
-        let says = AccessToken {
-            id,
-            subject: basis.subject,
-            agent: asked.client.agent.clone(),
-            audience: asked.audience.to_owned(),
-            made: now,
-            expires_at: now.plus(Duration::from_secs(seconds)),
-            actors: basis.actors,
-            details: MandateDetails {
-                mandate: mandate.id.clone(),
-                locations: vec![asked.audience.to_owned()],
-            },
-            task: Some(mandate.task.to_string()),
-            bound_to,
-            made_from: basis.made_from,
-        };
-        let keys = self.keys();
-        let key = keys
-            .signing(target.algorithm, now)
-            .ok_or_else(|| TokenError::Signing(format!("there is no key for {}", target.algorithm.name())))?;
-        let token = says
-            .sign(&self.settings.issuer, key.signer())
-            .map_err(|cause| TokenError::Signing(cause.to_string()))?;
-        let record = TokenRecord {
-            person: basis.person.map(|person| person.to_string()),
-            shown: basis.shown,
-            ..record_of(&says, TokenChange::Made, asked.grant.name(), &asked.client)
-        };
-        self.commit(office, &asked, &says, record, now).await?;
-        Ok(Made { token, says, expires_in: seconds })
+        let key = asked.proof.as_ref().map(|proof| proof.thumbprint().to_owned());
+        Ok(Ready { id, basis, mandate, key, now, seconds })
     }
 
     /// Records the token, unless something was shown before that counts once, or what it is made from was revoked meanwhile.
-    async fn commit<S: Store>(
+    pub(super) async fn commit<S: Store>(
         &self,
         office: &Office<S>,
         asked: &Asked<'_>,
-        says: &AccessToken,
+        (id, made_from): (&TokenId, &[TokenId]),
         record: TokenRecord,
         now: Timestamp,
     ) -> Result<(), TokenError> {
         let event = Event::Token(Box::new(record));
-        let mut commit = Commit::new(Record::new(says.id.as_str(), now, event));
+        let mut commit = Commit::new(Record::new(id.as_str(), now, event));
         let assertion = use_up(&mut commit, &asked.client.once)?;
         let proof = asked.proof.as_ref().map(|proof| use_up(&mut commit, &proof.once())).transpose()?;
-        for token in &says.made_from {
+        let grant = match &asked.grant {
+            Grant::Crossing(arrived) => Some(use_up(&mut commit, &arrived.once())?),
+            Grant::ClientCredentials | Grant::Exchange(_) => None,
+        };
+        for token in made_from {
             let subject = Subject::Token(token.clone());
             let key = warrantor_engine::keys::standing(&subject).map_err(OfficeError::from)?;
             commit.expect.push((key, Expect::Absent));
@@ -191,6 +229,9 @@ impl TokenService {
             Ok(_) => Ok(()),
             Err(CommitError::Moved { key, .. }) if key == assertion => Err(assertion_used()),
             Err(CommitError::Moved { key, .. }) if Some(&key) == proof.as_ref() => Err(proof_used()),
+            Err(CommitError::Moved { key, .. }) if Some(&key) == grant.as_ref() => {
+                Err(refused(Code::InvalidGrant, "the grant was used before: ask for another"))
+            }
             Err(CommitError::Moved { .. }) => {
                 Err(refused(Code::InvalidGrant, "a token that it would be made from was revoked"))
             }
@@ -244,7 +285,9 @@ impl TokenService {
                 made_from: Vec::new(),
                 until: None,
                 shown: Vec::new(),
+                home: None,
             }),
+            Grant::Crossing(arrived) => arrived.basis(actor),
             Grant::Exchange(SubjectToken::Person { person, may_act, expires_at, shown }) => {
                 if let Some((issuer, name)) = may_act {
                     let is_here = issuer.as_ref().is_none_or(|issuer| *issuer == self.settings.issuer);
@@ -261,6 +304,7 @@ impl TokenService {
                     made_from: Vec::new(),
                     until: Some(*expires_at),
                     shown: vec![*shown],
+                    home: None,
                 })
             }
             Grant::Exchange(SubjectToken::Ours(token)) => {
@@ -314,6 +358,7 @@ impl TokenService {
                     made_from: from.lineage().cloned().collect(),
                     until: Some(from.expires_at),
                     shown: vec![Digest::of(token.as_bytes())],
+                    home: from.home,
                 })
             }
         }
@@ -412,7 +457,7 @@ struct Target {
     bearer: bool,
 }
 
-fn chain(cause: ActorsError) -> TokenError {
+pub(super) fn chain(cause: ActorsError) -> TokenError {
     refused(Code::InvalidRequest, cause.to_string())
 }
 

@@ -4,6 +4,7 @@
 //! whenever one is shown, so that a token that was made a moment too late for a revocation is worth nothing.
 
 mod client;
+mod crossing;
 mod keys;
 mod making;
 mod status;
@@ -18,12 +19,13 @@ use thiserror::Error;
 use warrantor_bundle::serve::TokensConfig;
 use warrantor_model::{
     Digest, Randomness, Timestamp,
-    record::{ActRecord, Event, Record, TokenChange, TokenRecord},
+    record::{ActRecord, CrossingRecord, Event, Record, TokenChange, TokenRecord},
 };
 use warrantor_store::{Commit, Expect, Key, Store};
 use warrantor_tokens::{AccessToken, Once};
 
 pub use client::Client;
+pub use crossing::{Arrived, For, Given};
 pub use keys::{OVERLAP, TokenKey, TokenKeys};
 pub use making::{Asked, Grant, Made, SubjectToken};
 pub use status::Standing;
@@ -143,6 +145,8 @@ pub struct Attempt {
     pub audience: Option<String>,
     /// What was shown.
     pub shown: Vec<Digest>,
+    /// The grant of another domain, where one was shown that holds.
+    pub crossing: Option<CrossingRecord>,
 }
 
 /// Most characters of what a stranger said that a record repeats.
@@ -190,6 +194,7 @@ impl TokenService {
             mandate: attempt.mandate.as_deref().map(cut),
             audience: attempt.audience.as_deref().map(cut),
             shown: attempt.shown.clone(),
+            crossing: attempt.crossing.clone(),
             reason: Some(cut(&reason)),
             ..TokenRecord::new(TokenChange::Refused, cut(&attempt.grant), cut(&attempt.evidence))
         };

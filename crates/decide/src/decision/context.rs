@@ -49,14 +49,19 @@ pub(super) fn shared_context(
         ("environment".to_owned(), environment),
     ];
     if let Evidence::AccessToken(token) = &call.evidence {
-        let token = record(vec![
+        let home = token.home.as_ref().map(|home| {
+            let home = vec![("issuer", text(&home.issuer)), ("subject", text(&home.subject))];
+            ("home", record(home))
+        });
+        let mut claims = vec![
             ("issuer", text(&token.issuer)),
             ("subject", text(&token.subject)),
             ("client", text(&token.client)),
             ("scopes", text_set(&token.scopes)),
             ("bound", RestrictedExpression::new_bool(token.bound)),
-        ]);
-        context.push(("token".to_owned(), token));
+        ];
+        claims.extend(home);
+        context.push(("token".to_owned(), record(claims)));
     }
     context
 }

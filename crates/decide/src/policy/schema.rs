@@ -29,7 +29,7 @@ pub(super) fn schema_text(
          type Mandate = { id: String, instance: String, root: String, purpose: String, kind: String, depth: Long };\n\
          type Task = { id: String, calls: Long, effects: Set<String>, labels: Set<String> };\n\
          type Environment = { time: datetime, enforcement_point: String };\n\
-         type Token = { issuer: String, subject: String, client: String, scopes: Set<String>, bound: Bool };\n",
+         type Token = { issuer: String, subject: String, client: String, scopes: Set<String>, bound: Bool, home?: { issuer: String, subject: String } };\n",
     );
     let tracked: Vec<String> = trackers.iter().map(tracked_attribute).collect();
     text.push_str(&format!("type Tracked = {{ {} }};\n", tracked.join(", ")));

@@ -1,6 +1,6 @@
 //! Layer 1: access tokens, what they are made from, and what policies read of them.
 
-use warrantor_model::{Evidence, TokenEvidence};
+use warrantor_model::{Evidence, Home, TokenEvidence};
 
 use crate::common::{World, check, deny, pass};
 
@@ -15,6 +15,7 @@ fn token(bound: bool) -> Evidence {
         client: "bot".into(),
         scopes: ["tools:call".to_owned()].into(),
         bound,
+        home: None,
     }))
 }
 
@@ -68,6 +69,18 @@ fn policies_read_a_token_where_there_is_one_and_must_ask_first() {
             ),
             pass(),
         ),
+    ]);
+    let abroad = |world: World| {
+        world.with(|w| {
+            let Evidence::AccessToken(mut token) = self::token(true) else { unreachable!() };
+            token.home = Some(Home { issuer: "https://acme.example".into(), subject: "carol".into() });
+            w.call.evidence = Evidence::AccessToken(token);
+        })
+    };
+    let not_from_acme = r#"context has token.home && context.token.home.issuer == "https://acme.example" && context.token.home.subject == "carol""#;
+    check(vec![
+        ("of this domain", forbid(not_from_acme), pass()),
+        ("of another domain", abroad(forbid(not_from_acme)), deny(&["policy_forbids"])),
     ]);
     // Who does not ask whether there is one has a policy that could err.
     let blind = world().and_policies("forbid(principal, action, resource) when { context.token.bound };");

@@ -216,6 +216,7 @@ mod tests {
             task: None,
             bound_to: key.map(|key| Binding::Key(key.to_owned())),
             made_from: Vec::new(),
+            home: None,
         }
     }
 

@@ -303,6 +303,7 @@ impl ResourceServer {
             client: token.agent.to_string(),
             scopes: Default::default(),
             bound: token.bound_to.is_some(),
+            home: token.home.clone(),
         }))
     }
 

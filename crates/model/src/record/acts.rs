@@ -118,6 +118,45 @@ pub struct TokenRecord {
     /// Why it was refused or revoked: a code of OAuth, and words.
     #[n(13)]
     pub reason: Option<String>,
+    /// The grant by which it crossed from one domain to another, in the domain that made the grant and in the one that took it alike.
+    #[n(14)]
+    pub crossing: Option<CrossingRecord>,
+}
+
+/// A grant between two domains. Both record the same of it, so that either can show what the other has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct CrossingRecord {
+    /// The digest of the grant, as it was sent.
+    #[n(0)]
+    pub grant: Digest,
+    /// Who made it.
+    #[n(1)]
+    pub issuer: String,
+    /// Its name there.
+    #[n(2)]
+    pub id: String,
+    /// Of whom it speaks, by the name that its issuer has for them.
+    #[n(3)]
+    pub subject: String,
+    /// To whom it was made.
+    #[n(4)]
+    pub audience: String,
+    /// As whom the agent is known there.
+    #[n(5)]
+    pub client: String,
+    /// The place that it was made for.
+    #[n(6)]
+    pub resource: Option<String>,
+    /// The mandate that it is a part of, by its id at its issuer.
+    #[n(7)]
+    pub mandate: Option<String>,
+    /// The task there.
+    #[n(8)]
+    pub task: Option<String>,
+    /// The digest of what it hands on, in canonical form.
+    #[n(9)]
+    pub part: Option<Digest>,
 }
 
 impl TokenRecord {
@@ -139,6 +178,7 @@ impl TokenRecord {
             shown: Vec::new(),
             expires_at: None,
             reason: None,
+            crossing: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The token service: who is given a token and for what, what tokens say, how they end, and everything that is refused.
 
+mod crossing;
 mod handing_on;
 mod world;
 
@@ -283,7 +284,7 @@ async fn what_a_request_is_refused_for() {
         ("an actor's type", vec![("actor_token_type", Some(ACCESS))], "invalid_request"),
         (
             "another kind of token",
-            vec![("requested_token_type", Some("urn:ietf:params:oauth:token-type:id-jag"))],
+            vec![("requested_token_type", Some("urn:ietf:params:oauth:token-type:jwt"))],
             "invalid_request",
         ),
         ("a session that is none", vec![("subject_token", Some("ws_0000"))], "invalid_request"),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use warrantor_api::provider::Provider;
+use warrantor_bundle::{Loaded, serve::DomainConfig};
 use warrantor_control::handover::Desk;
 use warrantor_model::{
     Clock,
@@ -38,6 +39,18 @@ sponsor: alice
 agent: invoice-bot
 purpose: look at the payees every night
 expires_in: 720h
+grants:
+  - tool: bank/list_payees
+"#;
+
+/// What another domain may hand on here.
+const PARTNER: &str = r#"id: partner
+person: alice
+agent: acme
+purpose: what acme's agents may do here
+delegation: { depth: 1 }
+expires_in: 10h
+limits: { calls: 5 }
 grants:
   - tool: bank/list_payees
 "#;
@@ -91,6 +104,7 @@ impl Bot {
 /// A plane on which alice has handed `pay` to `invoice-bot`, which may hand `look` on to `helper`.
 pub(crate) struct Tokens {
     pub(crate) plane: Plane,
+    bundle: Arc<Loaded>,
     pub(crate) bot: Bot,
     pub(crate) helper: Bot,
     pub(crate) alice: String,
@@ -106,42 +120,52 @@ impl Tokens {
     }
 
     pub(crate) async fn signing_in(provider: Option<Provider>) -> Self {
+        Self::among(provider, Vec::new()).await
+    }
+
+    pub(crate) async fn among(provider: Option<Provider>, domains: Vec<DomainConfig>) -> Self {
         let (bot, helper) = (Bot::new("invoice-bot", 21), Bot::new("helper", 22));
         let agents = format!(
-            "agents:\n  - {{ id: invoice-bot, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read, pay, write, share, destroy] }}, {} }}\n  - {{ id: helper, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read] }}, {} }}\n",
+            "agents:\n  - {{ id: invoice-bot, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read, pay, write, share, destroy] }}, {} }}\n  - {{ id: helper, owner: alice, sponsors: [alice], purpose: p, ceiling: {{ servers: [bank], effects: [read] }}, {} }}\n  - {{ id: acme, owner: alice, sponsors: [alice], purpose: stands for another domain, ceiling: {{ servers: [bank], effects: [read] }} }}\n",
             bot.yaml(),
             helper.yaml(),
         );
         let files: BundleFiles = files()
             .and("agents.yaml", &agents)
             .and("mandates/look.yaml", LOOK)
-            .and("mandates/nightly.yaml", NIGHTLY);
+            .and("mandates/nightly.yaml", NIGHTLY)
+            .and("mandates/partner.yaml", PARTNER);
         let bundle = Arc::new(files.load());
-        let plane = Plane::signing_in(Arc::clone(&bundle), provider);
+        let plane = Plane::among(Arc::clone(&bundle), provider, domains);
         let alice = plane.session("alice").await;
-        let handed = async |template: &str, delegated: bool| {
-            let seal = World::<MemoryStore>::seal();
-            let randomness = SeededBytes::new(u64::from(template.as_bytes()[0]));
-            let desk = Desk {
-                store: Arc::clone(&plane.store),
-                stop: &plane.stop,
-                bundle: &bundle,
-                seal: &seal,
-                clock: &*plane.clock,
-                randomness: &randomness,
-                evidence: "test".to_owned(),
-            };
-            let name = template.parse().unwrap();
-            let handed = match delegated {
-                true => desk.delegate(&bundle.templates[&name]).await,
-                false => desk.hand_over(&name).await,
-            };
-            handed.unwrap().mandate.to_string()
+        let (pay, look, nightly) = Default::default();
+        let last = std::cell::Cell::new(0);
+        let mut world = Self { plane, bundle, bot, helper, alice, pay, look, nightly, last };
+        world.pay = world.handed("pay", false).await;
+        world.look = world.handed("look", true).await;
+        world.nightly = world.handed("nightly", false).await;
+        world
+    }
+
+    /// Hands a template over, or what it is a part of on, and gives the mandate.
+    pub(crate) async fn handed(&self, template: &str, delegated: bool) -> String {
+        let seal = World::<MemoryStore>::seal();
+        let randomness = SeededBytes::new(template.bytes().map(u64::from).sum());
+        let desk = Desk {
+            store: Arc::clone(&self.plane.store),
+            stop: &self.plane.stop,
+            bundle: &self.bundle,
+            seal: &seal,
+            clock: &*self.plane.clock,
+            randomness: &randomness,
+            evidence: "test".to_owned(),
         };
-        let pay = handed("pay", false).await;
-        let look = handed("look", true).await;
-        let nightly = handed("nightly", false).await;
-        Self { plane, bot, helper, alice, pay, look, nightly, last: std::cell::Cell::new(0) }
+        let name = template.parse().unwrap();
+        let handed = match delegated {
+            true => desk.delegate(&self.bundle.templates[&name]).await,
+            false => desk.hand_over(&name).await,
+        };
+        handed.unwrap().mandate.to_string()
     }
 
     pub(crate) fn now(&self) -> i64 {

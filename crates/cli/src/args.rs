@@ -449,6 +449,11 @@ pub(crate) enum AuditCommand {
         after_help = "Examples:\n  warrantor audit export > ledger.jsonl\n  warrantor audit export --from 1000 --file ledger.jsonl"
     )]
     Export(ExportArgs),
+    /// Show what crossed to other domains and from them, and compare it with what the other domain has recorded.
+    #[command(
+        after_help = "Examples:\n  warrantor audit crossings\n  warrantor audit crossings --domain https://control.partner.example -o json > ours.json\n  warrantor audit crossings --domain https://control.partner.example --compare theirs.json\n\nExit code 0, or with --compare 1 when one side has taken a grant that the other has not made, or not in these words."
+    )]
+    Crossings(CrossingsArgs),
     /// Sign checkpoints with a new key from now on. The next one is signed by both.
     #[command(after_help = "Examples:\n  warrantor audit rotate-key")]
     RotateKey(PlaceArgs),
@@ -482,6 +487,18 @@ pub(crate) struct ExportArgs {
     /// Where to write; standard output by default.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrossingsArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The issuer of the other domain's tokens; all domains when nothing is said.
+    #[arg(long, value_name = "URL")]
+    pub(crate) domain: Option<String>,
+    /// What the other domain's `audit crossings -o json` told.
+    #[arg(long, value_name = "FILE", requires = "domain")]
+    pub(crate) compare: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

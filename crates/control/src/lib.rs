@@ -7,6 +7,7 @@ pub mod access;
 pub mod agents;
 pub mod audit;
 pub mod bundles;
+pub mod crossings;
 pub mod difference;
 pub mod directory;
 pub mod enforcement;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde_json::json;
 use warrantor_control::{
     audit::{Evidence, Found, Verified, export, verify},
+    crossings::{Compared, Receipt, Side, compared, receipts},
     keys::KeyDirectory,
 };
 use warrantor_ledger::VerifierKey;
@@ -21,7 +22,7 @@ use warrantor_store::{Commit, ReadError, Store};
 use warrantor_store_sql::{OpenError, Options, SqliteStore};
 
 use crate::{
-    args::{AuditCommand, EpochArgs, ExportArgs, Place, VerifyArgs},
+    args::{AuditCommand, CrossingsArgs, EpochArgs, ExportArgs, Place, VerifyArgs},
     command::block_on,
     deployment::{Deployment, Paths},
     output::{Exit, Output, Usage},
@@ -31,6 +32,7 @@ pub(crate) fn run(command: AuditCommand, out: Output) -> anyhow::Result<Exit> {
     match command {
         AuditCommand::Verify(args) => block_on(verify_ledger(args, out)),
         AuditCommand::Export(args) => block_on(export_ledger(args, out)),
+        AuditCommand::Crossings(args) => block_on(crossings(args, out)),
         AuditCommand::RotateKey(args) => block_on(rotate(args.place, out)),
         AuditCommand::BeginEpoch(args) => block_on(begin_epoch(args, out)),
         AuditCommand::ConfirmClock(args) => block_on(confirm_clock(args, out)),
@@ -154,6 +156,67 @@ async fn export_ledger(args: ExportArgs, out: Output) -> anyhow::Result<Exit> {
     };
     store.close().await;
     exported.map(|()| Exit::Done)
+}
+
+async fn crossings(args: CrossingsArgs, out: Output) -> anyhow::Result<Exit> {
+    let store = store_at(&args.place).await?;
+    let ours = receipts(&store, args.domain.as_deref()).await?;
+    store.close().await;
+    let Some(file) = args.compare else {
+        out.answer(&ours, |to| tell_receipts(&ours, to))?;
+        return Ok(Exit::Done);
+    };
+    let theirs = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let found = serde_json::from_slice::<Vec<Receipt<serde_json::Value>>>(&theirs)
+        .and_then(|theirs| compared(&ours, &theirs))
+        .with_context(|| format!("{} is not what `audit crossings -o json` tells", file.display()))?;
+    out.answer(&found, |to| tell_compared(&found, to))?;
+    Ok(if found.ok { Exit::Done } else { Exit::Wrong })
+}
+
+fn tell_receipts(receipts: &[Receipt], to: &mut dyn Write) -> std::io::Result<()> {
+    if receipts.is_empty() {
+        return writeln!(to, "Nothing crossed.");
+    }
+    for receipt in receipts {
+        let crossing = &receipt.crossing;
+        let side = match receipt.side {
+            Side::Gave => format!("given to {}", crossing.audience),
+            Side::Took => format!("taken of {}", crossing.issuer),
+            Side::Refused => format!("refused of {}", crossing.issuer),
+        };
+        writeln!(to, "{}  {side}", receipt.at)?;
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        writeln!(to, "  {} for {} at {}", crossing.client, crossing.subject, or_none(&crossing.resource))?;
+        writeln!(to, "  grant {} {}", crossing.id, crossing.grant)?;
+        writeln!(to, "  mandate there {}, here {}", or_none(&crossing.mandate), or_none(&receipt.mandate))?;
+        if let Some(reason) = &receipt.reason {
+            writeln!(to, "  {reason}")?;
+        }
+        writeln!(to, "  record {}, leaf {}", receipt.index, receipt.leaf)?;
+    }
+    Ok(())
+}
+
+fn tell_compared(found: &Compared, to: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(to, "{} grants were made by one and taken by the other, in the same words", found.matching)?;
+    for (what, names) in [
+        ("was made and not taken", &found.unused),
+        ("WAS TAKEN AND NEVER MADE", &found.never_made),
+        ("IS RECORDED DIFFERENTLY", &found.differing),
+    ] {
+        for name in names {
+            writeln!(to, "  {name} {what}")?;
+        }
+    }
+    if found.ok {
+        Ok(())
+    } else {
+        writeln!(
+            to,
+            "The two have not recorded the same: one of them has a key that is not its own, or keeps other books."
+        )
+    }
 }
 
 fn create(path: &Path) -> anyhow::Result<File> {

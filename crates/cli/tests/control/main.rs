@@ -15,6 +15,7 @@ mod support;
 
 mod attacks;
 mod crash;
+mod domains;
 mod elsewhere;
 mod oauth;
 mod plane;

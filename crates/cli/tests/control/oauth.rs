@@ -43,7 +43,7 @@ grants:
 "#;
 
 /// A port that nobody listens on.
-fn free() -> u16 {
+pub(crate) fn free() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -58,26 +58,44 @@ fn keys(seed: u8) -> (Value, Value) {
 }
 
 /// A control plane with a token service, a gateway whose tokens are made there, a provider, and two agents with keys.
-struct Place {
-    world: World,
+pub(crate) struct Place {
+    pub(crate) world: World,
     issuer: String,
     _provider: Running,
-    plane: Running,
-    gateway: Running,
-    tools: String,
-    mandate: String,
+    pub(crate) plane: Running,
+    pub(crate) gateway: Running,
+    pub(crate) tools: String,
+    pub(crate) mandate: String,
+}
+
+/// What differs from one place to another.
+#[derive(Default)]
+pub(crate) struct Different<'a> {
+    /// Beside the rest of `gateway.toml`.
+    pub(crate) gateway: &'a str,
+    /// Beside the rest of `serve.toml`.
+    pub(crate) serve: &'a str,
+    /// The address of the control plane, where it has to be known before.
+    pub(crate) control: Option<&'a str>,
+    /// The address of the gateway.
+    pub(crate) tools: Option<&'a str>,
+    /// Beside the rest of `agents.yaml`.
+    pub(crate) agents: &'a str,
+    /// Beside the mandates.
+    pub(crate) mandate: Option<(&'a str, &'a str)>,
 }
 
 impl Place {
     fn new() -> Self {
-        Self::with("")
+        Self::with(&Different::default())
     }
 
-    fn with(gateway_more: &str) -> Self {
+    pub(crate) fn with(different: &Different<'_>) -> Self {
         let world = World::with_mandate(&format!("{}delegation: {{ depth: 1 }}\n", fixture("mandate.yaml")));
         let (provider, issuer) = provider(&world);
-        let (control, tools) =
-            (format!("http://127.0.0.1:{}", free()), format!("http://127.0.0.1:{}", free()));
+        let address =
+            |known: Option<&str>| known.map_or_else(|| format!("http://127.0.0.1:{}", free()), str::to_owned);
+        let (control, tools) = (address(different.control), address(different.tools));
         let agents = fixture("agents.yaml");
         let mut with_keys = String::new();
         for (line, seed) in agents.split_inclusive("effects: [read, write, pay] }\n").zip([31, 32]) {
@@ -85,7 +103,10 @@ impl Place {
             with_keys +=
                 &format!("{line}    keys: {{ main: {{ kty: OKP, crv: Ed25519, x: {} }} }}\n", key["x"]);
         }
-        world.write("bundle/agents.yaml", &with_keys);
+        world.write("bundle/agents.yaml", &format!("{with_keys}{}", different.agents));
+        if let Some((name, text)) = different.mandate {
+            world.write(&format!("bundle/mandates/{name}.yaml"), text);
+        }
         world.write(
             "bundle/people.yaml",
             &fixture("people.yaml").replace("https://login.example.com", &issuer),
@@ -95,8 +116,9 @@ impl Place {
         world.write(
             "serve.toml",
             &format!(
-                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\naudiences = [\"urn:warrantor:api\"]\n[tokens]\nissuer = \"{control}\"\n[[tokens.resources]]\nuri = \"{tools}/\"\n",
-                control.trim_start_matches("http://")
+                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\naudiences = [\"urn:warrantor:api\"]\n[tokens]\nissuer = \"{control}\"\n[[tokens.resources]]\nuri = \"{tools}/\"\n{}",
+                control.trim_start_matches("http://"),
+                different.serve,
             ),
         );
         let mut serve = warrantor();
@@ -111,8 +133,9 @@ impl Place {
         world.write(
             "gateway.toml",
             &format!(
-                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[oauth]\nurl = \"{tools}\"\nissuer = \"{control}\"\n{gateway_more}[servers.fake]\ncommand = {command}\n",
-                tools.trim_start_matches("http://")
+                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[oauth]\nurl = \"{tools}\"\nissuer = \"{control}\"\n{}[servers.fake]\ncommand = {command}\n",
+                tools.trim_start_matches("http://"),
+                different.gateway,
             ),
         );
         let mut gateway = warrantor();
@@ -126,14 +149,14 @@ impl Place {
     }
 
     /// What somebody's sign-in at the provider gives an application.
-    fn signed_in(&self, who: &str) -> Value {
+    pub(crate) fn signed_in(&self, who: &str) -> Value {
         let mut command = node("tokens.mjs");
         command.args([&self.issuer, "warrantor", who, "0123456789abcdef0123", "urn:warrantor:api"]);
         serde_json::from_slice(&run(command.arg(node_modules())).stdout).unwrap()
     }
 
     /// Has an agent do something.
-    fn agent(&self, agent: &str, order: &Value) -> Value {
+    pub(crate) fn agent(&self, agent: &str, order: &Value) -> Value {
         let seed = if agent == "bot" { 31 } else { 32 };
         let mut all = json!({ "url": format!("{}/fake", self.tools), "agent": agent, "key": keys(seed).1, "mandate": self.mandate, "steps": [] });
         for (name, value) in order.as_object().unwrap() {

@@ -2,7 +2,8 @@
 official SDK, proving its key at each request.
 
 Input, on standard input: `{"url", "agent", "key", "subject", "subject_type", "mandate", "steps"}`; `key` is a private JWK, `subject_type` the last word of
-the type. Without `subject` it asks for itself. `more` are parameters that are sent as well, and `shown` a token that is shown as it is. Output: what came of each step.
+the type. Without `subject` it asks for itself. With `home`, the issuer of its own domain, it asks there for a grant (ID-JAG) and redeems it at the tool
+server's token service. `more` are parameters that are sent as well. Output: what came of each step.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TYPE = "urn:ietf:params:oauth:token-type:"
 
 
@@ -70,11 +72,30 @@ def discovered(url):
     return described, service
 
 
+def session_at(order, key, service):
+    session = OAuth2Session(order["agent"], key, token_endpoint_auth_method="private_key_jwt")
+    method = PrivateKeyJWT(service["token_endpoint"], {"aud": service["issuer"]}, alg="EdDSA")
+    session.register_client_auth_method(method)
+    return session
+
+
+def crossed(order, key, service):
+    """A grant of the agent's own domain, and the token that the tool server's gives for it."""
+    home = requests.get(f"{order['home']}/.well-known/oauth-authorization-server", timeout=20).json()
+    kinds = home["identity_chaining_requested_token_types_supported"]
+    asked = {"requested_token_type": kinds[0], "audience": service["issuer"]}
+    grant = exchanged({**order, "more": asked}, key, home)
+    assert grant["token_type"] == "N_A" and grant["issued_token_type"] == kinds[0], grant
+    assert "urn:ietf:params:oauth:grant-profile:id-jag" in service["authorization_grant_profiles_supported"], service
+    endpoint = service["token_endpoint"]
+    headers = {"DPoP": proof(key, "POST", endpoint)}
+    asked = {"assertion": grant["access_token"], "resource": order["url"]}
+    return session_at(order, key, service).fetch_token(endpoint, grant_type=JWT_BEARER, headers=headers, **asked)
+
+
 def exchanged(order, key, service):
     endpoint = service["token_endpoint"]
-    session = OAuth2Session(order["agent"], key, token_endpoint_auth_method="private_key_jwt")
-    method = PrivateKeyJWT(endpoint, {"aud": service["issuer"]}, alg="EdDSA")
-    session.register_client_auth_method(method)
+    session = session_at(order, key, service)
     details = [{"type": "urn:warrantor:mandate", "identifier": order["mandate"]}]
     asked = {"resource": order.get("audience", order["url"]), "authorization_details": json.dumps(details)}
     if "subject" in order:
@@ -82,6 +103,7 @@ def exchanged(order, key, service):
         asked |= {"subject_token": order["subject"], "subject_token_type": TYPE + order["subject_type"]}
     else:
         grant = "client_credentials"
+    asked |= order.get("more", {})
     headers = {"DPoP": proof(key, "POST", endpoint)}
     return session.fetch_token(endpoint, grant_type=grant, headers=headers, **asked)
 
@@ -104,7 +126,7 @@ async def main():
     key = OKPKey.import_key(order["key"])
     described, service = discovered(order["url"])
     try:
-        token = exchanged(order, key, service)
+        token = (crossed if "home" in order else exchanged)(order, key, service)
     except Exception as error:  # what authlib raises differs by what is wrong
         print(json.dumps({"refused": str(error), "code": getattr(error, "error", None)}))
         return

@@ -7,7 +7,11 @@ use crate::common::{World, check, deny, pass};
 const READ: &str = r#"[{"effects":["read"],"servers":["files"]}]"#;
 
 fn token(bound: bool) -> Evidence {
-    Evidence::AccessToken(Box::new(TokenEvidence {
+    Evidence::AccessToken(Box::new(claims(bound)))
+}
+
+fn claims(bound: bool) -> TokenEvidence {
+    TokenEvidence {
         issuer: "https://control.example.com".into(),
         name: "k2".into(),
         tokens: vec!["k2".parse().unwrap(), "k1".parse().unwrap()],
@@ -16,7 +20,7 @@ fn token(bound: bool) -> Evidence {
         scopes: ["tools:call".to_owned()].into(),
         bound,
         home: None,
-    }))
+    }
 }
 
 fn world() -> World {
@@ -72,9 +76,8 @@ fn policies_read_a_token_where_there_is_one_and_must_ask_first() {
     ]);
     let abroad = |world: World| {
         world.with(|w| {
-            let Evidence::AccessToken(mut token) = self::token(true) else { unreachable!() };
-            token.home = Some(Home { issuer: "https://acme.example".into(), subject: "carol".into() });
-            w.call.evidence = Evidence::AccessToken(token);
+            let home = Some(Home { issuer: "https://acme.example".into(), subject: "carol".into() });
+            w.call.evidence = Evidence::AccessToken(Box::new(TokenEvidence { home, ..claims(true) }));
         })
     };
     let not_from_acme = r#"context has token.home && context.token.home.issuer == "https://acme.example" && context.token.home.subject == "carol""#;

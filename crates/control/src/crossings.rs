@@ -1,0 +1,250 @@
+//! Receipts of what crossed between domains: what is recorded here of each grant, and how it compares with what the other domain has recorded.
+//!
+//! A receipt stands in a record of the ledger, which signed checkpoints vouch for. Two domains that compare theirs find out whether one has taken a grant
+//! that the other never made, or that it made in other words.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use warrantor_model::{
+    Timestamp,
+    record::{CrossingRecord, Event, Record, TokenChange},
+};
+use warrantor_store::{MAX_PAGE, ReadError, Store};
+
+/// On which side of a grant a domain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// It made the grant.
+    Gave,
+    /// It made a token by the grant.
+    Took,
+    /// It was shown the grant, and made no token.
+    Refused,
+}
+
+/// What is recorded of a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt<T = CrossingRecord> {
+    /// The record that it stands in.
+    pub index: u64,
+    /// Its leaf in the ledger's tree, by which a checkpoint vouches for it.
+    pub leaf: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// On which side.
+    pub side: Side,
+    /// The agent here.
+    pub agent: Option<String>,
+    /// The mandate here.
+    pub mandate: Option<String>,
+    /// The token that was made, of a grant that was taken.
+    pub token: Option<String>,
+    /// Why none was made.
+    pub reason: Option<String>,
+    /// What both sides record alike.
+    pub crossing: T,
+}
+
+impl Receipt {
+    fn of(index: u64, leaf: String, record: Record) -> Option<Self> {
+        let Event::Token(token) = record.event else { return None };
+        let token = *token;
+        let crossing = token.crossing?;
+        let side = match token.change {
+            TokenChange::Refused => Side::Refused,
+            // Whoever made the grant named its record after it.
+            TokenChange::Made if token.token.as_deref() == Some(crossing.id.as_str()) => Side::Gave,
+            TokenChange::Made => Side::Took,
+            TokenChange::Revoked => return None,
+        };
+        Some(Self {
+            index,
+            leaf,
+            at: record.at,
+            side,
+            agent: token.agent,
+            mandate: token.mandate,
+            token: token.token.filter(|_| side == Side::Took),
+            reason: token.reason,
+            crossing,
+        })
+    }
+
+    /// The other domain.
+    #[must_use]
+    pub fn other(&self) -> &str {
+        match self.side {
+            Side::Gave => &self.crossing.audience,
+            Side::Took | Side::Refused => &self.crossing.issuer,
+        }
+    }
+}
+
+/// All receipts, or those of one domain, the earliest first. Records that do not read are passed over: verifying the ledger finds them.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn receipts<S: Store>(store: &S, domain: Option<&str>) -> Result<Vec<Receipt>, ReadError> {
+    let (mut next, mut found) = (0u64, Vec::new());
+    loop {
+        let page = store.records(next, MAX_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        next = last.index.saturating_add(1);
+        let receipts = page.iter().filter_map(|row| {
+            Receipt::of(row.index, row.leaf.to_string(), Record::from_bytes(&row.bytes).ok()?)
+        });
+        found.extend(receipts.filter(|receipt| domain.is_none_or(|domain| receipt.other() == domain)));
+    }
+}
+
+/// How the receipts of two domains compare.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Compared {
+    /// Whether every grant that either has taken was made by the other, in the same words.
+    pub ok: bool,
+    /// Grants that one made and the other took.
+    pub matching: usize,
+    /// Grants that one made, and the other has not taken. They may have ended unused.
+    pub unused: Vec<String>,
+    /// Grants that one has taken, and the other has not made.
+    pub never_made: Vec<String>,
+    /// Grants of which the two have recorded different things.
+    pub differing: Vec<String>,
+}
+
+/// Compares our receipts with those of the other domain, which it told as JSON.
+///
+/// # Errors
+/// [`serde_json::Error`].
+pub fn compared(ours: &[Receipt], theirs: &[Receipt<Value>]) -> Result<Compared, serde_json::Error> {
+    // Whatever else the other side's version records of one stays its own.
+    let known = |crossing: &Value| -> Result<Value, serde_json::Error> {
+        let own: Kept = serde_json::from_value(crossing.clone())?;
+        serde_json::to_value(own)
+    };
+    let mut told = Vec::new();
+    for receipt in ours {
+        told.push((receipt.side, serde_json::to_value(&receipt.crossing)?));
+    }
+    let ours = told.iter().map(|(side, crossing)| Ok((*side, known(crossing)?)));
+    let ours = ours.collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let theirs = theirs.iter().map(|receipt| Ok((receipt.side, known(&receipt.crossing)?)));
+    let theirs = theirs.collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let mut compared = Compared::default();
+    for (made, taken) in [(&ours, &theirs), (&theirs, &ours)] {
+        let by_name = |side: Side, of: &[(Side, Value)]| -> BTreeMap<String, Value> {
+            let of = of.iter().filter(|(on, _)| *on == side);
+            of.map(|(_, crossing)| (name(crossing), crossing.clone())).collect()
+        };
+        let (made, taken) = (by_name(Side::Gave, made), by_name(Side::Took, taken));
+        for (name, crossing) in &taken {
+            match made.get(name) {
+                Some(same) if same == crossing => compared.matching = compared.matching.saturating_add(1),
+                Some(_) => compared.differing.push(name.clone()),
+                None => compared.never_made.push(name.clone()),
+            }
+        }
+        compared.unused.extend(made.into_keys().filter(|name| !taken.contains_key(name)));
+    }
+    compared.ok = compared.never_made.is_empty() && compared.differing.is_empty();
+    Ok(compared)
+}
+
+fn name(crossing: &Value) -> String {
+    let text = |name: &str| crossing.get(name).and_then(Value::as_str).unwrap_or_default();
+    format!("{} of {}", text("id"), text("issuer"))
+}
+
+/// The members of a receipt that are compared.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    grant: String,
+    issuer: String,
+    id: String,
+    subject: String,
+    audience: String,
+    client: String,
+    resource: Option<String>,
+    mandate: Option<String>,
+    task: Option<String>,
+    part: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use warrantor_model::Digest;
+
+    use super::*;
+
+    fn receipt(side: Side, id: &str, subject: &str) -> Receipt {
+        Receipt {
+            index: 0,
+            leaf: String::new(),
+            at: Timestamp::from_micros(0),
+            side,
+            agent: None,
+            mandate: None,
+            token: None,
+            reason: None,
+            crossing: CrossingRecord {
+                grant: Digest::of(id.as_bytes()),
+                issuer: "https://a.example".to_owned(),
+                id: id.to_owned(),
+                subject: subject.to_owned(),
+                audience: "https://b.example".to_owned(),
+                client: "bot".to_owned(),
+                resource: None,
+                mandate: None,
+                task: None,
+                part: None,
+            },
+        }
+    }
+
+    fn judged(ours: &[Receipt], theirs: &[Receipt]) -> Compared {
+        let told = serde_json::to_string(theirs).unwrap();
+        compared(ours, &serde_json::from_str::<Vec<Receipt<Value>>>(&told).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_one_took_the_other_has_made_in_the_same_words_or_something_is_wrong() {
+        let gave = |id: &str| receipt(Side::Gave, id, "alice");
+        let took = |id: &str| receipt(Side::Took, id, "alice");
+        let name = |id: &str| vec![format!("{id} of https://a.example")];
+        let fine = Compared { ok: true, matching: 1, ..Compared::default() };
+        for (what, ours, theirs, expected) in [
+            ("nothing", vec![], vec![], Compared { ok: true, ..Compared::default() }),
+            ("the same", vec![gave("k1")], vec![took("k1")], fine.clone()),
+            ("the same the other way round", vec![took("k1")], vec![gave("k1")], fine.clone()),
+            (
+                "one that was not used",
+                vec![gave("k1"), gave("k2")],
+                vec![took("k1")],
+                Compared { unused: name("k2"), ..fine.clone() },
+            ),
+            (
+                "one that was refused",
+                vec![gave("k2")],
+                vec![receipt(Side::Refused, "k2", "alice")],
+                Compared { ok: true, unused: name("k2"), ..Compared::default() },
+            ),
+            (
+                "one that nobody made",
+                vec![gave("k1")],
+                vec![took("k1"), took("k3")],
+                Compared { ok: false, never_made: name("k3"), ..fine.clone() },
+            ),
+            (
+                "one in other words",
+                vec![gave("k1")],
+                vec![receipt(Side::Took, "k1", "mallory")],
+                Compared { ok: false, differing: name("k1"), ..Compared::default() },
+            ),
+        ] {
+            assert_eq!(judged(&ours, &theirs), expected, "{what}");
+        }
+    }
+}

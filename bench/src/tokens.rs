@@ -197,6 +197,8 @@ impl World {
         let administration =
             Administration::build(&source).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
         let config = TokensConfig {
+            applications: Vec::new(),
+            domains: Vec::new(),
             issuer: SERVICE.to_owned(),
             lifetime: std::time::Duration::from_secs(300),
             rotate_every: std::time::Duration::from_secs(86_400),

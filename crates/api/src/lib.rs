@@ -13,6 +13,7 @@ mod enforcement;
 mod mandates;
 mod metrics;
 mod oauth;
+mod pages;
 mod people;
 pub mod problem;
 pub mod provider;
@@ -41,7 +42,7 @@ use warrantor_ledger::SigningKey;
 use warrantor_model::{Clock, PersonId, Randomness, ServerName};
 use warrantor_store::Store;
 
-pub use oauth::OAuth;
+pub use oauth::{OAuth, OAuthUnready};
 pub use reference::reference;
 pub use routes::{OPEN, openapi, router};
 pub use serve::{ApiServer, serve_metrics};

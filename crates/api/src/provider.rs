@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use warrantor_bundle::serve::ProviderConfig;
-use warrantor_issuers::{Discovery, Issuer, IssuerError, IssuerSettings, SettingsError};
+use warrantor_issuers::{CodeSent, Discovery, Issuer, IssuerError, IssuerSettings, SettingsError};
 use warrantor_model::Timestamp;
 use warrantor_tokens::{Claims, Nonce, Purpose};
 
@@ -76,6 +76,21 @@ impl Provider {
             token: must(&metadata.token_endpoint, "token_endpoint")?,
             device: metadata.device_authorization_endpoint.clone(),
         })
+    }
+
+    /// The ID token that a code becomes, which whoever signs in was sent back with; not verified yet.
+    ///
+    /// # Errors
+    /// [`IssuerError::Unavailable`].
+    pub(crate) async fn redeem(
+        &self,
+        code: &str,
+        verifier: &str,
+        redirect_uri: &str,
+        now: Timestamp,
+    ) -> Result<String, IssuerError> {
+        let client_id = &self.settings.client_id;
+        self.issuer.redeem(&CodeSent { code, redirect_uri, client_id, verifier }, now).await
     }
 
     /// Checks a token of the provider.

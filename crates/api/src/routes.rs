@@ -54,6 +54,9 @@ pub const OPEN: &[&str] = &[
     "POST /oauth/introspect",
     "POST /oauth/revoke",
     "GET /oauth/jwks",
+    "GET /oauth/authorize",
+    "GET /oauth/callback",
+    "POST /oauth/consent",
     "GET /.well-known/oauth-authorization-server",
 ];
 
@@ -147,6 +150,9 @@ table! {
     post "/oauth/introspect" oauth::introspect __path_introspect;
     post "/oauth/revoke" oauth::revoke __path_revoke;
     get "/oauth/jwks" oauth::jwks __path_jwks;
+    get "/oauth/authorize" oauth::authorize __path_authorize;
+    get "/oauth/callback" oauth::callback __path_callback;
+    post "/oauth/consent" oauth::answer __path_answer;
     get "/.well-known/oauth-authorization-server" oauth::metadata __path_metadata;
 }
 

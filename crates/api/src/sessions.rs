@@ -12,7 +12,7 @@ use warrantor_control::{
 };
 use warrantor_decide::administration::Act;
 use warrantor_issuers::IssuerError;
-use warrantor_model::{Digest, GroupName, Timestamp};
+use warrantor_model::{Digest, GroupName, PersonId, Timestamp};
 use warrantor_store::Store;
 use warrantor_tokens::{Claims, Nonce, Purpose};
 
@@ -93,48 +93,65 @@ pub(crate) async fn begin<S: Store>(
     if body.nonce.as_ref().is_some_and(|nonce| nonce.len() < 16 || nonce.len() > 128) {
         return Err(Problem::invalid("nonce", "16 to 128 characters that nobody can guess are needed"));
     }
-    let provider = api.provider()?;
-    let now = api.office.now();
     let nonce = body.nonce.as_deref().map_or(Nonce::Absent, Nonce::Exactly);
-    let claims = provider.verify(&body.id_token, Purpose::Id, nonce, now).await.map_err(refused)?;
-    let subject = provider.subject(&claims).ok_or_else(|| {
-        Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
-    })?;
-    // The token counts once: whoever finds it later finds nothing.
-    api.office.use_once("id token", &Digest::of(body.id_token.as_bytes())).await.map_err(
-        |cause| match cause {
-            warrantor_control::office::OfficeError::Contended => {
-                Problem::new(Kind::Unauthenticated, "this token was used before: sign in again")
-            }
-            cause => cause.into(),
-        },
-    )?;
-    let evidence = format!("signed in with {}", claims.issuer());
-    let authority = Authority::of_sign_in(Act::RegisterPerson, &evidence);
-    let told = told(provider, &claims);
-    let person = api
-        .office
-        .signed_in(&authority, claims.issuer(), &subject, told, provider.settings().register)
-        .await
-        .map_err(|cause| match cause {
-            warrantor_control::office::OfficeError::Unknown { .. } => {
-                Problem::new(Kind::NotPermitted, "you are not registered here: ask an administrator")
-            }
-            cause => cause.into(),
-        })?;
-    let authenticated_at = claims.instant("auth_time").unwrap_or(now);
-    let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
-    let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
-    let live = api
-        .office
-        .person_presents(&person.id, hand.clone(), None, authenticated_at, claims.expires_at())
-        .await?;
-    live.ok_or_else(gone)?;
-    let authority = Authority::of_person(Act::ReadPerson, &person.id, hand);
-    let made = api.office.begin_session(&authority, &person.id, SESSION, authenticated_at).await?;
+    let signed_in = api.signed_in(&body.id_token, nonce).await?;
+    let authority = Authority::of_person(Act::ReadPerson, &signed_in.person, signed_in.hand);
+    let at = signed_in.authenticated_at;
+    let made = api.office.begin_session(&authority, &signed_in.person, SESSION, at).await?;
     let session =
-        Session { token: made.token, person: person.id.to_string(), expires_at: made.what.expires_at };
+        Session { token: made.token, person: signed_in.person.to_string(), expires_at: made.what.expires_at };
     Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Somebody who has just signed in.
+pub(crate) struct JustSignedIn {
+    pub(crate) person: PersonId,
+    /// For records.
+    pub(crate) hand: Hand,
+    pub(crate) authenticated_at: Timestamp,
+}
+
+impl<S: Store> Api<S> {
+    /// Whoever an ID token is of, which counts once.
+    pub(crate) async fn signed_in(&self, id_token: &str, nonce: Nonce<'_>) -> Result<JustSignedIn, Problem> {
+        let provider = self.provider()?;
+        let now = self.office.now();
+        let claims = provider.verify(id_token, Purpose::Id, nonce, now).await.map_err(refused)?;
+        let subject = provider.subject(&claims).ok_or_else(|| {
+            Problem::new(Kind::Unauthenticated, "the token does not have the claim that names people here")
+        })?;
+        // The token counts once: whoever finds it later finds nothing.
+        self.office.use_once("id token", &Digest::of(id_token.as_bytes())).await.map_err(
+            |cause| match cause {
+                warrantor_control::office::OfficeError::Contended => {
+                    Problem::new(Kind::Unauthenticated, "this token was used before: sign in again")
+                }
+                cause => cause.into(),
+            },
+        )?;
+        let evidence = format!("signed in with {}", claims.issuer());
+        let authority = Authority::of_sign_in(Act::RegisterPerson, &evidence);
+        let told = told(provider, &claims);
+        let person = self
+            .office
+            .signed_in(&authority, claims.issuer(), &subject, told, provider.settings().register)
+            .await
+            .map_err(|cause| match cause {
+                warrantor_control::office::OfficeError::Unknown { .. } => {
+                    Problem::new(Kind::NotPermitted, "you are not registered here: ask an administrator")
+                }
+                cause => cause.into(),
+            })?;
+        let authenticated_at = claims.instant("auth_time").unwrap_or(now);
+        let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
+        let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
+        let live = self
+            .office
+            .person_presents(&person.id, hand.clone(), None, authenticated_at, claims.expires_at())
+            .await?;
+        live.ok_or_else(gone)?;
+        Ok(JustSignedIn { person: person.id, hand, authenticated_at })
+    }
 }
 
 /// What a token tells of a person.

@@ -9,8 +9,10 @@ use std::{
 use url::{Host, Url};
 use warrantor_model::time::parse_duration;
 
+mod applications;
 mod tokens;
 
+pub use applications::{ApplicationConfig, may_go_back_to};
 pub use tokens::{Accepts, DomainConfig, Gives, ResourceConfig, Said, TokensConfig};
 
 use crate::{
@@ -145,6 +147,10 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let point = point(&doc, config.point.as_deref(), report);
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     let tokens = config.tokens.map(|entry| tokens::read(&doc, entry, base, report));
+    if provider.is_none() && tokens.as_ref().is_some_and(|tokens| !tokens.applications.is_empty()) {
+        let message = "people cannot sign in with an application when they cannot sign in at all";
+        doc.error(report, &["tokens", "applications"], message, "add [provider]");
+    }
     Some(ServeConfig {
         bundle: bundle?,
         place: ServingPlace { point, data: config.data.map(|data| base.join(data)), plane: None },

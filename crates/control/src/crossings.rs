@@ -235,7 +235,7 @@ mod tests {
                 "one that nobody made",
                 vec![gave("k1")],
                 vec![took("k1"), took("k3")],
-                Compared { ok: false, never_made: name("k3"), ..fine.clone() },
+                Compared { ok: false, never_made: name("k3"), ..fine },
             ),
             (
                 "one in other words",

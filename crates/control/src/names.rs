@@ -164,7 +164,12 @@ pub(crate) fn used(digest: &Digest) -> Result<Key, KeyError> {
 
 /// That something was seen that counts once until an instant. What ends in the same hour stands together, the earliest first.
 pub(crate) fn replay(digest: &Digest, until: Timestamp) -> Result<Key, KeyError> {
-    Key::new(format!("replay/{}/{}", replay_hour(until), digest.hex()))
+    kept(&replay_hour(until), digest)
+}
+
+/// The same, by the hour.
+pub(crate) fn kept(hour: &str, digest: &Digest) -> Result<Key, KeyError> {
+    Key::new(format!("replay/{hour}/{}", digest.hex()))
 }
 
 /// Everything that was seen once.

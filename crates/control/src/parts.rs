@@ -176,8 +176,8 @@ fn source(text: &str, name: &dyn Fn(&str) -> Option<String>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn said(document: Value) -> Option<Value> {
-        told(&Json::from_value(&document), &"partner".parse().unwrap()).map(Value::Object)
+    fn said(document: &Value) -> Option<Value> {
+        told(&Json::from_value(document), &"partner".parse().unwrap()).map(Value::Object)
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
             ],
         });
         assert_eq!(
-            said(document),
+            said(&document),
             Some(json!({
                 "purpose": "settle", "limits": { "calls": 3 }, "slots": { "payee": "DE1" },
                 "grants": [
@@ -220,7 +220,7 @@ mod tests {
             bounds(json!({ "template": "To {who}", "who": { "also_from": ["call:files/read#/x"] } })),
         ] {
             let document = json!({ "purpose": "p", "grants": [grant.clone()] });
-            assert_eq!(said(document), None, "{grant}");
+            assert_eq!(said(&document), None, "{grant}");
         }
     }
 

@@ -103,6 +103,19 @@ pub struct Metadata {
     jwks_uri: String,
 }
 
+/// A code that an issuer gave a person for us.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeSent<'a> {
+    /// The code.
+    pub code: &'a str,
+    /// Where the person was sent back to.
+    pub redirect_uri: &'a str,
+    /// Our name there.
+    pub client_id: &'a str,
+    /// What the challenge was made of (RFC 7636).
+    pub verifier: &'a str,
+}
+
 /// An issuer of tokens.
 pub struct Issuer {
     settings: IssuerSettings,
@@ -311,6 +324,36 @@ impl Issuer {
 
     fn unavailable(&self, what: &'static str, cause: String) -> IssuerError {
         IssuerError::Unavailable { what, issuer: self.settings.issuer.clone(), cause }
+    }
+
+    /// The ID token that a code becomes at the issuer's token endpoint (OpenID Connect Core 1.0, section 3.1.3), not verified yet.
+    ///
+    /// # Errors
+    /// [`IssuerError::Unavailable`], also when the issuer refuses the code.
+    pub async fn redeem(&self, sent: &CodeSent<'_>, now: Timestamp) -> Result<String, IssuerError> {
+        const WHAT: &str = "a token for the code";
+        #[derive(Deserialize)]
+        struct Answer {
+            id_token: String,
+        }
+        let metadata = self.metadata(now).await?;
+        let unavailable = |cause: String| self.unavailable(WHAT, cause);
+        let endpoint = metadata.token_endpoint.as_deref();
+        let endpoint = endpoint.ok_or_else(|| unavailable("it has no token endpoint".to_owned()))?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("grant_type", "authorization_code"),
+                ("code", sent.code),
+                ("redirect_uri", sent.redirect_uri),
+                ("client_id", sent.client_id),
+                ("code_verifier", sent.verifier),
+            ])
+            .finish();
+        let answered = self.fetcher.post(endpoint, form, MAX_METADATA_BYTES).await.map_err(unavailable)?;
+        // What else it says is nobody's business, an error's text included: it may repeat the code.
+        let answer: Answer = serde_json::from_slice(&answered)
+            .map_err(|_| self.unavailable(WHAT, "it gave no ID token".to_owned()))?;
+        Ok(answer.id_token)
     }
 
     /// Checks a token of the issuer.

@@ -66,6 +66,7 @@ impl<S: Store> Api<S> {
             issued_token_type: Some(CROSSING_TOKEN_TYPE),
             token_type: "N_A",
             expires_in: given.expires_in,
+            refresh_token: None,
             authorization_details: given.says.part.as_ref().map(Part::claim).unwrap_or_default(),
         })
     }

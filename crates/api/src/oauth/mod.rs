@@ -4,6 +4,8 @@
 //! in the process's log only, so that a stranger cannot fill the log.
 
 mod answer;
+mod authorize;
+mod consent;
 mod crossing;
 mod form;
 
@@ -13,21 +15,25 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     response::{IntoResponse, Response},
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Serialize;
 use serde_json::{Value, json};
+use thiserror::Error;
 use utoipa::ToSchema;
 use warrantor_bundle::serve::TokensConfig;
 use warrantor_control::{
     access::Presenter,
-    tokens::{Asked, Attempt, Client, Code, Grant, Made, Standing, SubjectToken, TokenError, TokenService},
+    tokens::{
+        Asked, Attempt, Client, Code, Grant, Made, Shown, Standing, SubjectToken, TokenError, TokenService,
+    },
 };
 use warrantor_decide::administration::{Act, Resource};
-use warrantor_issuers::{IssuerError, SettingsError};
-use warrantor_model::{Digest, Json as ExactJson};
+use warrantor_engine::bodies::{SealError, SealKey};
+use warrantor_issuers::{Documents, IssuerError, SettingsError};
+use warrantor_model::{Digest, Json as ExactJson, Randomness};
 use warrantor_store::Store;
 use warrantor_tokens::{
     ASSERTION_ALGORITHMS, ASSERTION_TYPE, AccessToken, Binding, CROSSING_PROFILE, CROSSING_TOKEN_TYPE,
@@ -35,8 +41,12 @@ use warrantor_tokens::{
     claimed, verify_proof,
 };
 
-pub(crate) use self::answer::OAuthErrorBody;
 use self::{answer::OAuthError, crossing::Domains, form::Form};
+pub(crate) use self::{
+    answer::OAuthErrorBody,
+    authorize::{__path_authorize, __path_callback, authorize, callback},
+    consent::{__path_answer, answer},
+};
 use crate::{
     Api,
     problem::{Kind, Problem},
@@ -56,6 +66,9 @@ const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 pub struct OAuth {
     service: TokenService,
     domains: Domains,
+    documents: Documents,
+    /// What goes along in browsers is sealed under this. One of each process: a sign-in that outlives it begins again.
+    sealing: SealKey,
     recording: DefaultDirectRateLimiter,
 }
 
@@ -63,10 +76,15 @@ impl OAuth {
     /// A face for this service.
     ///
     /// # Errors
-    /// [`SettingsError`] for a domain that cannot be asked for its keys as it is configured.
-    pub fn new(service: TokenService) -> Result<Self, SettingsError> {
-        let domains = Domains::new(service.settings())?;
-        Ok(Self { service, domains, recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)) })
+    /// [`OAuthUnready`].
+    pub fn new(service: TokenService, randomness: &dyn Randomness) -> Result<Self, OAuthUnready> {
+        Ok(Self {
+            domains: Domains::new(service.settings())?,
+            documents: Documents::new().map_err(SettingsError::from)?,
+            sealing: SealKey::generate(randomness)?,
+            service,
+            recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),
+        })
     }
 
     /// The service behind it.
@@ -74,6 +92,17 @@ impl OAuth {
     pub fn service(&self) -> &TokenService {
         &self.service
     }
+}
+
+/// Why there can be no face for a token service.
+#[derive(Debug, Error)]
+pub enum OAuthUnready {
+    /// A domain cannot be asked for its keys as it is configured, or nobody can be asked for anything.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There are no random bytes.
+    #[error(transparent)]
+    Sealing(#[from] SealError),
 }
 
 /// A token (RFC 6749, section 5.1; RFC 8693, section 2.2.1).
@@ -86,6 +115,9 @@ pub(crate) struct TokenAnswer {
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
+    /// What an application that somebody agreed to gets the next token with; it counts once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
     /// What was granted (RFC 9396, section 7).
     #[schema(value_type = Vec<Object>)]
     authorization_details: Value,
@@ -142,6 +174,10 @@ pub(crate) async fn revoke<S: Store>(
     let mut attempt = Attempt { grant: "revocation".to_owned(), ..Attempt::default() };
     let ended = async {
         let form = Form::read(&head.headers, body).await?;
+        if let (Some(client_id), None) = (form.one("client_id"), form.one("client_assertion")) {
+            oauth.service.application(&api.office, client_id).await?;
+            return oauth.service.revoke_kept(&api.office, client_id, form.must("token")?).await;
+        }
         let client = api.client(oauth, &form, &mut attempt).await?;
         let token = form.must("token")?;
         attempt.shown.push(Digest::of(token.as_bytes()));
@@ -181,31 +217,44 @@ fn described(settings: &TokensConfig) -> Value {
     let accepts = settings.domains.iter().any(|domain| domain.accepts.is_some());
     let gives = settings.domains.iter().any(|domain| domain.gives.is_some());
     grants.extend(accepts.then_some(JWT_BEARER));
+    let applications = !settings.applications.is_empty();
+    let by_document = settings.applications.iter().any(|application| application.redirect_uris.is_empty());
+    let mut methods = vec!["private_key_jwt"];
+    let mut responses = Vec::new();
+    if applications {
+        grants.extend(["authorization_code", "refresh_token"]);
+        methods.push("none");
+        responses.push("code");
+    }
     let mut described = json!({
         "issuer": issuer,
         "token_endpoint": settings.endpoint(),
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
-        "response_types_supported": [],
+        "response_types_supported": responses,
         "grant_types_supported": grants,
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],
         "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
-        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
         "authorization_details_types_supported": [MANDATE_DETAILS],
     });
-    let crossing = [
-        ("authorization_grant_profiles_supported", accepts.then_some(CROSSING_PROFILE)),
-        ("identity_chaining_requested_token_types_supported", gives.then_some(CROSSING_TOKEN_TYPE)),
+    let optional = [
+        ("authorization_grant_profiles_supported", accepts, json!([CROSSING_PROFILE])),
+        ("identity_chaining_requested_token_types_supported", gives, json!([CROSSING_TOKEN_TYPE])),
+        ("authorization_endpoint", applications, json!(format!("{issuer}/oauth/authorize"))),
+        ("response_modes_supported", applications, json!(["query"])),
+        ("code_challenge_methods_supported", applications, json!(["S256"])),
+        ("authorization_response_iss_parameter_supported", applications, json!(true)),
+        ("client_id_metadata_document_supported", by_document, json!(true)),
     ];
     if let Some(members) = described.as_object_mut() {
-        members.extend(
-            crossing.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!([value?])))),
-        );
+        let said = optional.into_iter().filter(|(_, said, _)| *said);
+        members.extend(said.map(|(name, _, value)| (name.to_owned(), value)));
     }
     described
 }
@@ -218,6 +267,7 @@ impl From<Made> for TokenAnswer {
             access_token: made.token,
             issued_token_type: None,
             expires_in: made.expires_in,
+            refresh_token: made.refresh,
         }
     }
 }
@@ -256,6 +306,11 @@ impl<S: Store> Api<S> {
     ) -> Result<TokenAnswer, TokenError> {
         let form = Form::read(headers, body).await?;
         attempt.grant = form.one("grant_type").unwrap_or_default().to_owned();
+        if let (Some("authorization_code" | "refresh_token"), None) =
+            (form.one("grant_type"), form.one("client_assertion"))
+        {
+            return self.go_on(oauth, &form, headers, attempt).await;
+        }
         let client = self.client(oauth, &form, attempt).await?;
         let is_exchange = match form.must("grant_type")? {
             "client_credentials" => false,
@@ -296,6 +351,51 @@ impl<S: Store> Api<S> {
             issued_token_type: is_exchange.then_some("urn:ietf:params:oauth:token-type:access_token"),
             ..made.into()
         })
+    }
+
+    /// Makes a token for an application that somebody agreed to: for its code, or for the refresh token that it got with the last one.
+    async fn go_on(
+        &self,
+        oauth: &OAuth,
+        form: &Form,
+        headers: &HeaderMap,
+        attempt: &mut Attempt,
+    ) -> Result<TokenAnswer, TokenError> {
+        let (service, client_id) = (&oauth.service, form.must("client_id")?);
+        "the name of an application".clone_into(&mut attempt.evidence);
+        if form.one("client_secret").is_some() || headers.contains_key(AUTHORIZATION) {
+            let why = "an application proves nothing of itself here: send its client_id, and no secret";
+            return Err(TokenError::refused(Code::InvalidClient, why));
+        }
+        let client = service.application(&self.office, client_id).await?;
+        attempt.agent = Some(client.agent().to_string());
+        client.evidence().clone_into(&mut attempt.evidence);
+        if form.one("scope").is_some() {
+            return Err(TokenError::refused(Code::InvalidScope, "no scopes are given out"));
+        }
+        let shown = match form.must("grant_type")? {
+            "refresh_token" => Shown::Refresh(form.must("refresh_token")?),
+            _ => Shown::Code {
+                code: form.must("code")?,
+                redirect_uri: form.must("redirect_uri")?,
+                verifier: form.must("code_verifier")?,
+            },
+        };
+        let (Shown::Code { code: text, .. } | Shown::Refresh(text)) = shown;
+        attempt.shown.push(Digest::of(text.as_bytes()));
+        let place = match form.all("resource") {
+            [] => None,
+            _ => Some(form.must_once("resource")?),
+        };
+        let proof = self.proof(oauth, headers)?;
+        let kept = service.kept(&self.office, client_id, shown, place, proof.as_ref()).await?;
+        let consented = kept.consented().clone();
+        attempt.audience = Some(consented.resource.clone());
+        attempt.mandate = Some(consented.mandate.to_string());
+        let details = Some(MandateDetails { mandate: consented.mandate, locations: Vec::new() });
+        let grant = Grant::Kept(Box::new(kept));
+        let asked = Asked { grant, client, proof, audience: &consented.resource, details };
+        Ok(service.make(&self.office, asked).await?.into())
     }
 
     /// The agent that asks, by its assertion: the only way there is.

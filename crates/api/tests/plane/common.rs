@@ -90,6 +90,7 @@ fn tokens_service(
             resource("https://tools.example.com/", SigningAlgorithm::EdDsa, false),
             resource("https://old.example.com/mcp", SigningAlgorithm::Es256, true),
         ],
+        applications: Vec::new(),
         domains,
     };
     let directory = tempfile::tempdir().unwrap();
@@ -180,7 +181,13 @@ impl Plane {
             clock: Arc::clone(&clock) as _,
             randomness,
             provider,
-            tokens: Some(OAuth::new(tokens_service(&SeededBytes::new(11), clock.now(), domains)).unwrap()),
+            tokens: Some(
+                OAuth::new(
+                    tokens_service(&SeededBytes::new(11), clock.now(), domains),
+                    &SeededBytes::new(12),
+                )
+                .unwrap(),
+            ),
             decisions: decisions(),
             spans: warrantor_api::Spans::default(),
         }));

@@ -58,9 +58,30 @@ pub struct TokensEntry {
     /// Where tokens may be shown.
     #[serde(default)]
     pub resources: Vec<ResourceEntry>,
+    /// Applications that people sign in with, such as an MCP client on a desk, each an agent of its own.
+    #[serde(default)]
+    pub applications: Vec<ApplicationEntry>,
     /// Other domains: whose grants are taken here, and to whom some are given.
     #[serde(default)]
     pub domains: Vec<DomainEntry>,
+}
+
+/// An application that people sign in with. It acts as an agent, under mandates that whoever signs in has handed to that agent.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Application")]
+pub struct ApplicationEntry {
+    /// Its name: the address of its client id metadata document, such as `https://app.example.com/oauth/client.json`, or any name that it was given here. An
+    /// address that ends in `/` stands for every document under it.
+    pub client_id: String,
+    /// The agent that acts when people use it.
+    #[schemars(with = "IdText")]
+    pub agent: AgentId,
+    /// What people know it by; a document says so itself.
+    pub name: Option<String>,
+    /// Where people are sent back to, for an application that was given its name here. Without them, and only then, its document is asked.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
 }
 
 /// Another domain: its token service, and what passes between it and this one.

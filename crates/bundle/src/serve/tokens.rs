@@ -10,7 +10,10 @@ use url::Url;
 use warrantor_model::{AgentId, ServerName, time::parse_duration};
 use warrantor_tokens::{MAX_ACTORS, SigningAlgorithm};
 
-use super::is_origin;
+use super::{
+    applications::{self, ApplicationConfig},
+    is_origin,
+};
 use crate::{
     doc::Doc,
     files::serve::{DomainEntry, TokensEntry},
@@ -41,6 +44,8 @@ pub struct TokensConfig {
     pub endpoint_as_audience: bool,
     /// Where tokens may be shown.
     pub resources: Vec<ResourceConfig>,
+    /// Applications that people sign in with.
+    pub applications: Vec<ApplicationConfig>,
     /// Other domains.
     pub domains: Vec<DomainConfig>,
 }
@@ -83,6 +88,18 @@ impl TokensConfig {
         self.resources.iter().find(|resource| covers(&resource.uri, uri))
     }
 
+    /// The application of a name.
+    #[must_use]
+    pub fn application(&self, client_id: &str) -> Option<&ApplicationConfig> {
+        self.applications.iter().find(|application| application.is(client_id))
+    }
+
+    /// Where the identity provider sends people back to.
+    #[must_use]
+    pub fn callback(&self) -> String {
+        format!("{}/oauth/callback", self.issuer)
+    }
+
     /// Another domain.
     #[must_use]
     pub fn domain(&self, issuer: &str) -> Option<&DomainConfig> {
@@ -91,7 +108,7 @@ impl TokensConfig {
 }
 
 /// Whether an address is this one, or under it where it ends in `/`.
-fn covers(of: &str, uri: &str) -> bool {
+pub(super) fn covers(of: &str, uri: &str) -> bool {
     of == uri || (of.ends_with('/') && uri.starts_with(of))
 }
 
@@ -193,11 +210,15 @@ pub(super) fn read(doc: &Doc, entry: TokensEntry, base: &Path, report: &mut Repo
         ResourceConfig { uri: resource.uri, algorithm, bearer: resource.bearer }
     });
     let resources = resources.collect();
+    let applications = entry.applications.into_iter().enumerate();
+    let applications =
+        applications.map(|(at, one)| applications::read(doc, at, one, &entry.issuer, report)).collect();
     let domains = entry.domains.into_iter().enumerate();
     let domains =
         domains.map(|(at, domain)| read_domain(doc, (at, &entry.issuer), domain, base, report)).collect();
     TokensConfig {
         resources,
+        applications,
         domains,
         issuer: entry.issuer,
         lifetime,

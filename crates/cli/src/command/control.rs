@@ -153,7 +153,10 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     let traces = Traces::to("warrantor", traces.as_ref(), base)?;
     let spans = traces.tracer().map(Spans::to).unwrap_or_default();
     let service = tokens_config.map(|config| tokens::service(&deployment, config)).transpose()?;
-    let service = service.map(OAuth::new).transpose().context("[tokens] of serve.toml")?;
+    let service = service
+        .map(|service| OAuth::new(service, &*deployment.randomness))
+        .transpose()
+        .context("[tokens] of serve.toml")?;
     let api = api(&deployment, &bundle, administration, provider, service, spans).await?;
     let listening = Listening {
         url: format!("{scheme}://{}", listener.local_addr()?),

@@ -73,6 +73,8 @@ pub(crate) struct Place {
 pub(crate) struct Different<'a> {
     /// Beside the rest of `gateway.toml`.
     pub(crate) gateway: &'a str,
+    /// Whether tokens may be bound to no key.
+    pub(crate) bearer: bool,
     /// Beside the rest of `serve.toml`.
     pub(crate) serve: &'a str,
     /// The address of the control plane, where it has to be known before.
@@ -116,8 +118,9 @@ impl Place {
         world.write(
             "serve.toml",
             &format!(
-                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\naudiences = [\"urn:warrantor:api\"]\n[tokens]\nissuer = \"{control}\"\n[[tokens.resources]]\nuri = \"{tools}/\"\n{}",
+                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\naudiences = [\"urn:warrantor:api\"]\n[tokens]\nissuer = \"{control}\"\n[[tokens.resources]]\nuri = \"{tools}/\"\nbearer = {}\n{}",
                 control.trim_start_matches("http://"),
+                different.bearer,
                 different.serve,
             ),
         );
@@ -133,8 +136,9 @@ impl Place {
         world.write(
             "gateway.toml",
             &format!(
-                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[oauth]\nurl = \"{tools}\"\nissuer = \"{control}\"\n{}[servers.fake]\ncommand = {command}\n",
+                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[oauth]\nurl = \"{tools}\"\nissuer = \"{control}\"\nbearer = {}\n{}[servers.fake]\ncommand = {command}\n",
                 tools.trim_start_matches("http://"),
+                different.bearer,
                 different.gateway,
             ),
         );
@@ -165,14 +169,19 @@ impl Place {
                 value => all[name.as_str()] = value.clone(),
             }
         }
+        self.python("agent.py", &all)
+    }
+
+    /// Has a script of ours do something.
+    pub(crate) fn python(&self, name: &str, order: &Value) -> Value {
         let mut child = Command::new(python())
-            .arg(script("agent.py"))
+            .arg(script(name))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(all.to_string().as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(order.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let told = serde_json::from_slice(&output.stdout);

@@ -19,8 +19,8 @@ const NOT_PROVED: &str = "the client has not proved who it is: see the keys of t
 pub struct Client {
     pub(super) agent: AgentId,
     pub(super) evidence: String,
-    /// What must not have been seen before.
-    pub(super) once: Once,
+    /// What must not have been seen before; nothing of whoever proves nothing.
+    pub(super) once: Option<Once>,
 }
 
 impl Client {
@@ -77,7 +77,7 @@ impl TokenService {
             return Err(refused("the agent is not active, or nobody live answers for it"));
         }
         let evidence = "a signed assertion (private_key_jwt)".to_owned();
-        Ok(Client { agent, evidence, once })
+        Ok(Client { agent, evidence, once: Some(once) })
     }
 
     /// Keys that nobody has signed with for others.

@@ -197,7 +197,7 @@ impl TokenService {
                 asked.client.evidence.clone(),
             )
         };
-        self.commit(office, &asked, (&id, &basis.made_from), record, now).await?;
+        self.commit(office, &asked, (&id, &basis.made_from), record, expires_at).await?;
         Ok(Given { grant, says, expires_in: seconds })
     }
 

@@ -13,7 +13,9 @@ use warrantor_tokens::{
     VerifiedProof, claimed, verify,
 };
 
-use super::{Arrived, Client, Code, TokenError, TokenService, assertion_used, proof_used, record_of, use_up};
+use super::{
+    Arrived, Client, Code, Kept, TokenError, TokenService, assertion_used, proof_used, record_of, use_up,
+};
 use crate::{
     agents::AgentStanding,
     fresh_id,
@@ -45,6 +47,8 @@ pub enum Grant<'a> {
     Exchange(SubjectToken<'a>),
     /// By an agent that another domain speaks for (RFC 7523, ID-JAG).
     Crossing(Box<Arrived>),
+    /// By an application that somebody agreed to (RFC 6749, sections 4.1 and 6).
+    Kept(Box<Kept>),
 }
 
 impl Grant<'_> {
@@ -53,6 +57,7 @@ impl Grant<'_> {
             Self::ClientCredentials => "client_credentials",
             Self::Exchange(_) => "token-exchange",
             Self::Crossing(_) => "jwt-bearer",
+            Self::Kept(kept) => kept.name(),
         }
     }
 }
@@ -84,6 +89,8 @@ pub struct Made {
     pub says: AccessToken,
     /// How many seconds it is valid for.
     pub expires_in: u64,
+    /// What an application gets the next one with.
+    pub refresh: Option<String>,
 }
 
 /// What of the grant is known once it is verified.
@@ -148,7 +155,10 @@ impl TokenService {
             made: now,
             expires_at,
             actors: basis.actors,
-            details: MandateDetails { mandate: mandate.id, locations: vec![asked.audience.to_owned()] },
+            details: MandateDetails {
+                mandate: mandate.id.clone(),
+                locations: vec![asked.audience.to_owned()],
+            },
             task: Some(mandate.task.to_string()),
             bound_to: key.map(Binding::Key),
             made_from: basis.made_from,
@@ -166,12 +176,13 @@ impl TokenService {
             shown: basis.shown,
             crossing: match &asked.grant {
                 Grant::Crossing(arrived) => Some(arrived.record()),
-                Grant::ClientCredentials | Grant::Exchange(_) => None,
+                Grant::ClientCredentials | Grant::Exchange(_) | Grant::Kept(_) => None,
             },
             ..record_of(&says, TokenChange::Made, asked.grant.name(), &asked.client)
         };
-        self.commit(office, &asked, (&says.id, &says.made_from), record, now).await?;
-        Ok(Made { token, says, expires_in: seconds })
+        let refresh =
+            self.commit(office, &asked, (&says.id, &says.made_from), record, mandate.expires_at).await?;
+        Ok(Made { token, says, expires_in: seconds, refresh })
     }
 
     /// What is made of a request if everything in it holds now.
@@ -210,25 +221,36 @@ impl TokenService {
         asked: &Asked<'_>,
         (id, made_from): (&TokenId, &[TokenId]),
         record: TokenRecord,
-        now: Timestamp,
-    ) -> Result<(), TokenError> {
+        mandate_ends: Timestamp,
+    ) -> Result<Option<String>, TokenError> {
         let event = Event::Token(Box::new(record));
-        let mut commit = Commit::new(Record::new(id.as_str(), now, event));
-        let assertion = use_up(&mut commit, &asked.client.once)?;
+        let mut commit = Commit::new(Record::new(id.as_str(), office.now(), event));
+        let assertion = asked.client.once.as_ref().map(|once| use_up(&mut commit, once)).transpose()?;
         let proof = asked.proof.as_ref().map(|proof| use_up(&mut commit, &proof.once())).transpose()?;
         let grant = match &asked.grant {
             Grant::Crossing(arrived) => Some(use_up(&mut commit, &arrived.once())?),
-            Grant::ClientCredentials | Grant::Exchange(_) => None,
+            Grant::ClientCredentials | Grant::Exchange(_) | Grant::Kept(_) => None,
         };
+        let kept = match &asked.grant {
+            Grant::Kept(kept) => {
+                let key = asked.proof.as_ref().map(|proof| proof.thumbprint().to_owned());
+                Some(kept.use_up(office, &mut commit, key, mandate_ends)?)
+            }
+            Grant::ClientCredentials | Grant::Exchange(_) | Grant::Crossing(_) => None,
+        };
+        let (kept, refresh) = kept.unzip();
         for token in made_from {
             let subject = Subject::Token(token.clone());
             let key = warrantor_engine::keys::standing(&subject).map_err(OfficeError::from)?;
             commit.expect.push((key, Expect::Absent));
         }
         match office.commit(commit).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Moved { key, .. }) if key == assertion => Err(assertion_used()),
+            Ok(_) => Ok(refresh),
+            Err(CommitError::Moved { key, .. }) if Some(&key) == assertion.as_ref() => Err(assertion_used()),
             Err(CommitError::Moved { key, .. }) if Some(&key) == proof.as_ref() => Err(proof_used()),
+            Err(CommitError::Moved { key, .. }) if Some(&key) == kept.as_ref() => {
+                Err(refused(Code::InvalidGrant, "it was used a moment ago"))
+            }
             Err(CommitError::Moved { key, .. }) if Some(&key) == grant.as_ref() => {
                 Err(refused(Code::InvalidGrant, "the grant was used before: ask for another"))
             }
@@ -288,6 +310,7 @@ impl TokenService {
                 home: None,
             }),
             Grant::Crossing(arrived) => arrived.basis(actor),
+            Grant::Kept(kept) => kept.basis(actor),
             Grant::Exchange(SubjectToken::Person { person, may_act, expires_at, shown }) => {
                 if let Some((issuer, name)) = may_act {
                     let is_here = issuer.as_ref().is_none_or(|issuer| *issuer == self.settings.issuer);

@@ -4,6 +4,7 @@
 //! whenever one is shown, so that a token that was made a moment too late for a revocation is worth nothing.
 
 mod client;
+mod consent;
 mod crossing;
 mod keys;
 mod making;
@@ -25,6 +26,7 @@ use warrantor_store::{Commit, Expect, Key, Store};
 use warrantor_tokens::{AccessToken, Once};
 
 pub use client::Client;
+pub use consent::{Consented, Kept, Shown, is_verifier};
 pub use crossing::{Arrived, For, Given};
 pub use keys::{OVERLAP, TokenKey, TokenKeys};
 pub use making::{Asked, Grant, Made, SubjectToken};

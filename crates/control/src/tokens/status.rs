@@ -80,7 +80,7 @@ impl TokenService {
         let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
         let mut commit = Commit::new(Record::new(id, now, Event::Token(Box::new(record))));
         commit.puts.push(revoked(&says.id, now)?);
-        use_up(&mut commit, &client.once)?;
+        client.once.as_ref().map(|once| use_up(&mut commit, once)).transpose()?;
         office.commit(commit).await.map(drop).map_err(|cause| match cause {
             CommitError::Moved { .. } => assertion_used(),
             cause => OfficeError::from(cause).into(),
@@ -89,7 +89,7 @@ impl TokenService {
 }
 
 /// What says that a token was revoked.
-fn revoked(id: &TokenId, now: Timestamp) -> Result<(Key, Vec<u8>), OfficeError> {
+pub(super) fn revoked(id: &TokenId, now: Timestamp) -> Result<(Key, Vec<u8>), OfficeError> {
     let stored = StoredStanding { stopped: true, since: now, reason: None };
     Ok((keys::standing(&Subject::Token(id.clone()))?, serde_json::to_vec(&stored)?))
 }

@@ -155,8 +155,8 @@ impl Callers {
     ) -> Option<Arc<Caller>> {
         let bound = match &token.bound_to {
             Some(binding) => binding.to_string(),
-            // Without a key another token may be another's.
-            None => format!("token {}", token.id),
+            // Without a key another token may be another's, unless both were made of one thing, as refreshed ones are.
+            None => format!("token {}", token.lineage().last().unwrap_or(&token.id)),
         };
         let name = format!("{} {} {endpoint} {bound}", token.agent, token.mandate());
         let identity = Digest::of_parts(&[b"access token", name.as_bytes()]);
@@ -246,6 +246,14 @@ mod tests {
         let names: BTreeSet<&str> = others.iter().map(|caller| caller.settings.name.as_str()).collect();
         assert_eq!(names.len(), 3);
         assert!(!names.contains(first.settings.name.as_str()));
+        // Those that were made of one agreement, each in place of the one before, are one.
+        let of = |id: &str, family: &str| AccessToken {
+            made_from: vec![family.parse().unwrap()],
+            ..token(id, None, 300)
+        };
+        let (one, next) = (shows(&of("t7", "f1"), 0), shows(&of("t8", "f1"), 0));
+        assert!(Arc::ptr_eq(&one, &next));
+        assert!(!Arc::ptr_eq(&one, &shows(&of("t9", "f2"), 0)));
     }
 
     #[test]

@@ -1,0 +1,87 @@
+//! Pages for people: plain HTML without scripts, which nothing can frame and which sends forms nowhere but where it says.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use warrantor_control::sentences::Section;
+use warrantor_model::Digest;
+
+/// The style of every page. It stands in the page, and the policy names its digest: there is nothing else to fetch.
+pub(crate) const STYLE: &str = include_str!("../templates/style.css");
+static STYLE_DIGEST: LazyLock<String> =
+    LazyLock::new(|| BASE64_STANDARD.encode(Digest::of(STYLE.as_bytes()).as_bytes()));
+
+/// Asks whether an application may act for whoever has signed in.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct ConsentPage<'a> {
+    pub(crate) style: &'static str,
+    /// What it calls itself.
+    pub(crate) application: &'a str,
+    pub(crate) client_id: &'a str,
+    /// Where the answer goes.
+    pub(crate) goes_to: &'a str,
+    /// Whether that is this machine.
+    pub(crate) is_here: bool,
+    pub(crate) person: &'a str,
+    pub(crate) agent: &'a str,
+    /// What the agent is for.
+    pub(crate) purpose: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) choices: Vec<ChoiceShown>,
+    /// Where the form goes.
+    pub(crate) action: &'a str,
+    pub(crate) flow: &'a str,
+    pub(crate) page: &'a str,
+}
+
+/// A mandate that can be chosen.
+pub(crate) struct ChoiceShown {
+    pub(crate) id: String,
+    pub(crate) purpose: String,
+    pub(crate) ends: String,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// Tells something.
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct Notice<'a> {
+    style: &'static str,
+    title: &'a str,
+    text: &'a str,
+}
+
+/// A page that tells something and asks nothing.
+pub(crate) fn notice(status: StatusCode, title: &str, text: &str) -> Response {
+    shown(status, &Notice { style: STYLE, title, text }, None)
+}
+
+/// A page as it is sent. A form may go to ourselves, and to where the answer to it leads: browsers hold a redirect against the same rule.
+pub(crate) fn shown(status: StatusCode, page: &impl Template, leads_to: Option<&str>) -> Response {
+    let Ok(html) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let leads_to = leads_to.map(|source| format!(" {source}")).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{leads_to}; frame-ancestors 'none'; base-uri 'none'",
+        *STYLE_DIGEST
+    );
+    let Ok(policy) = HeaderValue::from_str(&policy) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    for (name, value) in [
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

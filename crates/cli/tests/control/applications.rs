@@ -1,0 +1,205 @@
+//! People's own MCP clients: the official SDK's OAuth client, a person who signs in at a real provider and answers the page that asks.
+
+use serde_json::{Value, json};
+
+use crate::{
+    oauth::{Different, Place},
+    support::{http::Client, http::Response, text_of},
+};
+
+fn place() -> Place {
+    let serve = "[[tokens.applications]]\nclient_id = \"desk\"\nname = \"Desk & <b>Co</b>\"\nagent = \"bot\"\nredirect_uris = [\"http://127.0.0.1/callback\"]\n";
+    Place::with(&Different { serve, bearer: true, ..Different::default() })
+}
+
+fn visit(place: &Place, order: &Value) -> Value {
+    let mut all = json!({ "url": format!("{}/fake", place.tools), "client_id": "desk", "account": "alice", "steps": [] });
+    for (name, value) in order.as_object().unwrap() {
+        all[name.as_str()] = value.clone();
+    }
+    place.python("person.py", &all)
+}
+
+fn sent(place: &Place, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let url = place.plane.said["url"].as_str().unwrap();
+    let mut client = Client::to(url.trim_start_matches("http://").parse().unwrap());
+    path.clone_into(&mut client.path);
+    client.ask(method, headers, body)
+}
+
+fn form(place: &Place, parameters: &[(&str, &str)]) -> Response {
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    sent(place, "POST", "/oauth/token", &[("content-type", "application/x-www-form-urlencoded")], &form)
+}
+
+#[test]
+fn a_person_signs_in_reads_what_an_application_may_do_and_lets_it_act_until_they_end_it() {
+    let place = place();
+    let steps = json!([["list"], ["call", "echo", { "text": "for alice" }], ["call", "echo", { "text": "refreshed" }]]);
+    let told = visit(&place, &json!({ "steps": steps, "refresh": true }));
+    assert!(told["failed"].is_null(), "{told}\n{}", place.plane.stderr());
+    assert!(text_of(&json!({ "result": told["steps"][1] })).unwrap().contains("for alice"), "{told}");
+    assert!(
+        text_of(&json!({ "result": told["steps"][2] })).is_some_and(|text| text.contains("refreshed")),
+        "{told}"
+    );
+    // What was read: who asks, for whom, what may be done; nothing of it is markup, and the page can do nothing else.
+    let page = told["page"].as_str().unwrap();
+    for said in [
+        "Desk &#38; &#60;b&#62;Co&#60;/b&#62;",
+        "<strong>alice</strong>",
+        "http://127.0.0.1:3999/callback",
+        "program on this machine",
+        "at most 100",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let policy = told["headers"]["content-security-policy"].as_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(policy.contains("form-action 'self' http://127.0.0.1:3999; frame-ancestors 'none'"), "{policy}");
+    assert_eq!(told["back"]["iss"], place.plane.said["url"]);
+    // The agreement and the tokens are recorded, and no token, code or key of a sign-in is, nor logged.
+    let acts = place.world.events("act");
+    let consent = acts.iter().find(|act| act["act"] == "tokens:consent").unwrap();
+    assert_eq!(
+        (&consent["actor"], &consent["on"]),
+        (&json!("person:alice"), &json!(format!("mandate:{}", place.mandate)))
+    );
+    let grants: Vec<Value> = place.world.events("token").iter().map(|one| one["grant"].clone()).collect();
+    assert_eq!(grants, [json!("authorization_code"), json!("refresh_token")]);
+    let everything = place.world.records().iter().map(Value::to_string).collect::<String>()
+        + &place.plane.stderr()
+        + &place.gateway.stderr();
+    for secret in [&told["tokens"]["refresh_token"], &told["first"]["refresh_token"], &told["back"]["code"]] {
+        let secret = secret.as_str().unwrap();
+        assert!(secret.len() > 40 && !everything.contains(secret), "a secret is told: {secret}");
+    }
+    // The code counts once, and so does a refresh token: whoever shows one again ends all of it.
+    let code = told["back"]["code"].as_str().unwrap();
+    let again = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "desk"),
+        ("refresh_token", told["first"]["refresh_token"].as_str().unwrap()),
+    ];
+    let refused = form(&place, &again);
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("invalid_grant")));
+    let last = [again[0], again[1], ("refresh_token", told["tokens"]["refresh_token"].as_str().unwrap())];
+    assert_eq!(form(&place, &last).json()["error"], "invalid_grant");
+    let verifier = "a".repeat(43);
+    let code = [
+        ("grant_type", "authorization_code"),
+        ("client_id", "desk"),
+        ("code", code),
+        ("redirect_uri", "http://127.0.0.1:3999/callback"),
+        ("code_verifier", verifier.as_str()),
+    ];
+    assert_eq!(form(&place, &code).json()["error"], "invalid_grant");
+    let mut tools = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    "/fake".clone_into(&mut tools.path);
+    let bearer = format!("Bearer {}", told["tokens"]["access_token"].as_str().unwrap());
+    let shown = tools.ask("POST", &[("content-type", "application/json"), ("accept", "application/json, text/event-stream"), ("authorization", &bearer)], r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
+    assert_ne!(shown.status, 200, "a token whose ancestor was ended opens a session: {shown:?}");
+    place.world.verified();
+}
+
+#[test]
+fn nothing_is_given_to_an_application_that_the_person_did_not_give_it() {
+    let place = place();
+    let refused = visit(&place, &json!({ "answer": "deny", "steps": [["list"]] }));
+    assert_eq!((&refused["back"]["error"], &refused["tokens"]), (&json!("access_denied"), &Value::Null));
+    // Somebody who has handed nothing to the agent reads that, and cannot take what is alice's.
+    let bob = visit(&place, &json!({ "account": "bob", "steps": [["list"]] }));
+    assert!(bob["page"].as_str().unwrap().contains("answered without a choice"), "{bob}");
+    let bob = visit(&place, &json!({ "account": "bob", "mandate": place.mandate, "steps": [["list"]] }));
+    assert_eq!((&bob["back"]["error"], &bob["tokens"]), (&json!("access_denied"), &Value::Null));
+    // Somebody whom nobody knows here.
+    let stranger = visit(&place, &json!({ "account": "mallory", "steps": [["list"]] }));
+    assert_eq!((&stranger["back"]["error"], &stranger["tokens"]), (&json!("access_denied"), &Value::Null));
+    // Nobody is sent back whose address is not sure.
+    let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    let fake = format!("{}/fake", place.tools);
+    let good = [
+        ("response_type", "code"),
+        ("client_id", "desk"),
+        ("redirect_uri", "http://127.0.0.1:7/callback"),
+        ("state", "a&b=c"),
+        ("code_challenge", challenge),
+        ("code_challenge_method", "S256"),
+        ("resource", fake.as_str()),
+    ];
+    let asked = |changes: &[(&str, Option<&str>)]| {
+        let changed = |name: &str| changes.iter().any(|(other, _)| *other == name);
+        let mut all: Vec<(&str, &str)> = good.into_iter().filter(|(name, _)| !changed(name)).collect();
+        all.extend(changes.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
+        sent(&place, "GET", &format!("/oauth/authorize?{query}"), &[], "")
+    };
+    for (what, changes) in [
+        ("an unknown application", [("client_id", Some("other"))]),
+        ("no application", [("client_id", None)]),
+        ("another path", [("redirect_uri", Some("http://127.0.0.1:7/other"))]),
+        ("another host", [("redirect_uri", Some("https://evil.example/callback"))]),
+        ("a host that begins alike", [("redirect_uri", Some("http://127.0.0.1.evil.example/callback"))]),
+        ("a script", [("redirect_uri", Some("javascript:alert(1)"))]),
+        ("a user in it", [("redirect_uri", Some("http://a@127.0.0.1:7/callback"))]),
+        ("nowhere", [("redirect_uri", Some("//evil.example"))]),
+    ] {
+        let answer = asked(&changes);
+        assert_eq!((answer.status, answer.headers.get("location")), (400, None), "{what}: {answer:?}");
+        assert!(answer.headers["content-security-policy"].contains("frame-ancestors 'none'"), "{what}");
+    }
+    for (what, changes, error) in [
+        ("a token at once", vec![("response_type", Some("token"))], "unsupported_response_type"),
+        ("no challenge", vec![("code_challenge", None)], "invalid_request"),
+        ("a plain challenge", vec![("code_challenge_method", Some("plain"))], "invalid_request"),
+        ("no method", vec![("code_challenge_method", None)], "invalid_request"),
+        ("a scope", vec![("scope", Some("all"))], "invalid_scope"),
+        ("no place", vec![("resource", None)], "invalid_target"),
+        ("a place elsewhere", vec![("resource", Some("https://evil.example/"))], "invalid_target"),
+        ("a request object", vec![("request", Some("eyJ"))], "request_not_supported"),
+        (
+            "a request elsewhere",
+            vec![("request_uri", Some("http://169.254.169.254/"))],
+            "request_uri_not_supported",
+        ),
+        ("unasked", vec![("prompt", Some("none"))], "interaction_required"),
+        ("other details", vec![("authorization_details", Some("[]"))], "invalid_authorization_details"),
+    ] {
+        let answer = asked(&changes);
+        let location = url::Url::parse(&answer.headers["location"]).unwrap();
+        let said: Vec<(String, String)> = location.query_pairs().into_owned().collect();
+        let of = |name: &str| said.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
+        assert_eq!((answer.status, of("error")), (303, Some(error)), "{what}: {location}");
+        assert_eq!(
+            (of("state"), of("iss"), of("code")),
+            (Some("a&b=c"), place.plane.said["url"].as_str(), None),
+            "{what}"
+        );
+    }
+    // A sign-in of another browser, and an answer to a page that was not shown here.
+    let begun = asked(&[]);
+    assert_eq!(begun.status, 303);
+    let to = url::Url::parse(&begun.headers["location"]).unwrap();
+    let state = to.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let cookie = begun.headers["set-cookie"].split(';').next().unwrap().to_owned();
+    assert!(begun.headers["set-cookie"].contains("HttpOnly; SameSite=Lax"), "{begun:?}");
+    for (what, cookie, state) in [
+        ("no cookie", String::new(), state.as_str()),
+        ("another state", cookie.clone(), "another-state-of-somebody"),
+        ("a changed cookie", format!("{cookie}A"), state.as_str()),
+    ] {
+        let answer =
+            sent(&place, "GET", &format!("/oauth/callback?code=x&state={state}"), &[("cookie", &cookie)], "");
+        assert_eq!((answer.status, answer.headers.get("location")), (400, None), "{what}: {answer:?}");
+    }
+    let other = format!("/oauth/callback?code=x&state={state}&iss=https%3A%2F%2Fevil.example");
+    assert_eq!(
+        sent(&place, "GET", &other, &[("cookie", &cookie)], "").status,
+        400,
+        "another provider's answer"
+    );
+    let body = format!("flow=abc&page=x&answer=allow&mandate={}", place.mandate);
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(sent(&place, "POST", "/oauth/consent", &[kind], &body).status, 400);
+    assert!(place.world.events("token").iter().all(|one| one["change"] == "refused"), "a token was made");
+}

@@ -1,0 +1,381 @@
+//! Applications that people sign in with: what somebody agreed to, the code that says so to the application once (RFC 6749, section 4.1, with PKCE, RFC 7636),
+//! and the refresh tokens that go on from there, each once.
+//!
+//! Everything that was made of one agreement has one ancestor, a name that no token has. Stopping that ends all of it, and whoever shows a code or a refresh token a
+//! second time stops it: somebody else has a copy, and nobody can tell who.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use warrantor_model::{
+    AgentId, Digest, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
+    record::{ActRecord, Event, Record, TokenChange, TokenRecord},
+};
+use warrantor_store::{Commit, CommitError, Expect, Key, MAX_PAGE, Store};
+use warrantor_tokens::{Actor, Actors, VerifiedProof};
+
+use super::{
+    Client, Code, TokenError, TokenService,
+    making::{Basis, chain, live, refused},
+    status::revoked,
+};
+use crate::{
+    agents::AgentStanding,
+    fresh_id,
+    mandates::{KnownMandate, MandateStanding, MandatesOf},
+    names,
+    office::{Hand, Office, OfficeError},
+};
+
+/// How long a code counts: it goes from a browser to its application and straight on to us.
+const CODE: Duration = Duration::from_secs(60);
+/// How long a refresh token counts. It is shorter than revocations of tokens are remembered, so that none comes back to life.
+const REFRESH: Duration = Duration::from_secs(12 * 60 * 60);
+/// What codes and refresh tokens begin with.
+const CODE_BEGINS: &str = "wac_";
+const REFRESH_BEGINS: &str = "war_";
+
+/// What a person agreed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consented {
+    /// Which application.
+    pub client_id: String,
+    /// Where its answer goes.
+    pub redirect_uri: String,
+    /// The challenge of PKCE: S256.
+    pub challenge: String,
+    /// Where the token may be shown.
+    pub resource: String,
+    /// As which agent it acts.
+    pub agent: AgentId,
+    /// For whom.
+    pub person: PersonId,
+    /// Under which mandate.
+    pub mandate: MandateId,
+}
+
+/// A code or a refresh token, as it is kept under its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    family: TokenId,
+    consented: Consented,
+    /// The thumbprint of the key that whoever shows it has to have.
+    key: Option<String>,
+    expires_at: Timestamp,
+    used: bool,
+}
+
+/// A code or a refresh token that counts, and is used up by what is made of it. There is no way to one but [`TokenService::kept`].
+#[derive(Debug)]
+pub struct Kept {
+    key: Key,
+    version: u64,
+    stored: Stored,
+    shown: Digest,
+    is_code: bool,
+}
+
+/// What an application shows.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// A code, with what it was asked for.
+    Code {
+        /// The code.
+        code: &'a str,
+        /// Where it was sent.
+        redirect_uri: &'a str,
+        /// What the challenge was made of.
+        verifier: &'a str,
+    },
+    /// A refresh token.
+    Refresh(&'a str),
+}
+
+fn unfit(why: &str) -> TokenError {
+    refused(Code::InvalidGrant, why)
+}
+
+impl Kept {
+    /// What was agreed to.
+    #[must_use]
+    pub fn consented(&self) -> &Consented {
+        &self.stored.consented
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_code { "authorization_code" } else { "refresh_token" }
+    }
+
+    pub(super) fn basis(&self, actor: Actor) -> Result<Basis, TokenError> {
+        let person = self.stored.consented.person.clone();
+        Ok(Basis {
+            subject: person.to_string(),
+            person: Some(person),
+            actors: Actors::default().extended(actor).map_err(chain)?,
+            parent: None,
+            made_from: vec![self.stored.family.clone()],
+            until: None,
+            shown: vec![self.shown],
+            home: None,
+        })
+    }
+
+    /// Uses it up, and keeps the refresh token that comes after it. Gives the key that shows whether it was used meanwhile, and the refresh token.
+    pub(super) fn use_up<S: Store>(
+        &self,
+        office: &Office<S>,
+        commit: &mut Commit,
+        key: Option<String>,
+        until: Timestamp,
+    ) -> Result<(Key, String), TokenError> {
+        let used = Stored { used: true, ..self.stored.clone() };
+        commit.expect.push((self.key.clone(), Expect::Version(self.version)));
+        commit.puts.push((self.key.clone(), encoded(&used)?));
+        let expires_at = office.now().plus(REFRESH).min(until);
+        let next = Stored { key, expires_at, used: false, ..self.stored.clone() };
+        let (text, kept_as) = fresh(office, REFRESH_BEGINS, expires_at)?;
+        commit.expect.push((kept_as.clone(), Expect::Absent));
+        commit.puts.push((kept_as, encoded(&next)?));
+        Ok((self.key.clone(), text))
+    }
+}
+
+fn encoded(stored: &Stored) -> Result<Vec<u8>, TokenError> {
+    serde_json::to_vec(stored).map_err(|cause| TokenError::Office(cause.into()))
+}
+
+/// A text that nobody can guess, and the key that what it stands for is kept under. The hour in which it ends is in it, so that it is found where everything is
+/// that ends then.
+fn fresh<S: Store>(office: &Office<S>, begins: &str, until: Timestamp) -> Result<(String, Key), TokenError> {
+    let mut random = [0; 32];
+    office.randomness.fill(&mut random).map_err(|cause| TokenError::Office(cause.into()))?;
+    let text = format!("{begins}{}_{}", names::replay_hour(until), BASE64_URL_SAFE_NO_PAD.encode(random));
+    let key = names::replay(&Digest::of(text.as_bytes()), until).map_err(OfficeError::from)?;
+    Ok((text, key))
+}
+
+/// The key that a text's entry is kept under; none for a text that is not ours.
+fn kept_under(text: &str, begins: &str) -> Option<Key> {
+    let (hour, random) = text.strip_prefix(begins)?.split_once('_')?;
+    let is_hour = hour.len() == 12 && hour.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = is_hour && random.len() == 43;
+    fits.then(|| names::kept(hour, &Digest::of(text.as_bytes())).ok()).flatten()
+}
+
+/// Whether a text can be the verifier of PKCE (RFC 7636, section 4.1), or a challenge made of one.
+#[must_use]
+pub fn is_verifier(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (43..=128).contains(&text.len()) && text.bytes().all(fits)
+}
+
+impl TokenService {
+    /// The agent that an application acts as. An application proves nothing of itself: a code is worth something with its verifier alone, and a refresh token
+    /// once.
+    ///
+    /// # Errors
+    /// [`TokenError::Refused`] with [`Code::InvalidClient`].
+    pub async fn application<S: Store>(
+        &self,
+        office: &Office<S>,
+        client_id: &str,
+    ) -> Result<Client, TokenError> {
+        let unknown =
+            || refused(Code::InvalidClient, "the application is not known here: see `applications`");
+        let application = self.settings.application(client_id).ok_or_else(unknown)?;
+        let agent = match office.agent(&application.agent).await {
+            Ok(agent) => agent,
+            Err(OfficeError::Unknown { .. }) => return Err(unknown()),
+            Err(cause) => return Err(cause.into()),
+        };
+        if agent.standing != AgentStanding::Active || agent.orphaned {
+            let why = "the agent that the application acts as is not active, or nobody live answers for it";
+            return Err(refused(Code::InvalidClient, why));
+        }
+        let evidence = format!("the application {}, which proves nothing of itself", super::cut(client_id));
+        Ok(Client { agent: application.agent.clone(), evidence, once: None })
+    }
+
+    /// The mandates that a person can let an application act under: their own for this agent, that are live now.
+    ///
+    /// # Errors
+    /// [`OfficeError`].
+    pub async fn choices<S: Store>(
+        &self,
+        office: &Office<S>,
+        person: &PersonId,
+        agent: &AgentId,
+    ) -> Result<Vec<KnownMandate>, OfficeError> {
+        let (mut choices, mut after) = (Vec::new(), None);
+        loop {
+            let page = office.mandates(&MandatesOf::Person(person.clone()), after.as_ref(), MAX_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(choices) };
+            after = Some(last.id.clone());
+            choices.extend(page.into_iter().filter(|mandate| {
+                mandate.agent == *agent
+                    && mandate.person == *person
+                    && mandate.kind == MandateKind::Delegated
+                    && mandate.parent.is_none()
+                    && mandate.standing == MandateStanding::Live
+            }));
+        }
+    }
+
+    /// Keeps what somebody agreed to, and gives the code that says so. `page` is what they were shown: it is agreed to once.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn consent<S: Store>(
+        &self,
+        office: &Office<S>,
+        hand: &Hand,
+        consented: Consented,
+        page: &Digest,
+    ) -> Result<String, TokenError> {
+        let now = office.now();
+        let choices = self.choices(office, &consented.person, &consented.agent).await?;
+        let mandate = choices.into_iter().find(|choice| choice.id == consented.mandate);
+        let mandate = mandate.ok_or_else(|| unfit("the mandate has ended, or is another's"))?;
+        live(office, &mandate).await?;
+        let family: TokenId = fresh_id("k", now, &*office.randomness)
+            .map_err(OfficeError::from)?
+            .parse()
+            .map_err(|_| TokenError::Signing("its name is none".to_owned()))?;
+        let expires_at = now.plus(CODE);
+        let (text, key) = fresh(office, CODE_BEGINS, expires_at)?;
+        let event = Event::Act(ActRecord {
+            on: format!("mandate:{}", consented.mandate),
+            changes: vec![format!(
+                "the application {} acts as {} at {}; what is made of it comes of {family}",
+                super::cut(&consented.client_id),
+                consented.agent,
+                super::cut(&consented.resource)
+            )],
+            ..ActRecord::new("tokens:consent", &hand.actor, &hand.evidence)
+        });
+        let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
+        let mut commit = Commit::new(Record::new(id, now, event));
+        let stored = Stored { family, consented, key: None, expires_at, used: false };
+        commit.expect.push((key.clone(), Expect::Absent));
+        commit.puts.push((key, encoded(&stored)?));
+        let agreed = names::replay(page, now.plus(REFRESH)).map_err(OfficeError::from)?;
+        commit.expect.push((agreed.clone(), Expect::Absent));
+        commit.puts.push((agreed, b"{}".to_vec()));
+        match office.commit(commit).await {
+            Ok(_) => Ok(text),
+            Err(CommitError::Moved { .. }) => Err(unfit("this page was answered before")),
+            Err(cause) => Err(OfficeError::from(cause).into()),
+        }
+    }
+
+    /// A code or a refresh token that this application shows, if it counts for it here. One that was used before ends everything that was made of the agreement.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn kept<S: Store>(
+        &self,
+        office: &Office<S>,
+        client_id: &str,
+        shown: Shown<'_>,
+        place: Option<&str>,
+        proof: Option<&VerifiedProof>,
+    ) -> Result<Kept, TokenError> {
+        let unknown =
+            || unfit("the code or token is unknown, has ended, or was made for another application");
+        let (text, begins) = match shown {
+            Shown::Code { code, .. } => (code, CODE_BEGINS),
+            Shown::Refresh(token) => (token, REFRESH_BEGINS),
+        };
+        let key = kept_under(text, begins).ok_or_else(unknown)?;
+        let found: Option<(u64, Stored)> = office.entry(&key).await?;
+        let (version, stored) = found.ok_or_else(unknown)?;
+        if stored.consented.client_id != client_id {
+            return Err(unknown());
+        }
+        if stored.used {
+            self.end_family(office, &stored, "it was shown a second time").await?;
+            return Err(unfit(
+                "it was used before: everything that was made of it has ended, ask the person again",
+            ));
+        }
+        if office.now() >= stored.expires_at {
+            return Err(unknown());
+        }
+        if let Shown::Code { redirect_uri, verifier, .. } = shown {
+            let challenge = BASE64_URL_SAFE_NO_PAD.encode(Digest::of(verifier.as_bytes()).as_bytes());
+            if !is_verifier(verifier) || challenge != stored.consented.challenge {
+                return Err(unfit("the code_verifier is not what the code_challenge was made of"));
+            }
+            if redirect_uri != stored.consented.redirect_uri {
+                return Err(unfit("the redirect_uri is another than the code was sent to"));
+            }
+        }
+        if place.is_some_and(|place| place != stored.consented.resource) {
+            return Err(refused(Code::InvalidTarget, "the person agreed to another place (`resource`)"));
+        }
+        if stored.key.is_some() && stored.key.as_deref() != proof.map(VerifiedProof::thumbprint) {
+            return Err(refused(
+                Code::InvalidDpopProof,
+                "the token is bound to another key than the proof's",
+            ));
+        }
+        if office.is_stopped(&Subject::Token(stored.family.clone())).await? {
+            return Err(unfit("what it was made of was revoked"));
+        }
+        let is_code = matches!(shown, Shown::Code { .. });
+        Ok(Kept { key, version, stored, shown: Digest::of(text.as_bytes()), is_code })
+    }
+
+    /// Ends everything that was made of an agreement, by a refresh token of it: whoever has that may (RFC 7009). A text that is none is no error.
+    ///
+    /// # Errors
+    /// [`TokenError::Office`] when it is not ended.
+    pub async fn revoke_kept<S: Store>(
+        &self,
+        office: &Office<S>,
+        client_id: &str,
+        token: &str,
+    ) -> Result<(), TokenError> {
+        let Some(key) = kept_under(token, REFRESH_BEGINS) else { return Ok(()) };
+        let found: Option<(u64, Stored)> = office.entry(&key).await?;
+        match found {
+            Some((_, stored)) if stored.consented.client_id == client_id => {
+                self.end_family(office, &stored, "its application has given it back").await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn end_family<S: Store>(
+        &self,
+        office: &Office<S>,
+        stored: &Stored,
+        why: &str,
+    ) -> Result<(), TokenError> {
+        if office.is_stopped(&Subject::Token(stored.family.clone())).await? {
+            return Ok(());
+        }
+        let now = office.now();
+        let consented = &stored.consented;
+        let record = TokenRecord {
+            token: Some(stored.family.to_string()),
+            agent: Some(consented.agent.to_string()),
+            person: Some(consented.person.to_string()),
+            mandate: Some(consented.mandate.to_string()),
+            audience: Some(consented.resource.clone()),
+            reason: Some(why.to_owned()),
+            ..TokenRecord::new(
+                TokenChange::Revoked,
+                "revocation".to_owned(),
+                format!("the application {}", super::cut(&consented.client_id)),
+            )
+        };
+        let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
+        let mut commit = Commit::new(Record::new(id, now, Event::Token(Box::new(record))));
+        commit.puts.push(revoked(&stored.family, now)?);
+        office.commit(commit).await.map(drop).map_err(|cause| OfficeError::from(cause).into())
+    }
+}

@@ -94,6 +94,7 @@ impl Ours {
             id: "m1".parse()?,
             parent: None,
             task: "t1".parse()?,
+            begins_task: false,
             terms: Arc::clone(compiled.terms()),
             handed_over_at: now,
             expires_at: now.plus(Duration::from_secs(3600)),

@@ -346,6 +346,7 @@ fn mandate(nth: usize, size: Size) -> anyhow::Result<StoredMandate> {
         document,
         consent: None,
         review_at: None,
+        begins_task: false,
     })
 }
 

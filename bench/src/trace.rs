@@ -125,6 +125,7 @@ impl<'a> Side<'a> {
             id: "m1".parse()?,
             parent: None,
             task: "t1".parse()?,
+            begins_task: false,
             terms: Arc::clone(template.compiled.terms()),
             handed_over_at: now,
             expires_at: now.plus(Duration::from_secs(3600)),

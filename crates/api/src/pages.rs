@@ -1,10 +1,10 @@
-//! Pages for people: plain HTML without scripts, which nothing can frame and which sends forms nowhere but where it says.
+//! Pages for people: plain HTML without scripts, which nothing can frame.
 
 use std::sync::LazyLock;
 
 use askama::Template;
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -59,15 +59,19 @@ struct Notice<'a> {
 
 /// A page that tells something and asks nothing.
 pub(crate) fn notice(status: StatusCode, title: &str, text: &str) -> Response {
-    shown(status, &Notice { style: STYLE, title, text }, None)
+    shown(status, &Notice { style: STYLE, title, text })
 }
 
-/// A page as it is sent. A form may go to ourselves, and to where the answer to it leads: browsers hold a redirect against the same rule.
-pub(crate) fn shown(status: StatusCode, page: &impl Template, leads_to: Option<&str>) -> Response {
+/// A page as it is sent.
+///
+/// The policy says nothing of where forms go: browsers hold every hop of a redirect that answers one against that, and an application's address may lead on to
+/// another, or be one that no policy can write, such as `http://[::1]`. There is no script that could change a form.
+///
+/// Referrers go to ourselves alone, and not nowhere: of a page without any, browsers say that its forms come from nobody (`Origin: null`).
+pub(crate) fn shown(status: StatusCode, page: &impl Template) -> Response {
     let Ok(html) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let leads_to = leads_to.map(|source| format!(" {source}")).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{leads_to}; frame-ancestors 'none'; base-uri 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; base-uri 'none'",
         *STYLE_DIGEST
     );
     let Ok(policy) = HeaderValue::from_str(&policy) else {
@@ -76,12 +80,7 @@ pub(crate) fn shown(status: StatusCode, page: &impl Template, leads_to: Option<&
     let mut response = (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in [
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }

@@ -28,6 +28,7 @@ fn decided(loaded: &Loaded, tool: &str, arguments: &str) -> Vec<String> {
         id: MandateId::new("m1").unwrap(),
         parent: None,
         task: TaskId::new("t1").unwrap(),
+        begins_task: false,
         terms: Arc::clone(template.compiled.terms()),
         handed_over_at: now,
         expires_at: template.terms.lifetime.end(now),

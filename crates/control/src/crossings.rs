@@ -113,6 +113,8 @@ pub struct Compared {
     pub never_made: Vec<String>,
     /// Grants of which the two have recorded different things.
     pub differing: Vec<String>,
+    /// Grants that one has made or taken more than once.
+    pub twice: Vec<String>,
 }
 
 /// Compares our receipts with those of the other domain, which it told as JSON.
@@ -135,11 +137,19 @@ pub fn compared(ours: &[Receipt], theirs: &[Receipt<Value>]) -> Result<Compared,
     let theirs = theirs.collect::<Result<Vec<_>, serde_json::Error>>()?;
     let mut compared = Compared::default();
     for (made, taken) in [(&ours, &theirs), (&theirs, &ours)] {
-        let by_name = |side: Side, of: &[(Side, Value)]| -> BTreeMap<String, Value> {
-            let of = of.iter().filter(|(on, _)| *on == side);
-            of.map(|(_, crossing)| (name(crossing), crossing.clone())).collect()
+        // One that stands twice was made, or counted, twice.
+        let mut twice = Vec::new();
+        let mut by_name = |side: Side, of: &[(Side, Value)]| -> BTreeMap<String, Value> {
+            let mut all = BTreeMap::new();
+            for (_, crossing) in of.iter().filter(|(on, _)| *on == side) {
+                if all.insert(name(crossing), crossing.clone()).is_some() {
+                    twice.push(name(crossing));
+                }
+            }
+            all
         };
         let (made, taken) = (by_name(Side::Gave, made), by_name(Side::Took, taken));
+        compared.twice.extend(twice);
         for (name, crossing) in &taken {
             match made.get(name) {
                 Some(same) if same == crossing => compared.matching = compared.matching.saturating_add(1),
@@ -149,7 +159,8 @@ pub fn compared(ours: &[Receipt], theirs: &[Receipt<Value>]) -> Result<Compared,
         }
         compared.unused.extend(made.into_keys().filter(|name| !taken.contains_key(name)));
     }
-    compared.ok = compared.never_made.is_empty() && compared.differing.is_empty();
+    compared.ok =
+        compared.never_made.is_empty() && compared.differing.is_empty() && compared.twice.is_empty();
     Ok(compared)
 }
 
@@ -235,7 +246,13 @@ mod tests {
                 "one that nobody made",
                 vec![gave("k1")],
                 vec![took("k1"), took("k3")],
-                Compared { ok: false, never_made: name("k3"), ..fine },
+                Compared { ok: false, never_made: name("k3"), ..fine.clone() },
+            ),
+            (
+                "one that was taken twice",
+                vec![gave("k1")],
+                vec![took("k1"), took("k1")],
+                Compared { ok: false, twice: name("k1"), ..fine },
             ),
             (
                 "one in other words",

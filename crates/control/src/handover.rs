@@ -170,6 +170,8 @@ pub struct Agreed {
     pub review_at: Option<Timestamp>,
     /// What makes a second request like this one be answered with the mandate of the first.
     pub once: Option<Once>,
+    /// Whether a part begins a task here, because its own began in another domain.
+    pub begins_task: bool,
 }
 
 /// A request that is done once, however often it arrives.
@@ -481,12 +483,13 @@ impl<S: Store> Desk<'_, S> {
         let now = self.clock.now();
         let document = template.document.canonical();
         let own_end = terms.lifetime.end(now);
+        let begins_task = agreed.is_some_and(|agreed| agreed.begins_task);
         let stored = StoredMandate {
             template: terms.template.clone(),
             parent: parent.map(|(id, _)| id.clone()),
             task: match parent {
-                Some((_, parent)) => parent.task.clone(),
-                None => TaskId::new(fresh_id("t", now, self.randomness)?)?,
+                Some((_, parent)) if !begins_task => parent.task.clone(),
+                _ => TaskId::new(fresh_id("t", now, self.randomness)?)?,
             },
             person: terms.person.clone(),
             handed_over_at: now,
@@ -495,6 +498,7 @@ impl<S: Store> Desk<'_, S> {
             document,
             consent: agreed.and_then(|agreed| agreed.consent.clone()),
             review_at: agreed.and_then(|agreed| agreed.review_at),
+            begins_task: begins_task && parent.is_some(),
         };
         let id = MandateId::new(fresh_id("m", now, self.randomness)?)?;
         // `run` resumes by the template's name: only what the bundle says itself, and nobody has filled in or written out, has that name.
@@ -564,7 +568,7 @@ impl<S: Store> Desk<'_, S> {
                 key
             }
         };
-        if stored.parent.is_none() {
+        if stored.parent.is_none() || stored.begins_task {
             let task_key = keys::task_key(&stored.task)?;
             let wrapped = person_key.wrap(
                 self.randomness,

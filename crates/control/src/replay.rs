@@ -264,6 +264,7 @@ impl<'a> Replayer<'a> {
                 expires_at: above.map_or(own_end, |above| own_end.min(above.expires_at)),
                 id: MandateId::new(self.name("m"))?,
                 task: task.clone(),
+                begins_task: false,
                 terms: Arc::clone(next.compiled.terms()),
                 handed_over_at: at,
             };

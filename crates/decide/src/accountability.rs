@@ -97,7 +97,8 @@ impl Accountability {
         self.findings.push(finding);
     }
 
-    /// Each mandate names the one before it, serves the same task and person, and was allowed to follow it.
+    /// Each mandate names the one before it, serves the same task and person, and was allowed to follow it. One that was handed on from another domain begins a
+    /// task of its own: what one of that domain's tasks has seen is nothing to another.
     fn chain_holds(&mut self, chain: &[Hop], mandate: &MandateId) {
         if chain.last().is_some_and(|last| last.mandate.id != *mandate) {
             self.find(Finding::new(
@@ -115,7 +116,7 @@ impl Accountability {
             let at = at.saturating_add(1);
             let wrong = if child.mandate.parent.as_ref() != Some(&parent.mandate.id) {
                 Some("does not narrow the mandate before it")
-            } else if child.mandate.task != parent.mandate.task {
+            } else if child.mandate.task != parent.mandate.task && !child.mandate.begins_task {
                 Some("belongs to another task")
             } else if child.mandate.terms.person != parent.mandate.terms.person {
                 Some("belongs to another person")

@@ -810,8 +810,8 @@ fn pass_commit(
         commit.expect.extend(expected.iter().cloned());
     }
     charges::charge(draft.charges(), &mut commit).map_err(|cause| cause.to_string())?;
-    if let Some(root) = loaded.task.chain.first() {
-        let task = &root.mandate.task;
+    if let Some(last) = loaded.task.chain.last() {
+        let task = &last.mandate.task;
         let calls = keys::task_calls(task).map_err(|cause| cause.to_string())?;
         commit.adds.push(warrantor_store::Add {
             counter: calls,

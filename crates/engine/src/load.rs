@@ -128,7 +128,7 @@ pub(crate) async fn load<S: Store>(
     for member in &counted.members {
         wanted.members.insert(Key::new(member.clone())?);
     }
-    let task = chain.first().map(|hop| hop.mandate.task.clone());
+    let task = chain.last().map(|hop| hop.mandate.task.clone());
     let mut effect_keys = Vec::new();
     let labels = snapshot.known_labels();
     if let Some(task) = &task {

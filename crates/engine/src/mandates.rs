@@ -39,6 +39,9 @@ pub struct StoredMandate {
     /// When its sponsor has to look at it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_at: Option<Timestamp>,
+    /// Whether its task begins with it although it narrows another mandate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begins_task: bool,
 }
 
 /// How somebody agreed to a mandate.
@@ -143,6 +146,7 @@ fn hop(snapshot: &Snapshot, id: MandateId, stored: &StoredMandate) -> Result<Hop
             id,
             parent: stored.parent.clone(),
             task: stored.task.clone(),
+            begins_task: stored.begins_task,
             terms: Arc::clone(compiled.terms()),
             handed_over_at: stored.handed_over_at,
             expires_at: stored.expires_at,

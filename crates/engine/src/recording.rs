@@ -71,7 +71,7 @@ impl Decided<'_> {
         let listed = if passed { usize::MAX } else { MAX_REASONS };
         let record = DecisionRecord {
             verdict: self.verdict,
-            task: self.task.and_then(|task| task.chain.first()).map(|hop| hop.mandate.task.to_string()),
+            task: self.task.and_then(|task| task.chain.last()).map(|hop| hop.mandate.task.to_string()),
             chain: self.hops(),
             method: self.method.to_owned(),
             tool: self.call.map(|call| call.tool.to_string()),

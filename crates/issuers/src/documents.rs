@@ -99,6 +99,12 @@ impl Documents {
         Ok(Self { public: Fetcher::public()?, here: Fetcher::trusting(None)?, kept: Mutex::default() })
     }
 
+    /// Whether a document is kept, so that nobody has to be asked.
+    #[must_use]
+    pub fn has(&self, client_id: &str, now: Timestamp) -> bool {
+        self.lock().get(client_id).is_some_and(|(at, _)| now >= *at && now < at.plus(KEPT))
+    }
+
     /// The document of an application that the operator lets be asked.
     ///
     /// # Errors
@@ -115,7 +121,8 @@ impl Documents {
         }
         let url = Url::parse(client_id).map_err(|_| DocumentError::Unfit("its address is none"))?;
         let fetcher = match url.host() {
-            _ if is_loopback(&url) => &self.here,
+            // The operator has named one on this machine, in plain http, which nobody else may.
+            _ if url.scheme() == "http" && is_loopback(&url) => &self.here,
             // A number is connected to without being looked up.
             Some(Host::Ipv4(address)) if !is_public(IpAddr::V4(address)) => return Err(elsewhere()),
             Some(Host::Ipv6(address)) if !is_public(IpAddr::V6(address)) => return Err(elsewhere()),

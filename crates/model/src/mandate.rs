@@ -232,6 +232,8 @@ pub struct Mandate {
     pub parent: Option<MandateId>,
     /// The run it belongs to.
     pub task: TaskId,
+    /// Whether that run begins with it although it narrows another mandate: it was handed on from elsewhere, where the task began.
+    pub begins_task: bool,
     /// What it says.
     pub terms: Arc<Terms>,
     /// When it was handed over.

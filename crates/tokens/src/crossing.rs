@@ -68,7 +68,7 @@ pub struct Crossing {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CrossingError {
     /// A claim is missing, or has another form.
-    #[error("its claim {0} is missing or has another form")]
+    #[error("its claim {0} is missing, has another form, or is not understood here")]
     Claim(&'static str),
     /// The chain.
     #[error(transparent)]
@@ -114,6 +114,12 @@ impl Crossing {
         let bounded = |text: &&str| (1..=256).contains(&text.len());
         let text = |name: &'static str| claims.text(name).filter(bounded).ok_or(CrossingError::Claim(name));
         let all = claims.all();
+        // What would narrow a grant or say of which tenant it speaks, and is not understood, is nothing that may be passed over.
+        for name in ["scope", "tenant", "aud_tenant", "aud_sub"] {
+            if all.get(name).is_some() {
+                return Err(CrossingError::Claim(name));
+            }
+        }
         let audience = match all.get("aud") {
             Some(Json::String(one)) => one.clone(),
             Some(Json::Array(list)) => match list.as_slice() {
@@ -320,6 +326,9 @@ mod tests {
             ("resource", json!(["https://a.example", "https://b.example"]), CrossingError::Claim("resource")),
             ("cnf", json!({ "x5t#S256": "a" }), CrossingError::Claim("cnf")),
             ("cnf", json!({ "jkt": "a", "jwk": {} }), CrossingError::Claim("cnf")),
+            ("scope", json!("read"), CrossingError::Claim("scope")),
+            ("tenant", json!("t2"), CrossingError::Claim("tenant")),
+            ("aud_sub", json!("bob"), CrossingError::Claim("aud_sub")),
             ("act", json!({ "sub": "bot" }), CrossingError::Actors(ActorsError::Format)),
             ("authorization_details", json!([]), details()),
             ("authorization_details", json!([{ "type": "payment_initiation" }]), details()),

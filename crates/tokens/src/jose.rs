@@ -4,7 +4,7 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
-use warrantor_model::Json;
+use warrantor_model::{Digest, Json};
 
 use crate::{
     jwt::Refusal,
@@ -94,6 +94,13 @@ fn part(text: &str) -> Result<Json, Refusal> {
     let json = Json::parse_within(&bytes, MAX_TOKEN_BYTES)
         .map_err(|_| Refusal::Format("a part of it is no JSON, or names a member twice"))?;
     if json.as_object().is_none() { Err(Refusal::Format("a part of it is no object")) } else { Ok(json) }
+}
+
+/// The digest of what a token's signature is over: who signed may have signed the same twice, and one signature of some kinds is easily made another.
+#[must_use]
+pub fn signed_digest(token: &str) -> Digest {
+    let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+    Digest::of(signed.as_bytes())
 }
 
 /// A claim that is a text, of a token that nobody has verified: good for choosing whose keys to verify it with, and for nothing else.

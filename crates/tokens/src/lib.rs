@@ -28,7 +28,7 @@ pub use details::{DetailsError, MANDATE_DETAILS, MandateDetails};
 pub use dpop::{
     PROOF_ALGORITHMS, ProofExpected, ProofRefusal, VerifiedProof, WINDOW, token_hash, verify_proof,
 };
-pub use jose::claimed;
+pub use jose::{claimed, signed_digest};
 pub use jsonwebtoken::Algorithm;
 pub use jwt::{Claims, Expected, Nonce, Purpose, Refusal, verify};
 pub use keys::{ALGORITHMS, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey, PublicKeyError};

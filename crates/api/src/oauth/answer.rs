@@ -64,7 +64,7 @@ impl From<TokenError> for OAuthError {
 }
 
 /// Words as a description may have them (RFC 6749, section 5.2): printable ASCII without quotes and backslash.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let fits = |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
     text.chars()
         .map(|c| {

@@ -21,13 +21,19 @@ use warrantor_model::{Digest, MandateId, Timestamp};
 use warrantor_store::Store;
 use warrantor_tokens::{MandateDetails, Nonce};
 
-use super::{OAuth, form::Form};
-use crate::{Api, pages, problem::ProblemBody, provider::Provider};
+use super::{OAuth, answer::plain, form::Form};
+use crate::{
+    Api, pages,
+    problem::{Kind, ProblemBody},
+    provider::Provider,
+};
 
 /// How long a person may take to sign in, and then to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// The longest of each thing that is asked for: it goes along in a cookie.
-const LONGEST: usize = 600;
+/// The longest of each thing that is asked for: all of them go along in a cookie, together with what is added to them.
+const LONGEST: usize = 500;
+/// The largest cookie that browsers keep, attributes and all.
+const LARGEST_COOKIE: usize = 4096;
 /// Where cookies go along.
 const PATH: &str = "/oauth";
 
@@ -71,7 +77,7 @@ impl Ends {
         match self {
             Self::Page(status, title, why) => pages::notice(status, title, &why),
             Self::Back(asks, error, why) => {
-                back(oauth, &asks, &[("error", error), ("error_description", &why)])
+                back(oauth, &asks, &[("error", error), ("error_description", &plain(&why))])
             }
         }
     }
@@ -120,7 +126,10 @@ impl OAuth {
             BASE64_URL_SAFE_NO_PAD.encode(sealed),
             PATIENCE.as_secs(),
         );
-        HeaderValue::from_str(&cookie).ok()
+        // Browsers drop a larger one without a word.
+        (cookie.len() <= LARGEST_COOKIE)
+            .then_some(cookie)
+            .and_then(|cookie| HeaderValue::from_str(&cookie).ok())
     }
 
     /// What the cookie of this name holds.
@@ -224,9 +233,9 @@ impl<S: Store> Api<S> {
                 return Err(wrong(&asks, error, "send the parameters themselves"));
             }
         }
-        if form.one("scope").is_some() {
-            let why = "no scopes are given out: the person chooses a mandate";
-            return Err(wrong(&asks, "invalid_scope", why));
+        // Applications ask for scopes whether there are any or not. None is given: what is granted is the mandate (RFC 6749, section 3.3).
+        if form.one("response_mode").is_some_and(|mode| mode != "query") {
+            return Err(wrong(&asks, "invalid_request", "the answer goes in the query: response_mode=query"));
         }
         if form.one("prompt") == Some("none") {
             return Err(wrong(&asks, "interaction_required", "the person is always asked"));
@@ -244,7 +253,11 @@ impl<S: Store> Api<S> {
             }
         }
         let resource = match form.all("resource") {
-            [one] if one.len() <= LONGEST && oauth.service().settings().resource(one).is_some() => {
+            [one]
+                if one.len() <= LONGEST
+                    && !one.chars().any(char::is_control)
+                    && oauth.service().settings().resource(one).is_some() =>
+            {
                 one.clone()
             }
             _ => {
@@ -287,6 +300,16 @@ impl<S: Store> Api<S> {
             let name = application.name.clone().unwrap_or_else(|| client_id.to_owned());
             return Ok((name, application.redirect_uris.clone()));
         }
+        let busy = || {
+            Ends::Page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not now",
+                "Too many sign-ins begin at once. Try again.".to_owned(),
+            )
+        };
+        if !oauth.documents.has(client_id, self.office.now()) {
+            oauth.asking.check().map_err(|_| busy())?;
+        }
         match oauth.documents.document(client_id, self.office.now()).await {
             Ok(document) => {
                 let own = application.name.clone().or_else(|| document.name.clone());
@@ -299,7 +322,7 @@ impl<S: Store> Api<S> {
             }
             Err(cause @ DocumentError::Unfit(_)) => Err(Ends::page(format!("{cause}."))),
             Err(cause @ DocumentError::Unavailable(_)) => {
-                tracing::warn!(%cause, client_id, "an application's document cannot be had");
+                tracing::info!(%cause, client_id, "an application's document cannot be had");
                 let why = "What the application says of itself cannot be had now. Try again.".to_owned();
                 Err(Ends::Page(StatusCode::SERVICE_UNAVAILABLE, "Not now", why))
             }
@@ -336,7 +359,11 @@ impl<S: Store> Api<S> {
         ]);
         let name = cookie_of(&state);
         let along = SigningIn { asks: asks.clone(), state, nonce, verifier, until: now.plus(PATIENCE) };
-        let cookie = oauth.cookie(self, &name, &along, "Lax").ok_or_else(|| not_now("try again"))?;
+        let too_long = || {
+            let why = "the request is too long to go along in a browser".to_owned();
+            Ends::Back(Box::new(asks.clone()), "invalid_request", why)
+        };
+        let cookie = oauth.cookie(self, &name, &along, "Lax").ok_or_else(too_long)?;
         let mut response = sent_to(url.as_str());
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
@@ -381,21 +408,36 @@ impl<S: Store> Api<S> {
             return Err(lost());
         }
         let Some(code) = form.one("code") else {
-            let why = "the person did not sign in";
-            return Err(Ends::Back(Box::new(asks), "access_denied", why.to_owned()));
+            let (error, why) = match form.one("error") {
+                Some("access_denied" | "interaction_required" | "login_required") => {
+                    ("access_denied", "the person did not sign in")
+                }
+                _ => ("server_error", "the identity provider did not let the person sign in"),
+            };
+            return Err(Ends::Back(Box::new(asks), error, why.to_owned()));
         };
+        if oauth.asking.check().is_err() {
+            let why = "too many sign-ins come back at once: try again".to_owned();
+            return Err(Ends::Back(Box::new(asks), "temporarily_unavailable", why));
+        }
         let redirect_uri = oauth.service().settings().callback();
         let redeemed = provider.redeem(code, &along.verifier, &redirect_uri, self.office.now()).await;
         let id_token = redeemed.map_err(|cause| {
             tracing::warn!(%cause, "a sign-in for an application did not come about");
-            let why = "the identity provider gave no token for the sign-in: try again".to_owned();
-            Ends::Back(Box::new(asks.clone()), "temporarily_unavailable", why)
+            let why = "the identity provider gave no token for the sign-in".to_owned();
+            Ends::Back(Box::new(asks.clone()), "server_error", why)
         })?;
         let signed_in = match self.signed_in(&id_token, Nonce::Exactly(&along.nonce)).await {
             Ok(signed_in) => signed_in,
             Err(problem) => {
                 tracing::warn!(problem = problem.detail, "somebody who signed in is not let in");
-                return Err(Ends::Back(Box::new(asks), "access_denied", problem.detail));
+                // Why stands in the log: the application need not know how things are here.
+                let (error, why) = match problem.kind {
+                    Kind::Unavailable | Kind::ProviderUnavailable => ("temporarily_unavailable", "try again"),
+                    Kind::Internal => ("server_error", "the sign-in could not be judged"),
+                    _ => ("access_denied", "whoever signed in may not act here"),
+                };
+                return Err(Ends::Back(Box::new(asks), error, why.to_owned()));
             }
         };
         let mut response = self.question(oauth, asks, signed_in).await?;

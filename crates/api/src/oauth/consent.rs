@@ -48,15 +48,6 @@ fn cookie_of(flow: &str) -> String {
     format!("warrantor_consent_{flow}")
 }
 
-/// Where a redirect leads, as a policy of pages names it.
-fn source_of(redirect_uri: &str) -> Option<String> {
-    let url = Url::parse(redirect_uri).ok()?;
-    Some(match url.scheme() {
-        "http" | "https" => url.origin().ascii_serialization(),
-        scheme => format!("{scheme}:"),
-    })
-}
-
 /// Takes a person's answer.
 #[utoipa::path(post, path = "/oauth/consent", tag = "tokens", operation_id = "consent", security(()),
     description = "For browsers: the form of the page that asks.",
@@ -70,6 +61,20 @@ pub(crate) async fn answer<S: Store>(State(api): State<Arc<Api<S>>>, request: Re
         api.answered(oauth, &head.headers, &form).await
     };
     answered.await.unwrap_or_else(|ends| ends.told(oauth))
+}
+
+/// Why an answer is not taken. It is told to the person, who may have sent it twice: the application may have its answer already.
+fn answered_before(cause: &TokenError) -> Ends {
+    match cause {
+        TokenError::Refused { why, .. } => Ends::page(format!(
+            "Nothing was given to the application: {why}. Begin again from the application."
+        )),
+        cause => {
+            tracing::error!(%cause, "an answer could not be recorded");
+            let why = "The answer could not be recorded. Begin again from the application.".to_owned();
+            Ends::Page(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)
+        }
+    }
 }
 
 impl<S: Store> Api<S> {
@@ -132,7 +137,7 @@ impl<S: Store> Api<S> {
             flow: &flow,
             page: &reading.page,
         };
-        let mut response = shown(StatusCode::OK, &question, source_of(&asks.redirect_uri).as_deref());
+        let mut response = shown(StatusCode::OK, &question);
         response.headers_mut().append(header::SET_COOKIE, cookie);
         Ok(response)
     }
@@ -146,6 +151,7 @@ impl<S: Store> Api<S> {
         let flow = form.one("flow").filter(|flow| flow.len() <= 32).ok_or_else(lost)?;
         let name = cookie_of(flow);
         let reading: Reading = oauth.opened(headers, &name).ok_or_else(lost)?;
+        // Browsers say where a form comes from, and of ours that it is from here.
         let elsewhere = headers
             .get(header::ORIGIN)
             .is_some_and(|origin| origin != oauth.service().settings().issuer.as_str());
@@ -168,20 +174,27 @@ impl<S: Store> Api<S> {
                 let page = Digest::of(page.as_bytes());
                 match oauth.service().consent(&self.office, &hand, consented, &page).await {
                     Ok(code) => back(oauth, &asks, &[("code", &code)]),
-                    Err(TokenError::Refused { why, .. }) => {
-                        return Err(Ends::Back(Box::new(asks), "access_denied", why));
-                    }
-                    Err(cause) => {
-                        tracing::error!(%cause, "an answer could not be recorded");
-                        let why = "the answer could not be recorded: try again".to_owned();
-                        return Err(Ends::Back(Box::new(asks), "temporarily_unavailable", why));
-                    }
+                    Err(cause) => return Err(answered_before(&cause)),
                 }
             }
             (Some("deny"), _) => {
-                return Err(Ends::Back(Box::new(asks), "access_denied", "the person said no".to_owned()));
+                let hand = Hand { actor, evidence };
+                let page = Digest::of(page.as_bytes());
+                let (client_id, resource) = (&asks.client_id, &asks.resource);
+                match oauth.service().deny(&self.office, &hand, (client_id, resource), &agent, &page).await {
+                    Ok(()) => back(
+                        oauth,
+                        &asks,
+                        &[("error", "access_denied"), ("error_description", "the person said no")],
+                    ),
+                    Err(cause) => return Err(answered_before(&cause)),
+                }
             }
-            _ => return Err(Ends::page("The page was answered without a choice. Go back and choose.")),
+            _ => {
+                return Err(Ends::page(
+                    "The page was answered without a choice. Begin again from the application.",
+                ));
+            }
         };
         if let Some(cookie) = forgotten(&name) {
             response.headers_mut().append(header::SET_COOKIE, cookie);

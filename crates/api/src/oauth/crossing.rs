@@ -8,13 +8,13 @@ use warrantor_bundle::serve::{Said, TokensConfig};
 use warrantor_control::{
     handover::{Agreed, Handed, HandoverError, Once},
     parts,
-    tokens::{Arrived, Asked, Attempt, Client, Code, For, Grant, TokenError},
+    tokens::{Arrived, Asked, Attempt, Client, Code, For, Grant, TokenError, receipt},
 };
 use warrantor_issuers::{Discovery, Issuer, IssuerError, IssuerSettings, SettingsError};
 use warrantor_model::{AgentId, Digest};
 use warrantor_store::Store;
 use warrantor_tokens::{
-    CROSSING_TOKEN_TYPE, Claims, Crossing, MandateDetails, Nonce, Part, Purpose, claimed,
+    CROSSING_TOKEN_TYPE, Claims, Crossing, MandateDetails, Nonce, Part, Purpose, claimed, signed_digest,
 };
 
 use super::{OAuth, TokenAnswer, form::Form};
@@ -81,24 +81,35 @@ impl<S: Store> Api<S> {
         attempt: &mut Attempt,
     ) -> Result<TokenAnswer, TokenError> {
         let assertion = form.must("assertion")?;
-        let digest = Digest::of(assertion.as_bytes());
-        attempt.shown.push(digest);
+        attempt.shown.push(Digest::of(assertion.as_bytes()));
+        let digest = signed_digest(assertion);
         let place = match form.all("resource") {
             [] => None,
             _ => Some(form.must_once("resource")?),
         };
         let claims = self.grant_of_another(oauth, assertion).await?;
         let says = Crossing::read(&claims).map_err(|cause| does_not_hold(cause.to_string()))?;
+        attempt.crossing = Some(receipt(&says, digest));
         let proof = self.proof(oauth, headers)?;
         let (service, now) = (&oauth.service, self.office.now());
         let arrived = service.arrived((says, digest), &client, place, proof.as_ref(), now)?;
-        attempt.crossing = Some(arrived.record());
         let audience = arrived.says().resource.clone().unwrap_or_default();
         attempt.audience = Some(audience.clone());
         let named = form.one("authorization_details").map(MandateDetails::parse).transpose();
         let named = named.map_err(|cause| unfit(cause.to_string()))?;
+        // Before anything is made: nothing is handed on for a token that is not.
+        let needs_proof = service.settings().resource(&audience).is_none_or(|resource| !resource.bearer);
+        if needs_proof && proof.is_none() {
+            let why = "a token for this place is bound to a key: send a proof in the header `DPoP`";
+            return Err(TokenError::refused(Code::InvalidDpopProof, why));
+        }
         let (_, accepts) = service.accepted(claims.issuer())?;
         let (whom, details) = match &accepts.said {
+            Said::People if arrived.says().part.is_some() => {
+                return Err(unfit(
+                    "this domain speaks of people here: its grants hand no part of a mandate on",
+                ));
+            }
             Said::People => (self.person_of(&claims).await?, named),
             Said::Parts { .. } if named.is_some() => {
                 return Err(unfit(
@@ -174,10 +185,11 @@ impl<S: Store> Api<S> {
         })?;
         let says = arrived.says();
         let home = says.part.as_ref().map(|part| part.mandate.as_str()).unwrap_or_default();
-        let key = format!("part {home} of {client} under {}", above.id);
-        let once = Once::new(&says.issuer, &key, document_of_part.digest());
+        // Limits count over everything that a mandate at home ever hands on, whoever redeems it and whatever it is under here.
+        let said = Digest::of(format!("{} {}", above.id, document_of_part.digest()).as_bytes());
+        let once = Once::new(&says.issuer, &format!("part {home}"), said);
         let once = once.map_err(|cause| TokenError::Unavailable(cause.to_string()))?;
-        let agreed = Agreed { once: Some(once), ..Agreed::default() };
+        let agreed = Agreed { once: Some(once), begins_task: true, ..Agreed::default() };
         let evidence = format!("the grant {} of {}", short(&says.id), short(&says.issuer));
         let desk = self.desk(&bundle, evidence);
         let made = async {
@@ -197,7 +209,7 @@ impl<S: Store> Api<S> {
             HandoverError::Refused { why, .. } => TokenError::refused(Code::InvalidGrant, why),
             HandoverError::Reused => TokenError::refused(
                 Code::InvalidAuthorizationDetails,
-                "the same mandate was handed on before in other words",
+                "the same mandate was handed on before in other words, to another client or under another mandate here: hand it over anew at home",
             ),
             cause => TokenError::Unavailable(format!("the part could not be handed on: {cause}")),
         })?;

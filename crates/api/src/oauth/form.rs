@@ -68,6 +68,7 @@ impl Form {
     pub(super) fn must_once(&self, name: &str) -> Result<&str, TokenError> {
         match self.all(name) {
             [one] => Ok(one.as_str()),
+            [] => Err(invalid(format!("the parameter {name} is missing"))),
             _ => {
                 let why = format!("a grant for another domain is for one place: send `{name}` once");
                 Err(TokenError::refused(Code::InvalidTarget, why))

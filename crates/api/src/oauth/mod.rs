@@ -62,6 +62,9 @@ const TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:";
 /// How many refusals a second are recorded.
 const RECORDED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
+/// How many questions a second to others (documents of applications, codes at the identity provider) strangers can bring about.
+const ASKED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+
 /// The token service, and what keeps its log from being filled by strangers.
 pub struct OAuth {
     service: TokenService,
@@ -69,6 +72,8 @@ pub struct OAuth {
     documents: Documents,
     /// What goes along in browsers is sealed under this. One of each process: a sign-in that outlives it begins again.
     sealing: SealKey,
+    /// What strangers can have asked of others.
+    asking: DefaultDirectRateLimiter,
     recording: DefaultDirectRateLimiter,
 }
 
@@ -83,6 +88,7 @@ impl OAuth {
             documents: Documents::new().map_err(SettingsError::from)?,
             sealing: SealKey::generate(randomness)?,
             service,
+            asking: RateLimiter::direct(Quota::per_second(ASKED_A_SECOND)),
             recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),
         })
     }
@@ -175,8 +181,10 @@ pub(crate) async fn revoke<S: Store>(
     let ended = async {
         let form = Form::read(&head.headers, body).await?;
         if let (Some(client_id), None) = (form.one("client_id"), form.one("client_assertion")) {
-            oauth.service.application(&api.office, client_id).await?;
-            return oauth.service.revoke_kept(&api.office, client_id, form.must("token")?).await;
+            let token = form.must("token")?;
+            attempt.evidence = named(client_id);
+            attempt.shown.push(Digest::of(token.as_bytes()));
+            return oauth.service.revoke_kept(&api.office, client_id, token).await;
         }
         let client = api.client(oauth, &form, &mut attempt).await?;
         let token = form.must("token")?;
@@ -205,6 +213,12 @@ pub(crate) async fn jwks<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Res
     let keys = oauth.service.keys().published(api.office.now());
     let media = [(axum::http::header::CONTENT_TYPE, "application/jwk-set+json")];
     Ok((media, keys.to_string()).into_response())
+}
+
+/// How a record names whoever proves nothing of itself.
+fn named(client_id: &str) -> String {
+    let name: String = client_id.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("the name of an application, {name}")
 }
 
 fn none() -> Problem {
@@ -362,7 +376,7 @@ impl<S: Store> Api<S> {
         attempt: &mut Attempt,
     ) -> Result<TokenAnswer, TokenError> {
         let (service, client_id) = (&oauth.service, form.must("client_id")?);
-        "the name of an application".clone_into(&mut attempt.evidence);
+        attempt.evidence = named(client_id);
         if form.one("client_secret").is_some() || headers.contains_key(AUTHORIZATION) {
             let why = "an application proves nothing of itself here: send its client_id, and no secret";
             return Err(TokenError::refused(Code::InvalidClient, why));
@@ -370,14 +384,11 @@ impl<S: Store> Api<S> {
         let client = service.application(&self.office, client_id).await?;
         attempt.agent = Some(client.agent().to_string());
         client.evidence().clone_into(&mut attempt.evidence);
-        if form.one("scope").is_some() {
-            return Err(TokenError::refused(Code::InvalidScope, "no scopes are given out"));
-        }
         let shown = match form.must("grant_type")? {
             "refresh_token" => Shown::Refresh(form.must("refresh_token")?),
             _ => Shown::Code {
                 code: form.must("code")?,
-                redirect_uri: form.must("redirect_uri")?,
+                redirect_uri: form.one("redirect_uri"),
                 verifier: form.must("code_verifier")?,
             },
         };

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use warrantor_api::{Api, ApiParts, OAuth, provider::Provider, router};
 use warrantor_bundle::{
     Loaded,
-    serve::{DomainConfig, ResourceConfig, TokensConfig},
+    serve::{ApplicationConfig, DomainConfig, ResourceConfig, TokensConfig},
 };
 use warrantor_control::{
     access::{DirectorySettings, SubjectAttribute},
@@ -72,6 +72,8 @@ fn bundle() -> Arc<Loaded> {
 
 /// Where the token service of the tests is known.
 pub(crate) const SERVICE: &str = "https://control.example.com";
+/// Where the application `desk` has people sent back to.
+pub(crate) const BACK: &str = "http://127.0.0.1/callback";
 /// Where its tokens are shown.
 pub(crate) const BANK: &str = "https://tools.example.com/bank";
 
@@ -90,7 +92,12 @@ fn tokens_service(
             resource("https://tools.example.com/", SigningAlgorithm::EdDsa, false),
             resource("https://old.example.com/mcp", SigningAlgorithm::Es256, true),
         ],
-        applications: Vec::new(),
+        applications: vec![ApplicationConfig {
+            client_id: "desk".to_owned(),
+            agent: "invoice-bot".parse().unwrap(),
+            name: None,
+            redirect_uris: vec![BACK.to_owned()],
+        }],
         domains,
     };
     let directory = tempfile::tempdir().unwrap();

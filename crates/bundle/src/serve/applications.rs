@@ -39,8 +39,10 @@ fn is_document(text: &str) -> bool {
         && url.password().is_none()
         && url.fragment().is_none()
         && url.query().is_none();
-    // A parser takes dot segments away: then the two differ.
-    is_secure && is_plain && url.path() != "/" && url.as_str() == text
+    // A parser takes dot segments away: then the two differ. What a server might decode into one is refused as it stands.
+    let path = url.path().to_ascii_lowercase();
+    let hides = ["%2f", "%5c", "%2e", "%00"].iter().any(|hidden| path.contains(hidden));
+    is_secure && is_plain && path != "/" && !hides && url.as_str() == text
 }
 
 fn is_here(url: &Url) -> bool {
@@ -92,6 +94,15 @@ pub(super) fn read(
 ) -> ApplicationConfig {
     let at = at.to_string();
     let pointer = |field| ["tokens", "applications", at.as_str(), field];
+    const LONGEST_NAME: usize = 100;
+    if entry
+        .name
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control))
+    {
+        let message = format!("the name is longer than {LONGEST_NAME} characters, or no line of text");
+        doc.error(report, &pointer("name"), message, "shorten it");
+    }
     if entry.redirect_uris.is_empty() {
         let of_directory = entry.client_id.strip_suffix('/').map(|under| format!("{under}/client.json"));
         let document = of_directory.as_deref().unwrap_or(&entry.client_id);
@@ -143,6 +154,8 @@ mod tests {
             (&directory, "https://a.example/clients/", true),
             (&directory, "https://a.example/clients/../evil.json", false),
             (&directory, "https://a.example/clients/%2e%2e/evil.json", false),
+            (&directory, "https://a.example/clients/..%2fevil.json", false),
+            (&directory, "https://a.example/clients/x%5c..%5cevil.json", false),
             (&directory, "https://a.example/clients/x.json#y", false),
             (&directory, "https://a.example/clientsx/x.json", false),
             (&directory, "https://a.example.evil/clients/x.json", false),

@@ -11,12 +11,12 @@ use warrantor_model::{AgentId, ServerName, time::parse_duration};
 use warrantor_tokens::{MAX_ACTORS, SigningAlgorithm};
 
 use super::{
-    applications::{self, ApplicationConfig},
+    applications::{self, ApplicationConfig, may_go_back_to},
     is_origin,
 };
 use crate::{
     doc::Doc,
-    files::serve::{DomainEntry, TokensEntry},
+    files::serve::{ApplicationEntry, DomainEntry, TokensEntry},
     read::split_cure,
     report::Report,
     tree::short,
@@ -209,13 +209,15 @@ pub(super) fn read(doc: &Doc, entry: TokensEntry, base: &Path, report: &mut Repo
         let algorithm = algorithm(doc, &pointer("algorithm"), resource.algorithm.as_deref(), report);
         ResourceConfig { uri: resource.uri, algorithm, bearer: resource.bearer }
     });
-    let resources = resources.collect();
+    let resources: Vec<ResourceConfig> = resources.collect();
+    look_at_all(doc, (&entry.applications, &entry.domains), &resources, report);
     let applications = entry.applications.into_iter().enumerate();
     let applications =
         applications.map(|(at, one)| applications::read(doc, at, one, &entry.issuer, report)).collect();
     let domains = entry.domains.into_iter().enumerate();
-    let domains =
-        domains.map(|(at, domain)| read_domain(doc, (at, &entry.issuer), domain, base, report)).collect();
+    let domains = domains
+        .map(|(at, domain)| read_domain(doc, (at, &entry.issuer, &resources), domain, base, report))
+        .collect();
     TokensConfig {
         resources,
         applications,
@@ -236,6 +238,39 @@ fn algorithm(doc: &Doc, pointer: &[&str], name: Option<&str>, report: &mut Repor
     })
 }
 
+/// What is wrong with applications and domains as a whole.
+fn look_at_all(
+    doc: &Doc,
+    (applications, domains): (&[ApplicationEntry], &[DomainEntry]),
+    resources: &[ResourceConfig],
+    report: &mut Report,
+) {
+    for (at, one) in applications.iter().enumerate() {
+        let twice = applications
+            .iter()
+            .take(at)
+            .any(|before| before.client_id == one.client_id || covers(&before.client_id, &one.client_id));
+        if twice {
+            let message = format!("{:?} is an application that stands before it", short(&one.client_id));
+            let cure = "keep one of the two, or write the narrower one first";
+            doc.error(report, &["tokens", "applications", &at.to_string(), "client_id"], message, cure);
+        }
+    }
+    if !applications.is_empty() && !resources.iter().any(|resource| resource.bearer) {
+        let message =
+            "no place takes tokens that are bound to no key, and few applications can prove to have one";
+        let cure = "write `bearer = true` for the places that people's applications use, here and in the gateway's [oauth]";
+        doc.warn(report, &["tokens", "applications"], message, cure);
+    }
+    for (at, domain) in domains.iter().enumerate() {
+        if domains.iter().take(at).any(|before| before.issuer == domain.issuer) {
+            let cure = "say both what it accepts and what it gives in one entry";
+            let message = format!("{:?} stands twice among the domains", short(&domain.issuer));
+            doc.error(report, &["tokens", "domains", &at.to_string(), "issuer"], message, cure);
+        }
+    }
+}
+
 fn must_be_place(doc: &Doc, pointer: &[&str], uri: &str, report: &mut Report) {
     let is_place =
         Url::parse(uri).is_ok_and(|url| url.fragment().is_none() && url.query().is_none() && url.has_host());
@@ -247,7 +282,7 @@ fn must_be_place(doc: &Doc, pointer: &[&str], uri: &str, report: &mut Report) {
 
 fn read_domain(
     doc: &Doc,
-    (at, own): (usize, &str),
+    (at, own, places): (usize, &str, &[ResourceConfig]),
     entry: DomainEntry,
     base: &Path,
     report: &mut Report,
@@ -257,6 +292,19 @@ fn read_domain(
     if entry.issuer == own {
         let cure = "a domain is another one: leave this out";
         doc.error(report, &pointer("issuer"), "the domain is this one itself", cure);
+    }
+    let is_issuer = Url::parse(&entry.issuer)
+        .is_ok_and(|url| url.query().is_none() && url.fragment().is_none())
+        && may_go_back_to(&entry.issuer)
+        && (entry.issuer.starts_with("https://") || entry.issuer.starts_with("http://"));
+    if !is_issuer {
+        let message = format!("{:?} is no issuer of tokens", short(&entry.issuer));
+        doc.error(
+            report,
+            &pointer("issuer"),
+            message,
+            "write it as its tokens do: https (http only on loopback)",
+        );
     }
     if entry.accepts.is_none() && entry.gives.is_none() {
         let message = "nothing passes between this domain and ours";
@@ -285,7 +333,32 @@ fn read_domain(
             doc.error(report, &pointer, message, "list the agents here that they may be for, in `clients`");
         }
         for uri in &accepts.resources {
-            must_be_place(doc, &[&pointer[..], &["resources"]].concat(), uri, report);
+            let at = [&pointer[..], &["resources"]].concat();
+            must_be_place(doc, &at, uri, report);
+            if !places.iter().any(|place| covers(&place.uri, uri) || covers(uri, &place.uri)) {
+                let message = format!("no tokens are made for {:?}", short(uri));
+                doc.error(
+                    report,
+                    &at,
+                    message,
+                    "add it to `resources` of the token service, or leave it out",
+                );
+            }
+        }
+        if accepts.through.iter().any(|issuer| issuer == own) {
+            let message = "only we speak of our own actors";
+            doc.error(report, &[&pointer[..], &["through"]].concat(), message, "leave our issuer out");
+        }
+        if let Some(Said::Parts { agent, .. }) = &said
+            && accepts.clients.contains(agent)
+        {
+            let message = format!("{agent} stands for the domain, and would ask for tokens itself");
+            doc.error(
+                report,
+                &[&pointer[..], &["agent"]].concat(),
+                message,
+                "let another agent stand for it",
+            );
         }
         Some(Accepts {
             clients: accepts.clients,

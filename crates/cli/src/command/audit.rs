@@ -204,6 +204,7 @@ fn tell_compared(found: &Compared, to: &mut dyn Write) -> std::io::Result<()> {
         ("was made and not taken", &found.unused),
         ("WAS TAKEN AND NEVER MADE", &found.never_made),
         ("IS RECORDED DIFFERENTLY", &found.differing),
+        ("WAS MADE OR TAKEN TWICE", &found.twice),
     ] {
         for name in names {
             writeln!(to, "  {name} {what}")?;

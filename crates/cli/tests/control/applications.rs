@@ -1,5 +1,10 @@
 //! People's own MCP clients: the official SDK's OAuth client, a person who signs in at a real provider and answers the page that asks.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,9 +12,67 @@ use crate::{
     support::{http::Client, http::Response, text_of},
 };
 
+const DESK: &str = "[[tokens.applications]]\nclient_id = \"desk\"\nname = \"Desk & <b>Co</b>\"\nagent = \"bot\"\nredirect_uris = [\"http://127.0.0.1/callback\"]\n";
+
 fn place() -> Place {
-    let serve = "[[tokens.applications]]\nclient_id = \"desk\"\nname = \"Desk & <b>Co</b>\"\nagent = \"bot\"\nredirect_uris = [\"http://127.0.0.1/callback\"]\n";
-    Place::with(&Different { serve, bearer: true, ..Different::default() })
+    Place::with(&Different { serve: DESK, bearer: true, ..Different::default() })
+}
+
+/// Serves documents of applications: at `/clients/NAME.json` one that lists this redirect, at `/liar.json` one that says to be another.
+fn documents() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let own = url.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let path = line.split(' ').nth(1).unwrap();
+            let name = if path.contains("liar") { "/clients/app.json" } else { path };
+            let body = json!({
+                "client_id": format!("{own}{name}"), "client_name": "Wanderer", "redirect_uris": ["http://127.0.0.1/callback"],
+                "token_endpoint_auth_method": "none",
+            });
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn an_application_is_known_by_the_document_at_its_address() {
+    let documents = documents();
+    let serve = format!("[[tokens.applications]]\nclient_id = \"{documents}/clients/\"\nagent = \"bot\"\n");
+    let place = Place::with(&Different { serve: &serve, bearer: true, ..Different::default() });
+    let metadata = sent(&place, "GET", "/.well-known/oauth-authorization-server", &[], "").json();
+    assert_eq!(metadata["client_id_metadata_document_supported"], true);
+    let app = format!("{documents}/clients/app.json");
+    let told =
+        visit(&place, &json!({ "client_id": app, "steps": [["call", "echo", { "text": "wandered" }]] }));
+    assert!(
+        text_of(&json!({ "result": told["steps"][0] })).is_some_and(|text| text.contains("wandered")),
+        "{told}"
+    );
+    // It calls itself what it likes, so where it says so stands beside.
+    assert!(told["page"].as_str().unwrap().contains("Wanderer (127.0.0.1)"), "{told}");
+    for (what, name) in [
+        ("a document of another", "/clients/liar.json"),
+        ("one that is not under the address", "/other/app.json"),
+        ("one that hides where it is", "/clients/..%2fother.json"),
+    ] {
+        let told = visit(&place, &json!({ "client_id": format!("{documents}{name}"), "steps": [["list"]] }));
+        assert_eq!(
+            (&told["status"], &told["back"], &told["tokens"]),
+            (&json!(400), &Value::Null, &Value::Null),
+            "{what}: {told}"
+        );
+    }
 }
 
 fn visit(place: &Place, order: &Value) -> Value {
@@ -36,7 +99,9 @@ fn form(place: &Place, parameters: &[(&str, &str)]) -> Response {
 fn a_person_signs_in_reads_what_an_application_may_do_and_lets_it_act_until_they_end_it() {
     let place = place();
     let steps = json!([["list"], ["call", "echo", { "text": "for alice" }], ["call", "echo", { "text": "refreshed" }]]);
-    let told = visit(&place, &json!({ "steps": steps, "refresh": true }));
+    // Applications ask for scopes whether there are any or not.
+    let told =
+        visit(&place, &json!({ "steps": steps, "refresh": true, "scope": "tools:call offline_access" }));
     assert!(told["failed"].is_null(), "{told}\n{}", place.plane.stderr());
     assert!(text_of(&json!({ "result": told["steps"][1] })).unwrap().contains("for alice"), "{told}");
     assert!(
@@ -56,7 +121,7 @@ fn a_person_signs_in_reads_what_an_application_may_do_and_lets_it_act_until_they
     }
     let policy = told["headers"]["content-security-policy"].as_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    assert!(policy.contains("form-action 'self' http://127.0.0.1:3999; frame-ancestors 'none'"), "{policy}");
+    assert!(policy.ends_with("frame-ancestors 'none'; base-uri 'none'"), "{policy}");
     assert_eq!(told["back"]["iss"], place.plane.said["url"]);
     // The agreement and the tokens are recorded, and no token, code or key of a sign-in is, nor logged.
     let acts = place.world.events("act");
@@ -74,31 +139,32 @@ fn a_person_signs_in_reads_what_an_application_may_do_and_lets_it_act_until_they
         let secret = secret.as_str().unwrap();
         assert!(secret.len() > 40 && !everything.contains(secret), "a secret is told: {secret}");
     }
-    // The code counts once, and so does a refresh token: whoever shows one again ends all of it.
-    let code = told["back"]["code"].as_str().unwrap();
-    let again = [
-        ("grant_type", "refresh_token"),
-        ("client_id", "desk"),
-        ("refresh_token", told["first"]["refresh_token"].as_str().unwrap()),
-    ];
-    let refused = form(&place, &again);
-    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("invalid_grant")));
-    let last = [again[0], again[1], ("refresh_token", told["tokens"]["refresh_token"].as_str().unwrap())];
-    assert_eq!(form(&place, &last).json()["error"], "invalid_grant");
-    let verifier = "a".repeat(43);
-    let code = [
-        ("grant_type", "authorization_code"),
-        ("client_id", "desk"),
-        ("code", code),
-        ("redirect_uri", "http://127.0.0.1:3999/callback"),
-        ("code_verifier", verifier.as_str()),
-    ];
-    assert_eq!(form(&place, &code).json()["error"], "invalid_grant");
+    // The application gives its token back: everything that was made of the agreement ends.
     let mut tools = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
     "/fake".clone_into(&mut tools.path);
     let bearer = format!("Bearer {}", told["tokens"]["access_token"].as_str().unwrap());
-    let shown = tools.ask("POST", &[("content-type", "application/json"), ("accept", "application/json, text/event-stream"), ("authorization", &bearer)], r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
-    assert_ne!(shown.status, 200, "a token whose ancestor was ended opens a session: {shown:?}");
+    let mut shown = || {
+        let headers = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("authorization", bearer.as_str()),
+        ];
+        tools.ask("POST", &headers, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#).status
+    };
+    assert_eq!(shown(), 200);
+    let refresh = told["tokens"]["refresh_token"].as_str().unwrap();
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let access = format!("client_id=desk&token={}", told["tokens"]["access_token"].as_str().unwrap());
+    let refused = sent(&place, "POST", "/oauth/revoke", &kind, &access);
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (400, Some("unsupported_token_type")));
+    assert_eq!(shown(), 200);
+    assert_eq!(
+        sent(&place, "POST", "/oauth/revoke", &kind, &format!("client_id=desk&token={refresh}")).status,
+        200
+    );
+    let last = [("grant_type", "refresh_token"), ("client_id", "desk"), ("refresh_token", refresh)];
+    assert_eq!(form(&place, &last).json()["error"], "invalid_grant");
+    assert_eq!(shown(), 403, "a token whose ancestor was ended opens a session");
     place.world.verified();
 }
 
@@ -107,11 +173,22 @@ fn nothing_is_given_to_an_application_that_the_person_did_not_give_it() {
     let place = place();
     let refused = visit(&place, &json!({ "answer": "deny", "steps": [["list"]] }));
     assert_eq!((&refused["back"]["error"], &refused["tokens"]), (&json!("access_denied"), &Value::Null));
+    let said = place.world.events("act").into_iter().find(|act| act["act"] == "tokens:consent").unwrap();
+    assert_eq!((&said["refused"], &said["actor"]), (&json!(true), &json!("person:alice")));
+    // An answer that a page of somebody else's sends.
+    for origin in ["null", "https://evil.example"] {
+        let forged = visit(&place, &json!({ "forged": { "Origin": origin }, "steps": [["list"]] }));
+        assert_eq!(
+            (&forged["status"], &forged["back"], &forged["tokens"]),
+            (&json!(400), &Value::Null, &Value::Null)
+        );
+    }
     // Somebody who has handed nothing to the agent reads that, and cannot take what is alice's.
     let bob = visit(&place, &json!({ "account": "bob", "steps": [["list"]] }));
     assert!(bob["page"].as_str().unwrap().contains("answered without a choice"), "{bob}");
     let bob = visit(&place, &json!({ "account": "bob", "mandate": place.mandate, "steps": [["list"]] }));
-    assert_eq!((&bob["back"]["error"], &bob["tokens"]), (&json!("access_denied"), &Value::Null));
+    assert!(bob["page"].as_str().unwrap().contains("the mandate has ended, or is another&#39;s"), "{bob}");
+    assert_eq!((&bob["back"], &bob["tokens"]), (&Value::Null, &Value::Null));
     // Somebody whom nobody knows here.
     let stranger = visit(&place, &json!({ "account": "mallory", "steps": [["list"]] }));
     assert_eq!((&stranger["back"]["error"], &stranger["tokens"]), (&json!("access_denied"), &Value::Null));
@@ -153,7 +230,7 @@ fn nothing_is_given_to_an_application_that_the_person_did_not_give_it() {
         ("no challenge", vec![("code_challenge", None)], "invalid_request"),
         ("a plain challenge", vec![("code_challenge_method", Some("plain"))], "invalid_request"),
         ("no method", vec![("code_challenge_method", None)], "invalid_request"),
-        ("a scope", vec![("scope", Some("all"))], "invalid_scope"),
+        ("an answer in a fragment", vec![("response_mode", Some("fragment"))], "invalid_request"),
         ("no place", vec![("resource", None)], "invalid_target"),
         ("a place elsewhere", vec![("resource", Some("https://evil.example/"))], "invalid_target"),
         ("a request object", vec![("request", Some("eyJ"))], "request_not_supported"),

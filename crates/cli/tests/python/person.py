@@ -46,7 +46,7 @@ class Person:
     """A person at a browser."""
 
     def __init__(self, order):
-        self.order, self.page, self.headers, self.seen, self.back = order, None, None, [], None
+        self.order, self.page, self.headers, self.seen, self.back, self.status = order, None, None, [], None, None
 
     def fields(self, text):
         found = {}
@@ -58,22 +58,26 @@ class Person:
 
     def visit(self, address):
         browser = requests.Session()
-        method, data = "GET", None
+        method, data, headers = "GET", None, {}
         for _ in range(30):
             self.seen.append(address)
             if address.startswith(CALLBACK):
                 self.back = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
                 return
-            answer = browser.request(method, address, data=data, allow_redirects=False, timeout=20)
-            method, data = "GET", None
+            answer = browser.request(method, address, data=data, headers=headers, allow_redirects=False, timeout=20)
+            method, data, headers = "GET", None, {}
             if answer.is_redirect:
                 address = urljoin(address, answer.headers["location"])
                 continue
             action = re.search(r'action="([^"]+)"', answer.text)
             if action is None:
-                self.page = answer.text
+                self.page, self.status = answer.text, answer.status_code
                 return
             data, method = self.fields(answer.text), "POST"
+            # As browsers say it: nowhere, of a page that tells nobody where it is.
+            policy = answer.headers.get("referrer-policy", "")
+            headers = {"Origin": "null" if policy == "no-referrer" else "{0.scheme}://{0.netloc}".format(urlsplit(address))}
+            headers |= self.order.get("forged", {}) if 'name="flow"' in answer.text else {}
             address = urljoin(address, html.unescape(action[1]))
             if 'name="prompt"' in answer.text:
                 data["prompt"] = re.search(r'name="prompt" value="([^"]+)"', answer.text)[1]
@@ -115,7 +119,9 @@ def innermost(error):
 async def main():
     order = json.load(sys.stdin)
     person, kept = Person(order), Kept(order["client_id"])
-    metadata = OAuthClientMetadata(client_name="test", redirect_uris=[CALLBACK], token_endpoint_auth_method="none")
+    metadata = OAuthClientMetadata(
+        client_name="test", redirect_uris=[CALLBACK], token_endpoint_auth_method="none", scope=order.get("scope")
+    )
     auth = OAuthClientProvider(order["url"], metadata, kept, person.sent, person.returned)
     http = httpx2.AsyncClient(auth=auth, timeout=20)
     told = {"steps": []}
@@ -129,7 +135,7 @@ async def main():
                 told["steps"].append(await step(client, words))
     except Exception as error:  # what the SDK raises differs by what is wrong
         told["failed"] = str(innermost(error))
-    told |= {"page": person.page, "headers": person.headers, "back": person.back, "seen": person.seen}
+    told |= {"page": person.page, "status": person.status, "headers": person.headers, "back": person.back, "seen": person.seen}
     told["tokens"] = kept.tokens and kept.tokens.model_dump(mode="json")
     print(json.dumps(told))
 

@@ -32,6 +32,8 @@ use crate::{
 const CODE: Duration = Duration::from_secs(60);
 /// How long a refresh token counts. It is shorter than revocations of tokens are remembered, so that none comes back to life.
 const REFRESH: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long after its first use a refresh token does once more. Whoever has stolen one has it, at most, for as long as its owner goes on without it.
+const MOMENTS: Duration = Duration::from_secs(30);
 /// What codes and refresh tokens begin with.
 const CODE_BEGINS: &str = "wac_";
 const REFRESH_BEGINS: &str = "war_";
@@ -65,7 +67,8 @@ struct Stored {
     /// The thumbprint of the key that whoever shows it has to have.
     key: Option<String>,
     expires_at: Timestamp,
-    used: bool,
+    /// When it was used first.
+    used: Option<Timestamp>,
 }
 
 /// A code or a refresh token that counts, and is used up by what is made of it. There is no way to one but [`TokenService::kept`].
@@ -85,8 +88,8 @@ pub enum Shown<'a> {
     Code {
         /// The code.
         code: &'a str,
-        /// Where it was sent.
-        redirect_uri: &'a str,
+        /// Where it was sent, if that is said: the verifier shows that whoever asks is whoever asked (OAuth 2.1 leaves it out).
+        redirect_uri: Option<&'a str>,
         /// What the challenge was made of.
         verifier: &'a str,
     },
@@ -131,11 +134,11 @@ impl Kept {
         key: Option<String>,
         until: Timestamp,
     ) -> Result<(Key, String), TokenError> {
-        let used = Stored { used: true, ..self.stored.clone() };
+        let used = Stored { used: self.stored.used.or_else(|| Some(office.now())), ..self.stored.clone() };
         commit.expect.push((self.key.clone(), Expect::Version(self.version)));
         commit.puts.push((self.key.clone(), encoded(&used)?));
         let expires_at = office.now().plus(REFRESH).min(until);
-        let next = Stored { key, expires_at, used: false, ..self.stored.clone() };
+        let next = Stored { key, expires_at, used: None, ..self.stored.clone() };
         let (text, kept_as) = fresh(office, REFRESH_BEGINS, expires_at)?;
         commit.expect.push((kept_as.clone(), Expect::Absent));
         commit.puts.push((kept_as, encoded(&next)?));
@@ -163,6 +166,14 @@ fn kept_under(text: &str, begins: &str) -> Option<Key> {
     let is_hour = hour.len() == 12 && hour.bytes().all(|byte| byte.is_ascii_digit());
     let fits = is_hour && random.len() == 43;
     fits.then(|| names::kept(hour, &Digest::of(text.as_bytes())).ok()).flatten()
+}
+
+/// A page is answered once.
+fn answered(commit: &mut Commit, page: &Digest, now: Timestamp) -> Result<(), TokenError> {
+    let key = names::replay(page, now.plus(REFRESH)).map_err(OfficeError::from)?;
+    commit.expect.push((key.clone(), Expect::Absent));
+    commit.puts.push((key, b"{}".to_vec()));
+    Ok(())
 }
 
 /// Whether a text can be the verifier of PKCE (RFC 7636, section 4.1), or a challenge made of one.
@@ -249,23 +260,55 @@ impl TokenService {
         let event = Event::Act(ActRecord {
             on: format!("mandate:{}", consented.mandate),
             changes: vec![format!(
-                "the application {} acts as {} at {}; what is made of it comes of {family}",
+                "the application {} acts as {} at {}, its answer goes to {}; what is made of it comes of {family}",
                 super::cut(&consented.client_id),
                 consented.agent,
-                super::cut(&consented.resource)
+                super::cut(&consented.resource),
+                super::cut(&consented.redirect_uri)
             )],
             ..ActRecord::new("tokens:consent", &hand.actor, &hand.evidence)
         });
         let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
         let mut commit = Commit::new(Record::new(id, now, event));
-        let stored = Stored { family, consented, key: None, expires_at, used: false };
+        let stored = Stored { family, consented, key: None, expires_at, used: None };
         commit.expect.push((key.clone(), Expect::Absent));
         commit.puts.push((key, encoded(&stored)?));
-        let agreed = names::replay(page, now.plus(REFRESH)).map_err(OfficeError::from)?;
-        commit.expect.push((agreed.clone(), Expect::Absent));
-        commit.puts.push((agreed, b"{}".to_vec()));
+        answered(&mut commit, page, now)?;
         match office.commit(commit).await {
             Ok(_) => Ok(text),
+            Err(CommitError::Moved { .. }) => Err(unfit("this page was answered before")),
+            Err(cause) => Err(OfficeError::from(cause).into()),
+        }
+    }
+
+    /// Records that a person said no, to a page that is answered by that.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn deny<S: Store>(
+        &self,
+        office: &Office<S>,
+        hand: &Hand,
+        (client_id, resource): (&str, &str),
+        agent: &AgentId,
+        page: &Digest,
+    ) -> Result<(), TokenError> {
+        let now = office.now();
+        let event = Event::Act(ActRecord {
+            on: format!("agent:{agent}"),
+            refused: true,
+            changes: vec![format!(
+                "the application {} does not act as {agent} at {}",
+                super::cut(client_id),
+                super::cut(resource)
+            )],
+            ..ActRecord::new("tokens:consent", &hand.actor, &hand.evidence)
+        });
+        let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
+        let mut commit = Commit::new(Record::new(id, now, event));
+        answered(&mut commit, page, now)?;
+        match office.commit(commit).await {
+            Ok(_) => Ok(()),
             Err(CommitError::Moved { .. }) => Err(unfit("this page was answered before")),
             Err(cause) => Err(OfficeError::from(cause).into()),
         }
@@ -295,13 +338,17 @@ impl TokenService {
         if stored.consented.client_id != client_id {
             return Err(unknown());
         }
-        if stored.used {
+        let now = office.now();
+        // An answer that was lost, or two windows of one application, show a refresh token twice within moments.
+        let is_code = matches!(shown, Shown::Code { .. });
+        let again = |at: Timestamp| is_code || now >= at.plus(MOMENTS);
+        if stored.used.is_some_and(again) {
             self.end_family(office, &stored, "it was shown a second time").await?;
             return Err(unfit(
                 "it was used before: everything that was made of it has ended, ask the person again",
             ));
         }
-        if office.now() >= stored.expires_at {
+        if now >= stored.expires_at {
             return Err(unknown());
         }
         if let Shown::Code { redirect_uri, verifier, .. } = shown {
@@ -309,7 +356,7 @@ impl TokenService {
             if !is_verifier(verifier) || challenge != stored.consented.challenge {
                 return Err(unfit("the code_verifier is not what the code_challenge was made of"));
             }
-            if redirect_uri != stored.consented.redirect_uri {
+            if redirect_uri.is_some_and(|uri| uri != stored.consented.redirect_uri) {
                 return Err(unfit("the redirect_uri is another than the code was sent to"));
             }
         }
@@ -325,7 +372,6 @@ impl TokenService {
         if office.is_stopped(&Subject::Token(stored.family.clone())).await? {
             return Err(unfit("what it was made of was revoked"));
         }
-        let is_code = matches!(shown, Shown::Code { .. });
         Ok(Kept { key, version, stored, shown: Digest::of(text.as_bytes()), is_code })
     }
 
@@ -339,7 +385,19 @@ impl TokenService {
         client_id: &str,
         token: &str,
     ) -> Result<(), TokenError> {
-        let Some(key) = kept_under(token, REFRESH_BEGINS) else { return Ok(()) };
+        if self.settings.application(client_id).is_none() {
+            return Err(refused(
+                Code::InvalidClient,
+                "the application is not known here: see `applications`",
+            ));
+        }
+        let Some(key) = kept_under(token, REFRESH_BEGINS) else {
+            if self.verified(token, office.now()).is_ok() {
+                let why = "give the refresh token back: with it ends every access token that was made of it";
+                return Err(refused(Code::UnsupportedTokenType, why));
+            }
+            return Ok(());
+        };
         let found: Option<(u64, Stored)> = office.entry(&key).await?;
         match found {
             Some((_, stored)) if stored.consented.client_id == client_id => {

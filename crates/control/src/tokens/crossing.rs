@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use warrantor_bundle::serve::{Accepts, DomainConfig, Said};
 use warrantor_model::{
-    AgentId, Digest, Home, Json, MandateId, MandateKind, PersonId, Timestamp,
+    AgentId, Digest, EffectSet, Home, Json, MandateId, MandateKind, PersonId, ServerName, Subject, Timestamp,
+    ToolRef,
     record::{CrossingRecord, TokenChange, TokenRecord},
 };
 use warrantor_store::{MAX_PAGE, Store};
-use warrantor_tokens::{Actor, Crossing, Once, Part, VerifiedProof};
+use warrantor_tokens::{Actor, Crossing, Once, Part, VerifiedProof, signed_digest};
 
 use super::{
     Asked, Client, Code, LEEWAY, TokenError, TokenService,
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     mandates::{KnownMandate, MandateStanding, MandatesOf},
-    office::Office,
+    office::{Office, OfficeError},
     parts,
 };
 
@@ -63,7 +65,9 @@ pub enum For {
     },
 }
 
-fn recorded(says: &Crossing, grant: Digest) -> CrossingRecord {
+/// What is recorded of a grant, by whoever made it as by whoever takes it. `grant` is the digest of what was signed.
+#[must_use]
+pub fn receipt(says: &Crossing, grant: Digest) -> CrossingRecord {
     let part = says.part.as_ref();
     CrossingRecord {
         grant,
@@ -89,7 +93,7 @@ impl Arrived {
     /// What is recorded of it, here as at home.
     #[must_use]
     pub fn record(&self) -> CrossingRecord {
-        recorded(&self.says, self.digest)
+        receipt(&self.says, self.digest)
     }
 
     /// For whom a token is made by it.
@@ -144,9 +148,23 @@ impl TokenService {
         let client = gives.clients.get(&asked.client.agent).ok_or_else(|| {
             refused(Code::UnauthorizedClient, "the agent is not known in this domain: see its `clients`")
         })?;
+        if office.is_stopped(&Subject::Server(gives.server.clone())).await? {
+            return Err(refused(
+                Code::InvalidGrant,
+                format!("{} is stopped here: no grant is made", gives.server),
+            ));
+        }
+        if asked.proof.is_none() {
+            let why = "a grant is bound to a key: send a proof in the header `DPoP`";
+            return Err(refused(Code::InvalidDpopProof, why));
+        }
         let ready = self.ready(office, &asked).await?;
-        let (document, _) = office.mandate_document(&ready.mandate.id).await?;
-        let mut terms = parts::told(&document, &gives.server).ok_or_else(|| {
+        // Limits of the mandates above count over everything below them, and nobody there could count that.
+        if ready.mandate.parent.is_some() {
+            let why = "the mandate was handed on: a grant says a whole mandate, so a task crosses before it is divided";
+            return Err(refused(Code::InvalidAuthorizationDetails, why));
+        }
+        let mut terms = office.told_elsewhere(&ready.mandate, &gives.server).await?.ok_or_else(|| {
             let why =
                 format!("the mandate grants nothing at {} that could be judged elsewhere", gives.server);
             refused(Code::InvalidAuthorizationDetails, why)
@@ -190,7 +208,7 @@ impl TokenService {
             made_from: basis.made_from.iter().map(ToString::to_string).collect(),
             shown: basis.shown,
             expires_at: Some(expires_at),
-            crossing: Some(recorded(&says, Digest::of(grant.as_bytes()))),
+            crossing: Some(receipt(&says, signed_digest(&grant))),
             ..TokenRecord::new(
                 TokenChange::Made,
                 "identity-assertion".to_owned(),
@@ -268,10 +286,7 @@ impl TokenService {
     ///
     /// # Errors
     /// [`TokenError::Refused`] where it hands nothing on that could be understood here.
-    pub fn part_of(
-        &self,
-        arrived: &Arrived,
-    ) -> Result<(AgentId, serde_json::Map<String, serde_json::Value>), TokenError> {
+    pub fn part_of(&self, arrived: &Arrived) -> Result<(AgentId, Map<String, Value>), TokenError> {
         let unfit = |why: &str| refused(Code::InvalidAuthorizationDetails, why);
         let (_, accepts) = self.accepted(&arrived.says.issuer)?;
         let Said::Parts { agent, server } = &accepts.said else {
@@ -290,21 +305,84 @@ impl TokenService {
 }
 
 impl<S: Store> Office<S> {
+    /// What of a mandate is said to the domain in whose place a server stands here: no more than its agent may do at all.
+    async fn told_elsewhere(
+        &self,
+        mandate: &KnownMandate,
+        server: &ServerName,
+    ) -> Result<Option<Map<String, Value>>, TokenError> {
+        let (document, _) = self.mandate_document(&mandate.id).await?;
+        let agent = self.agent(&mandate.agent).await?;
+        if !agent.servers.contains(server) {
+            return Ok(None);
+        }
+        let snapshot = self.snapshot();
+        let is_within = |effects: EffectSet| effects.iter().all(|effect| agent.effects.contains(&effect));
+        let may = |tool: Option<&str>, grant: &Map<String, Value>| match tool {
+            Some(tool) => {
+                let tool = format!("{server}/{tool}").parse::<ToolRef>().ok();
+                tool.and_then(|tool| snapshot.tool(&tool))
+                    .is_some_and(|tool| is_within(tool.possible_effects()))
+            }
+            None => {
+                let effects = grant.get("effects").and_then(Value::as_array);
+                effects.is_none_or(|effects| {
+                    let known = agent.effects.iter().map(|effect| effect.as_str()).collect::<Vec<_>>();
+                    effects.iter().all(|effect| effect.as_str().is_some_and(|effect| known.contains(&effect)))
+                })
+            }
+        };
+        Ok(parts::told(&document, server, &may))
+    }
+
     /// The mandate of an agent that stands for a domain: the only one of its that is live.
     ///
     /// # Errors
     /// [`TokenError::Refused`] where there is none, or more than one.
     pub async fn mandate_for_domain(&self, agent: &AgentId) -> Result<KnownMandate, TokenError> {
-        let all = self.mandates(&MandatesOf::Agent(agent.clone()), None, MAX_PAGE).await;
-        let mut live = all?
-            .into_iter()
-            .filter(|mandate| mandate.standing == MandateStanding::Live && mandate.parent.is_none());
-        match (live.next(), live.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => Err(refused(Code::InvalidGrant, format!("nothing is handed to {agent} here now"))),
-            (Some(_), Some(_)) => {
+        let roots = |mandate: &KnownMandate| mandate.parent.is_none();
+        match self.only_live(&MandatesOf::Agent(agent.clone()), &roots).await? {
+            Only::This(only) => Ok(*only),
+            Only::None => Err(refused(Code::InvalidGrant, format!("nothing is handed to {agent} here now"))),
+            Only::Several => {
                 let why = format!("several mandates of {agent} are live here: end all but one");
                 Err(refused(Code::InvalidGrant, why))
+            }
+        }
+    }
+}
+
+/// How many there are.
+pub(super) enum Only {
+    /// None.
+    None,
+    /// This one alone.
+    This(Box<KnownMandate>),
+    /// More than one.
+    Several,
+}
+
+impl<S: Store> Office<S> {
+    /// The only live mandate that fits, wherever in the list it stands.
+    pub(super) async fn only_live(
+        &self,
+        of: &MandatesOf,
+        fits: &(dyn Fn(&KnownMandate) -> bool + Sync),
+    ) -> Result<Only, OfficeError> {
+        let (mut found, mut after) = (None, None);
+        loop {
+            let page = self.mandates(of, after.as_ref(), MAX_PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(found.map_or(Only::None, |only| Only::This(Box::new(only))));
+            };
+            after = Some(last.id.clone());
+            for mandate in page {
+                if mandate.standing != MandateStanding::Live || !fits(&mandate) {
+                    continue;
+                }
+                if found.replace(mandate).is_some() {
+                    return Ok(Only::Several);
+                }
             }
         }
     }

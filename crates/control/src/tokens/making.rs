@@ -7,14 +7,15 @@ use warrantor_model::{
     AgentId, Digest, Home, MandateId, MandateKind, PersonId, Subject, Timestamp, TokenId,
     record::{Event, Record, TokenChange, TokenRecord},
 };
-use warrantor_store::{Commit, CommitError, Expect, MAX_PAGE, Store};
+use warrantor_store::{Commit, CommitError, Expect, Store};
 use warrantor_tokens::{
     AccessToken, Actor, Actors, ActorsError, Binding, Expected, MandateDetails, Nonce, Purpose,
     VerifiedProof, claimed, verify,
 };
 
 use super::{
-    Arrived, Client, Code, Kept, TokenError, TokenService, assertion_used, proof_used, record_of, use_up,
+    Arrived, Client, Code, Kept, TokenError, TokenService, assertion_used, crossing::Only, proof_used,
+    record_of, use_up,
 };
 use crate::{
     agents::AgentStanding,
@@ -460,16 +461,10 @@ impl TokenService {
             fits(&mandate)?;
             return Ok(mandate);
         }
-        let all = office.mandates(&MandatesOf::Agent(agent.clone()), None, MAX_PAGE).await?;
-        let mut live = all
-            .into_iter()
-            .filter(|mandate| mandate.standing == MandateStanding::Live && fits(mandate).is_ok());
-        match (live.next(), live.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => Err(unfit("the agent has no live mandate that this could be for")),
-            (Some(_), Some(_)) => {
-                Err(unfit("the agent has several mandates that this could be for: name one"))
-            }
+        match office.only_live(&MandatesOf::Agent(agent.clone()), &|mandate| fits(mandate).is_ok()).await? {
+            Only::This(only) => Ok(*only),
+            Only::None => Err(unfit("the agent has no live mandate that this could be for")),
+            Only::Several => Err(unfit("the agent has several mandates that this could be for: name one")),
         }
     }
 }

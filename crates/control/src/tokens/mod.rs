@@ -27,7 +27,7 @@ use warrantor_tokens::{AccessToken, Once};
 
 pub use client::Client;
 pub use consent::{Consented, Kept, Shown, is_verifier};
-pub use crossing::{Arrived, For, Given};
+pub use crossing::{Arrived, For, Given, receipt};
 pub use keys::{OVERLAP, TokenKey, TokenKeys};
 pub use making::{Asked, Grant, Made, SubjectToken};
 pub use status::Standing;
@@ -69,6 +69,8 @@ pub enum Code {
     InvalidDpopProof,
     /// Whoever acts may not act for this subject (actor profile).
     ActorUnauthorized,
+    /// Such tokens are not revoked (RFC 7009).
+    UnsupportedTokenType,
 }
 
 impl Code {
@@ -86,6 +88,7 @@ impl Code {
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::ActorUnauthorized => "actor_unauthorized",
+            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 }

@@ -92,6 +92,7 @@ impl World {
             id: format!("m{}", self.mandates.len()).parse().unwrap(),
             parent: before.map(|mandate| mandate.id.clone()),
             task: "task-1".parse().unwrap(),
+            begins_task: false,
             terms: Arc::new(terms.clone()),
             handed_over_at: at("2026-10-05T11:00:00Z"),
             expires_at: at("2026-10-05T13:00:00Z"),

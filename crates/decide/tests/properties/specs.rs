@@ -156,6 +156,7 @@ pub fn chain(snapshot: &Snapshot, hops: &[Terms]) -> Vec<Hop> {
                     parent: parent.replace(id.clone()),
                     id,
                     task: "task-1".parse().unwrap(),
+                    begins_task: false,
                     terms: Arc::clone(compiled.terms()),
                     handed_over_at: at("2026-10-05T11:00:00Z"),
                     expires_at: at("2026-10-05T13:00:00Z"),

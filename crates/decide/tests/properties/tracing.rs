@@ -116,6 +116,7 @@ fn decided(snapshot: &Snapshot, demands: &[String], history: &[Happened], accoun
             id: format!("m{nth}").parse().unwrap(),
             parent: chain.last().map(|hop| hop.mandate.id.clone()),
             task: "task".parse().unwrap(),
+            begins_task: false,
             terms: Arc::clone(compiled.terms()),
             handed_over_at: at("2026-10-05T11:00:00Z"),
             expires_at: at("2026-10-05T13:00:00Z"),

@@ -39,8 +39,8 @@ impl<S> Drop for Adding<S> {
 impl<S: Store> Engine<S> {
     /// The task's history as of what was loaded.
     pub(super) async fn history(&self, loaded: &Loaded) -> Result<History, HistoryError> {
-        let Some(root) = loaded.task.chain.first() else { return Ok(History::default()) };
-        let task = &root.mandate.task;
+        let Some(last) = loaded.task.chain.last() else { return Ok(History::default()) };
+        let task = &last.mandate.task;
         let (count, forgotten) = loaded.events;
         let snapshot = &*loaded.snapshot;
         loop {
@@ -61,8 +61,8 @@ impl<S: Store> Engine<S> {
         }
         let mut known = Known::default();
         if count > 0 {
-            let person = snapshot.person(&root.mandate.terms.person);
-            let key = self.task_key(task, &root.mandate.terms.person).await?;
+            let person = snapshot.person(&last.mandate.terms.person);
+            let key = self.task_key(task, &last.mandate.terms.person).await?;
             let as_of = (loaded.revision, count, forgotten);
             known = history::read(&*self.0.parts.store, snapshot, person, task, &key, as_of).await?;
         }
@@ -102,8 +102,8 @@ impl<S: Store> Engine<S> {
         chain: &[Hop],
         event: &StoredEvent,
     ) -> Result<Option<(TaskId, Written)>, HistoryError> {
-        let Some(root) = chain.first() else { return Ok(None) };
-        let (task, person) = (&root.mandate.task, &root.mandate.terms.person);
+        let Some(last) = chain.last() else { return Ok(None) };
+        let (task, person) = (&last.mandate.task, &last.mandate.terms.person);
         self.written_for(task, person, event).await.map(|written| Some((task.clone(), written)))
     }
 
@@ -182,8 +182,8 @@ impl<S: Store> Engine<S> {
         match tokio::time::timeout(patience, self.written(chain, &event)).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) | Err(_) => {
-                if let Some(root) = chain.first() {
-                    self.missed(&root.mandate.task);
+                if let Some(last) = chain.last() {
+                    self.missed(&last.mandate.task);
                 }
                 None
             }

@@ -1,31 +1,34 @@
 //! Tasks that cross from one domain to another: grants that are made here for another domain, and grants of another that are redeemed here.
 
-use std::collections::BTreeMap;
-
 use axum::{Json, Router, routing::get};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use warrantor_bundle::serve::{Accepts, DomainConfig, Gives, Said};
 use warrantor_model::{ReasonCode, record::TokenChange};
-use warrantor_tokens::{CROSSING_TOKEN_TYPE, SigningAlgorithm, key_set};
+use warrantor_tokens::{CROSSING_TOKEN_TYPE, SigningAlgorithm, key_set, signed_digest};
 
 use super::world::{ACCESS, Bot, EXCHANGE, Tokens, claims};
 use crate::common::{Answered, BANK, Plane, SERVICE};
 
 const PARTNER: &str = "https://control.partner.example";
+const OTHER: &str = "https://control.other.example";
 const THEIRS: &str = "https://tools.partner.example/ledger";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 fn gives() -> DomainConfig {
+    gives_to(PARTNER, &["invoice-bot", "helper"])
+}
+
+fn gives_to(issuer: &str, agents: &[&str]) -> DomainConfig {
     DomainConfig {
-        issuer: PARTNER.to_owned(),
+        issuer: issuer.to_owned(),
         algorithms: Vec::new(),
         certificates: None,
         accepts: None,
         gives: Some(Gives {
             resources: vec!["https://tools.partner.example/".to_owned()],
             server: "bank".parse().unwrap(),
-            clients: BTreeMap::from([("invoice-bot".parse().unwrap(), "acme-bot".to_owned())]),
+            clients: agents.iter().map(|agent| (agent.parse().unwrap(), "acme-bot".to_owned())).collect(),
             algorithm: SigningAlgorithm::EdDsa,
         }),
     }
@@ -78,7 +81,7 @@ async fn a_grant_says_what_the_mandate_grants_at_the_other_domain_and_is_recorde
     assert!(!tools.is_empty() && tools.iter().all(|tool| !tool.contains('/')), "{tools:?}");
     let record = world.records().await.pop().unwrap();
     let crossing = record.crossing.unwrap();
-    assert_eq!(crossing.grant, warrantor_model::Digest::of(grant.as_bytes()));
+    assert_eq!(crossing.grant, signed_digest(grant));
     assert_eq!((crossing.id.as_str(), crossing.client.as_str()), (said["jti"].as_str().unwrap(), "acme-bot"));
     assert_eq!(record.audience.as_deref(), Some(PARTNER));
     // Nobody here takes it, as a grant or as a token.
@@ -94,13 +97,14 @@ async fn a_grant_says_what_the_mandate_grants_at_the_other_domain_and_is_recorde
 
 #[tokio::test]
 async fn what_a_grant_is_not_made_for() {
-    let world = Tokens::among(None, vec![gives()]).await;
+    let world = Tokens::among(None, vec![gives(), gives_to(OTHER, &["helper"])]).await;
     let (other, wider) = (Tokens::details(&world.look), Tokens::details(&world.nightly));
     type Change<'a> = (&'a str, Option<&'a str>);
     let cases: Vec<(&str, Vec<Change<'_>>, &str)> = vec![
         ("another domain", vec![("audience", Some("https://evil.example"))], "invalid_target"),
-        ("no domain", vec![("audience", None)], "invalid_target"),
-        ("no place", vec![("resource", None)], "invalid_target"),
+        ("no domain", vec![("audience", None)], "invalid_request"),
+        ("a domain that knows others of our agents", vec![("audience", Some(OTHER))], "unauthorized_client"),
+        ("no place", vec![("resource", None)], "invalid_request"),
         (
             "a place elsewhere",
             vec![("resource", Some("https://tools.partner.example.evil/x"))],
@@ -128,14 +132,33 @@ async fn what_a_grant_is_not_made_for() {
         let refused = asked(&world, &world.bot, changes).await;
         assert_eq!(refused.body["error"], *error, "{what}: {}", refused.body);
     }
-    // One who is not known there.
-    let refused = asked(&world, &world.helper, &[("authorization_details", None)]).await.is(400);
-    assert_eq!(refused["error"], "unauthorized_client");
     let records = world.records().await;
-    assert_eq!(
-        records.iter().filter(|record| record.change == TokenChange::Refused).count(),
-        cases.len() + 1
-    );
+    assert_eq!(records.iter().filter(|record| record.change == TokenChange::Refused).count(), cases.len());
+    // A part of a part: what is above counts over it, and could not be counted there.
+    let parent = world.token_for("helper").await;
+    let part = [("subject_token", Some(parent.as_str())), ("authorization_details", Some(other.as_str()))];
+    let refused = asked(&world, &world.helper, &part).await.is(400);
+    assert_eq!(refused["error"], "invalid_authorization_details");
+    // Bound to no key.
+    let unbound = [
+        ("grant_type", EXCHANGE),
+        ("requested_token_type", CROSSING_TOKEN_TYPE),
+        ("subject_token", world.alice.as_str()),
+        ("subject_token_type", ACCESS),
+        ("audience", PARTNER),
+        ("resource", THEIRS),
+    ];
+    assert_eq!(world.ask(&world.bot, &unbound, None).await.is(400)["error"], "invalid_dpop_proof");
+    // The server in whose place it stands here is stopped.
+    let responder = world.plane.person("responder", &["responder", "administrator"]).await;
+    world
+        .plane
+        .ask(&responder, "POST", "/v1/servers/bank/quarantine", Some(json!({ "reason": "drill" })))
+        .await
+        .is(200);
+    assert_eq!(asked(&world, &world.bot, &[]).await.is(400)["error"], "invalid_grant");
+    world.plane.ask(&responder, "POST", "/v1/servers/bank/release", Some(json!({}))).await.is(200);
+    asked(&world, &world.bot, &[]).await.is(200);
     world
         .plane
         .ask(&world.alice, "POST", &format!("/v1/mandates/{}/revoke", world.pay), Some(json!({})))
@@ -235,7 +258,14 @@ async fn a_part_that_arrives_is_handed_on_once_and_ends_with_what_it_is_a_part_o
         (crossing.issuer.as_str(), crossing.mandate.as_deref()),
         (domain.issuer.as_str(), Some("m-home"))
     );
-    assert_eq!(crossing.grant, warrantor_model::Digest::of(grant.as_bytes()));
+    assert_eq!(crossing.grant, signed_digest(&grant));
+    // It is a task of its own: what others of that domain have seen is nothing to it.
+    let task = async |id: &str| {
+        world.plane.ask(&world.alice, "GET", &format!("/v1/mandates/{id}"), None).await.is(200)["task"]
+            .clone()
+    };
+    assert_ne!(task(&mandate).await, task(&partner).await);
+    assert_eq!(said["txn"], task(&mandate).await);
     // Another grant of the same mandate is the same part: two calls are two calls.
     assert_eq!(world.plane.call(&mandate).await, None);
     let again = redeemed(&world, &world.helper, &domain.grant(&world, &json!({}))).await.is(200);
@@ -250,6 +280,15 @@ async fn a_part_that_arrives_is_handed_on_once_and_ends_with_what_it_is_a_part_o
     assert_eq!(world.told(&world.helper, token).await, json!({ "active": false }));
     let refused = redeemed(&world, &world.helper, &domain.grant(&world, &json!({}))).await.is(400);
     assert_eq!(refused["error"], "invalid_grant");
+    // Under another mandate nothing of it begins anew: another task at home does.
+    world.plane.clock.advance(std::time::Duration::from_secs(1));
+    world.handed("partner", false).await;
+    let refused = redeemed(&world, &world.helper, &domain.grant(&world, &json!({}))).await.is(400);
+    assert_eq!(refused["error"], "invalid_authorization_details");
+    let mut other = Domain::part(&json!({ "purpose": "look", "grants": [{ "tool": "list_payees" }] }));
+    other[0]["identifier"] = "m-other".into();
+    let other = json!({ "claims": { "authorization_details": other } });
+    redeemed(&world, &world.helper, &domain.grant(&world, &other)).await.is(200);
 }
 
 #[tokio::test]
@@ -291,6 +330,10 @@ async fn what_a_grant_of_another_domain_is_refused_for() {
     let domain = Domain::new().await;
     let world = Tokens::among(None, vec![domain.parts(), gives()]).await;
     world.handed("partner", false).await;
+    // Of a grant that others show it is recorded whose it is.
+    let stolen = domain.grant(&world, &json!({}));
+    redeemed(&world, &world.bot, &stolen).await.is(400);
+    assert_eq!(world.records().await.pop().unwrap().crossing.unwrap().grant, signed_digest(&stolen));
     let now = world.now();
     let actor = |issuer: &str, inner: Option<Value>| {
         let mut actor = json!({ "iss": issuer, "sub": "someone" });
@@ -341,6 +384,8 @@ async fn what_a_grant_of_another_domain_is_refused_for() {
             "invalid_grant",
         ),
         ("too long a chain", said("act", too_long), "invalid_grant"),
+        ("a scope", said("scope", json!("read")), "invalid_grant"),
+        ("a tenant", said("tenant", json!("other")), "invalid_grant"),
         ("no part", said("authorization_details", Value::Null), "invalid_authorization_details"),
         ("details of others", said("authorization_details", json!([{ "type": "payment" }])), "invalid_grant"),
     ];
@@ -389,6 +434,10 @@ async fn a_domain_may_speak_of_people_who_are_known_here_by_its_name_for_them() 
     };
     assert_eq!(redeem("carol", None).await.is(400)["error"], "invalid_grant");
     let dora = world.plane.person_of("dora", &domain.issuer, "subject-of-dora").await;
+    // Such a domain hands nothing on.
+    let part = json!({ "claims": { "sub": "subject-of-dora", "act": null } });
+    let refused = redeemed(&world, &world.helper, &domain.grant(&world, &part)).await.is(400);
+    assert_eq!(refused["error"], "invalid_authorization_details");
     // Known, and with no mandate.
     assert_eq!(redeem("subject-of-dora", None).await.is(400)["error"], "invalid_authorization_details");
     let mandate = world.plane.settle(&dora, "helper").await;

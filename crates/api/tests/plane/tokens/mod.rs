@@ -1,5 +1,6 @@
 //! The token service: who is given a token and for what, what tokens say, how they end, and everything that is refused.
 
+mod applications;
 mod crossing;
 mod handing_on;
 mod world;

@@ -197,6 +197,7 @@ impl World {
         let administration =
             Administration::build(&source).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
         let config = TokensConfig {
+            trust_domains: Vec::new(),
             applications: Vec::new(),
             domains: Vec::new(),
             issuer: SERVICE.to_owned(),

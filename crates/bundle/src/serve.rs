@@ -11,9 +11,11 @@ use warrantor_model::time::parse_duration;
 
 mod applications;
 mod tokens;
+mod trust;
 
 pub use applications::{ApplicationConfig, may_go_back_to};
 pub use tokens::{Accepts, DomainConfig, Gives, ResourceConfig, Said, TokensConfig};
+pub use trust::{BundleSource, TrustDomainConfig, WorkloadPath};
 
 use crate::{
     Loaded,

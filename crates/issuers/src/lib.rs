@@ -6,7 +6,9 @@
 mod documents;
 mod fetch;
 mod issuer;
+mod trust;
 
 pub use documents::{ClientDocument, DocumentError, Documents, read_document};
 pub use fetch::{TrustError, is_loopback, trusting};
 pub use issuer::{CodeSent, Discovery, Issuer, IssuerError, IssuerSettings, Metadata, SettingsError};
+pub use trust::{NoBundle, TrustDomain};

@@ -9,7 +9,7 @@ mod consent;
 mod crossing;
 mod form;
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use axum::{
     Json,
@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 use utoipa::ToSchema;
-use warrantor_bundle::serve::TokensConfig;
+use warrantor_bundle::serve::{BundleSource, TokensConfig};
 use warrantor_control::{
     access::Presenter,
     tokens::{
@@ -32,13 +32,13 @@ use warrantor_control::{
 };
 use warrantor_decide::administration::{Act, Resource};
 use warrantor_engine::bodies::{SealError, SealKey};
-use warrantor_issuers::{Documents, IssuerError, SettingsError};
+use warrantor_issuers::{Documents, IssuerError, SettingsError, TrustDomain, TrustError};
 use warrantor_model::{Digest, Json as ExactJson, Randomness};
 use warrantor_store::Store;
 use warrantor_tokens::{
     ASSERTION_ALGORITHMS, ASSERTION_TYPE, AccessToken, Binding, CROSSING_PROFILE, CROSSING_TOKEN_TYPE,
-    Claims, MANDATE_DETAILS, MandateDetails, Nonce, PROOF_ALGORITHMS, ProofExpected, Purpose, VerifiedProof,
-    claimed, verify_proof,
+    Claims, MANDATE_DETAILS, MandateDetails, Nonce, PROOF_ALGORITHMS, ProofExpected, Purpose, SpiffeId,
+    VerifiedProof, claimed, claimed_trust_domain, verify_proof,
 };
 
 use self::{answer::OAuthError, crossing::Domains, form::Form};
@@ -57,6 +57,8 @@ use crate::{
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// The grant of another domain's assertion (RFC 7523, section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The kind of a client's assertion that is a JWT-SVID; the kind for any assertion does as well.
+const SVID_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 /// What the names of token types begin with.
 const TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:";
 /// How many refusals a second are recorded.
@@ -69,6 +71,7 @@ const ASKED_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 pub struct OAuth {
     service: TokenService,
     domains: Domains,
+    trust_domains: BTreeMap<String, TrustDomain>,
     documents: Documents,
     /// What goes along in browsers is sealed under this. One of each process: a sign-in that outlives it begins again.
     sealing: SealKey,
@@ -85,6 +88,7 @@ impl OAuth {
     pub fn new(service: TokenService, randomness: &dyn Randomness) -> Result<Self, OAuthUnready> {
         Ok(Self {
             domains: Domains::new(service.settings())?,
+            trust_domains: trust_domains(service.settings()).map_err(SettingsError::from)?,
             documents: Documents::new().map_err(SettingsError::from)?,
             sealing: SealKey::generate(randomness)?,
             service,
@@ -213,6 +217,20 @@ pub(crate) async fn jwks<S: Store>(State(api): State<Arc<Api<S>>>) -> Result<Res
     let keys = oauth.service.keys().published(api.office.now());
     let media = [(axum::http::header::CONTENT_TYPE, "application/jwk-set+json")];
     Ok((media, keys.to_string()).into_response())
+}
+
+/// The trust domains whose workloads are agents, each with its bundle.
+fn trust_domains(settings: &TokensConfig) -> Result<BTreeMap<String, TrustDomain>, TrustError> {
+    let made = settings.trust_domains.iter().map(|one| {
+        let domain = match &one.source {
+            BundleSource::File(file) => TrustDomain::in_file(&one.name, file.clone()),
+            BundleSource::Endpoint { url, certificates } => {
+                TrustDomain::at(&one.name, url, certificates.as_deref())?
+            }
+        };
+        Ok((one.name.clone(), domain))
+    });
+    made.collect()
 }
 
 /// How a record names whoever proves nothing of itself.
@@ -422,16 +440,37 @@ impl<S: Store> Api<S> {
         };
         attempt.shown.push(Digest::of(assertion.as_bytes()));
         attempt.agent = claimed(assertion, "sub").ok().flatten();
-        if kind != ASSERTION_TYPE {
+        if kind != ASSERTION_TYPE && kind != SVID_TYPE {
             return Err(refused("this client_assertion_type is not known"));
         }
         if form.one("client_secret").is_some() {
             return Err(refused("a client proves who it is in one way: there are no client secrets here"));
         }
-        let client = oauth.service.client(&self.office, assertion, form.one("client_id")).await?;
+        let client = match claimed_trust_domain(assertion) {
+            Ok(Some(id)) => self.workload(oauth, &id, assertion, form.one("client_id")).await?,
+            _ => oauth.service.client(&self.office, assertion, form.one("client_id")).await?,
+        };
         attempt.agent = Some(client.agent().to_string());
         client.evidence().clone_into(&mut attempt.evidence);
         Ok(client)
+    }
+
+    /// The agent that a workload of a trust domain is.
+    async fn workload(
+        &self,
+        oauth: &OAuth,
+        id: &SpiffeId,
+        assertion: &str,
+        named: Option<&str>,
+    ) -> Result<Client, TokenError> {
+        let domain = oauth.trust_domains.get(id.trust_domain());
+        let config = oauth.service.settings().trust_domain(id.trust_domain());
+        let (Some(domain), Some(config)) = (domain, config) else {
+            return Err(oauth.service.not_proved("its trust domain is not one of `trust_domains`"));
+        };
+        let bundle = domain.bundle(self.office.now()).await;
+        let bundle = bundle.map_err(|cause| TokenError::Unavailable(cause.to_string()))?;
+        oauth.service.workload(&self.office, assertion, (config, &bundle), named).await
     }
 
     /// The proof of possession that a token is to be bound by, if one is sent.

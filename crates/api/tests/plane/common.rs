@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -17,7 +18,10 @@ use tower::ServiceExt;
 use warrantor_api::{Api, ApiParts, OAuth, provider::Provider, router};
 use warrantor_bundle::{
     Loaded,
-    serve::{ApplicationConfig, DomainConfig, ResourceConfig, TokensConfig},
+    serve::{
+        ApplicationConfig, BundleSource, DomainConfig, ResourceConfig, TokensConfig, TrustDomainConfig,
+        WorkloadPath,
+    },
 };
 use warrantor_control::{
     access::{DirectorySettings, SubjectAttribute},
@@ -34,7 +38,7 @@ use warrantor_engine::{Answer, Engine, EngineParts, Settings, StopFile};
 use warrantor_model::{Clock, MandateId, ReasonCode};
 use warrantor_store::MemoryStore;
 use warrantor_testkit::{BundleFiles, HandClock, SeededBytes, World};
-use warrantor_tokens::SigningAlgorithm;
+use warrantor_tokens::{Signer, SigningAlgorithm};
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
 
@@ -77,6 +81,24 @@ pub(crate) const BACK: &str = "http://127.0.0.1/callback";
 /// Where its tokens are shown.
 pub(crate) const BANK: &str = "https://tools.example.com/bank";
 
+/// The key of the trust domains of the tests, and the file of their bundle.
+pub(crate) fn trust_key() -> Signer {
+    Signer::from_seed(SigningAlgorithm::Es256, &[91; 32]).unwrap()
+}
+
+fn trust_bundle() -> PathBuf {
+    static BUNDLE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let made = || {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("bundle.json");
+        let mut key = trust_key().public().clone();
+        key["use"] = "jwt-svid".into();
+        std::fs::write(&file, json!({ "keys": [key] }).to_string()).unwrap();
+        (directory, file)
+    };
+    BUNDLE.get_or_init(made).1.clone()
+}
+
 fn tokens_service(
     randomness: &SeededBytes,
     now: warrantor_model::Timestamp,
@@ -92,6 +114,14 @@ fn tokens_service(
             resource("https://tools.example.com/", SigningAlgorithm::EdDsa, false),
             resource("https://old.example.com/mcp", SigningAlgorithm::Es256, true),
         ],
+        trust_domains: [("prod.example.com", false), ("cached.example.com", true)]
+            .map(|(name, reuse)| TrustDomainConfig {
+                name: name.to_owned(),
+                source: BundleSource::File(trust_bundle()),
+                path: WorkloadPath::parse("/agent/{agent}").unwrap(),
+                reuse,
+            })
+            .into(),
         applications: vec![ApplicationConfig {
             client_id: "desk".to_owned(),
             agent: "invoice-bot".parse().unwrap(),

@@ -61,9 +61,32 @@ pub struct TokensEntry {
     /// Applications that people sign in with, such as an MCP client on a desk, each an agent of its own.
     #[serde(default)]
     pub applications: Vec<ApplicationEntry>,
+    /// Trust domains of SPIFFE whose workloads are agents here.
+    #[serde(default)]
+    pub trust_domains: Vec<TrustDomainEntry>,
     /// Other domains: whose grants are taken here, and to whom some are given.
     #[serde(default)]
     pub domains: Vec<DomainEntry>,
+}
+
+/// A trust domain of SPIFFE. Its workloads prove which agent they are by their JWT-SVID, and need no key here.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TrustDomain")]
+pub struct TrustDomainEntry {
+    /// Its name, such as `prod.example.com`.
+    pub name: String,
+    /// Its bundle in a file, from this file's directory, which is read again each minute. Exactly one of `bundle` and `endpoint` is given.
+    pub bundle: Option<String>,
+    /// Where its bundle is published over https (`https_web` of SPIFFE Federation).
+    pub endpoint: Option<String>,
+    /// A file of certificates, PEM, from this file's directory, that are trusted for the endpoint instead of the system's.
+    pub certificates: Option<String>,
+    /// The paths of its workloads that are agents: `/agent/{agent}` by the agent's id; `*` stands for any one segment, such as an instance.
+    pub path: String,
+    /// Whether a workload may show one SVID several times. SPIRE gives out the same for some time; whoever finds one can use it for as long.
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// An application that people sign in with. It acts as an agent, under mandates that whoever signs in has handed to that agent.

@@ -13,6 +13,7 @@ use warrantor_tokens::{MAX_ACTORS, SigningAlgorithm};
 use super::{
     applications::{self, ApplicationConfig, may_go_back_to},
     is_origin,
+    trust::{self, TrustDomainConfig},
 };
 use crate::{
     doc::Doc,
@@ -46,6 +47,8 @@ pub struct TokensConfig {
     pub resources: Vec<ResourceConfig>,
     /// Applications that people sign in with.
     pub applications: Vec<ApplicationConfig>,
+    /// Trust domains of SPIFFE.
+    pub trust_domains: Vec<TrustDomainConfig>,
     /// Other domains.
     pub domains: Vec<DomainConfig>,
 }
@@ -98,6 +101,12 @@ impl TokensConfig {
     #[must_use]
     pub fn callback(&self) -> String {
         format!("{}/oauth/callback", self.issuer)
+    }
+
+    /// A trust domain of SPIFFE.
+    #[must_use]
+    pub fn trust_domain(&self, name: &str) -> Option<&TrustDomainConfig> {
+        self.trust_domains.iter().find(|domain| domain.name == name)
     }
 
     /// Another domain.
@@ -214,6 +223,9 @@ pub(super) fn read(doc: &Doc, entry: TokensEntry, base: &Path, report: &mut Repo
     let applications = entry.applications.into_iter().enumerate();
     let applications =
         applications.map(|(at, one)| applications::read(doc, at, one, &entry.issuer, report)).collect();
+    let trust_domains = entry.trust_domains.into_iter().enumerate();
+    let trust_domains =
+        trust_domains.filter_map(|(at, one)| trust::read(doc, at, one, base, report)).collect();
     let domains = entry.domains.into_iter().enumerate();
     let domains = domains
         .map(|(at, domain)| read_domain(doc, (at, &entry.issuer, &resources), domain, base, report))
@@ -221,6 +233,7 @@ pub(super) fn read(doc: &Doc, entry: TokensEntry, base: &Path, report: &mut Repo
     TokensConfig {
         resources,
         applications,
+        trust_domains,
         domains,
         issuer: entry.issuer,
         lifetime,

@@ -2,7 +2,7 @@
 
 The person is played too: signs in at the provider, reads the page that asks, answers it. Input, on standard input: `{"url", "client_id", "account", "answer",
 "mandate", "steps", "mode"}`; without `mandate` the one that is offered is chosen. With `refresh` the access token is forgotten before the last step, so that the SDK goes on with its
-refresh token. Output: what came of each step, the page, and the tokens.
+refresh token. With `address` only that is visited, up to where it leads at `callback`. Output: what came of each step, the page, and the tokens.
 """
 
 import asyncio
@@ -61,7 +61,9 @@ class Person:
         method, data, headers = "GET", None, {}
         for _ in range(30):
             self.seen.append(address)
-            if address.startswith(CALLBACK):
+            if address.startswith(self.order.get("callback", CALLBACK)):
+                if "callback" in self.order:
+                    self.status = requests.get(address, timeout=20).status_code
                 self.back = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
                 return
             answer = browser.request(method, address, data=data, headers=headers, allow_redirects=False, timeout=20)
@@ -119,6 +121,10 @@ def innermost(error):
 async def main():
     order = json.load(sys.stdin)
     person, kept = Person(order), Kept(order["client_id"])
+    if "address" in order:
+        person.visit(order["address"])
+        print(json.dumps({"status": person.status, "page": person.page, "back": person.back}))
+        return
     metadata = OAuthClientMetadata(
         client_name="test", redirect_uris=[CALLBACK], token_endpoint_auth_method="none", scope=order.get("scope")
     )

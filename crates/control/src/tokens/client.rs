@@ -1,9 +1,13 @@
 //! Agents that prove to the token service who they are.
 
+use warrantor_bundle::serve::TrustDomainConfig;
 use warrantor_engine::registry;
 use warrantor_model::{AgentId, Timestamp};
 use warrantor_store::Store;
-use warrantor_tokens::{AssertionExpected, KeySet, Once, PublicKey, Refusal, claimed, verify_assertion};
+use warrantor_tokens::{
+    AssertionExpected, KeySet, Once, PublicKey, Refusal, TrustBundle, claimed, verify_assertion,
+    verify_jwt_svid,
+};
 
 use super::{Code, LEEWAY, TokenError, TokenService};
 use crate::{
@@ -38,6 +42,12 @@ impl Client {
 }
 
 impl TokenService {
+    /// That a client did not prove who it is, in the same words whatever it was; why is for the operator.
+    #[must_use]
+    pub fn not_proved(&self, why: &str) -> TokenError {
+        TokenError::but_for_the_operator(Code::InvalidClient, NOT_PROVED, why)
+    }
+
     /// The agent that an assertion proves (RFC 7523). Whether the assertion was seen before is judged where something is made of it.
     ///
     /// # Errors
@@ -78,6 +88,38 @@ impl TokenService {
         }
         let evidence = "a signed assertion (private_key_jwt)".to_owned();
         Ok(Client { agent, evidence, once: Some(once) })
+    }
+
+    /// The agent that a workload of a trust domain is, by its JWT-SVID (SPIFFE), which is made out to us.
+    ///
+    /// # Errors
+    /// [`TokenError::Refused`] with [`Code::InvalidClient`].
+    pub async fn workload<S: Store>(
+        &self,
+        office: &Office<S>,
+        assertion: &str,
+        (domain, bundle): (&TrustDomainConfig, &TrustBundle),
+        named: Option<&str>,
+    ) -> Result<Client, TokenError> {
+        let refused = |why: &str| TokenError::but_for_the_operator(Code::InvalidClient, NOT_PROVED, why);
+        let audiences = [self.settings.issuer.clone()];
+        let svid = verify_jwt_svid(assertion, bundle, &audiences, LEEWAY, office.now())
+            .map_err(|cause| refused(&cause.to_string()))?;
+        let agent = domain.path.agent(svid.id());
+        let agent = agent.ok_or_else(|| refused("no agent is at the path of this workload"))?;
+        if named.is_some_and(|named| named != agent.as_str() && named != svid.id().as_str()) {
+            return Err(refused("`client_id` names another than the SVID"));
+        }
+        let known = match office.agent(&agent).await {
+            Ok(known) => known,
+            Err(OfficeError::Unknown { .. }) => return Err(refused("there is no agent of this name")),
+            Err(cause) => return Err(cause.into()),
+        };
+        if known.standing != AgentStanding::Active || known.orphaned {
+            return Err(refused("the agent is not active, or nobody live answers for it"));
+        }
+        let evidence = format!("a JWT-SVID of {}", super::cut(svid.id().as_str()));
+        Ok(Client { agent, evidence, once: (!domain.reuse).then(|| svid.once()) })
     }
 
     /// Keys that nobody has signed with for others.

@@ -3,6 +3,7 @@
 mod applications;
 mod crossing;
 mod handing_on;
+mod workloads;
 mod world;
 
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::{
 mod credentials;
 mod sets;
 
-pub use credentials::{KeySource, OAuthConfig, SecretsConfig};
+pub use credentials::{ForeignIssuer, KeySource, OAuthConfig, SecretsConfig};
 pub use sets::ToolSet;
 
 /// Where a gateway listens when nothing is said.
@@ -293,7 +293,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let sets = sets::sets(&doc, &config, &servers, &mut paths, report);
     let limits = limits(&doc, &config.limits, report);
     let point = point(&doc, config.point.as_deref(), report);
-    let endpoints = servers.keys().chain(sets.keys()).cloned().collect();
+    let endpoints: BTreeSet<ServerName> = servers.keys().chain(sets.keys()).cloned().collect();
     let tokens = match &config.tokens {
         Some(file) => tokens(&base.join(file), &endpoints, report),
         None if config.oauth.is_some() => BTreeMap::new(),
@@ -303,14 +303,21 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
             BTreeMap::new()
         }
     };
-    let oauth = config.oauth.as_ref().map(|entry| credentials::oauth(&doc, entry, base, report));
+    let oauth = config.oauth.as_ref().map(|entry| credentials::oauth(&doc, entry, base, &endpoints, report));
     let secrets = config.secrets.as_ref().and_then(|entry| credentials::secrets(&doc, entry, base, report));
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
     sets::known(&doc, &sets, &bundle, report);
-    match &plane {
-        None => bound(&tokens, &bundle, config.tokens.as_deref().unwrap_or_default(), report),
-        Some(_) => bound_elsewhere(&tokens, config.tokens.as_deref().unwrap_or_default(), report),
+    let own = file.display().to_string();
+    let issuers = oauth.iter().flat_map(|oauth| &oauth.issuers);
+    let foreign: Vec<&Token> = issuers.flat_map(|issuer| issuer.clients.values()).collect();
+    let of_file: Vec<&Token> = tokens.values().collect();
+    for (tokens, file) in [(&of_file, config.tokens.as_deref().unwrap_or_default()), (&foreign, own.as_str())]
+    {
+        match &plane {
+            None => bound(tokens, &bundle, file, report),
+            Some(_) => bound_elsewhere(tokens, file, report),
+        }
     }
     Some(GatewayConfig {
         bundle_dir,
@@ -691,8 +698,8 @@ fn known(doc: &Doc, config: &GatewayFile, bundle: &Loaded, report: &mut Report) 
 }
 
 /// Where a control plane elsewhere decides, what runs is what was handed over there.
-fn bound_elsewhere(tokens: &BTreeMap<Digest, Token>, file: &str, report: &mut Report) {
-    for token in tokens.values() {
+fn bound_elsewhere(tokens: &[&Token], file: &str, report: &mut Report) {
+    for token in tokens {
         let templates = token.mandates.iter().filter(|mandate| !MandateId::is_like(mandate.as_str()));
         for mandate in templates {
             let message = format!(
@@ -706,8 +713,8 @@ fn bound_elsewhere(tokens: &BTreeMap<Digest, Token>, file: &str, report: &mut Re
 }
 
 /// Agents and mandates of tokens must be in the bundle and belong together. Instances are looked up when they are used.
-fn bound(tokens: &BTreeMap<Digest, Token>, bundle: &Loaded, file: &str, report: &mut Report) {
-    for token in tokens.values() {
+fn bound(tokens: &[&Token], bundle: &Loaded, file: &str, report: &mut Report) {
+    for token in tokens {
         // One that runs what is handed over to it may be registered beside the bundle; each call sees to that.
         if bundle.snapshot.agent(&token.agent).is_none() && !token.handed_over {
             let message =

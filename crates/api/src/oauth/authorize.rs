@@ -157,7 +157,7 @@ fn cookie_of(state: &str) -> String {
 /// Begins a sign-in for an application that asks to act for whoever is at the browser.
 #[utoipa::path(get, path = "/oauth/authorize", tag = "tokens", operation_id = "authorize", security(()),
     description = "For browsers. The parameters of RFC 6749, section 4.1.1, with PKCE (S256) and one `resource` (RFC 8707).",
-    responses((status = 303, description = "To the identity provider, or back to the application"), (status = 400, description = "A page that says why"), (status = "default", body = ProblemBody)))]
+    responses((status = 303, description = "To the identity provider, or back to the application"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn authorize<S: Store>(State(api): State<Arc<Api<S>>>, request: Request) -> Response {
     let Some(oauth) = api.oauth.as_ref() else { return nothing_here() };
     let (head, _) = request.into_parts();
@@ -171,7 +171,7 @@ pub(crate) async fn authorize<S: Store>(State(api): State<Arc<Api<S>>>, request:
 /// Takes whoever has signed in on to the page that asks.
 #[utoipa::path(get, path = "/oauth/callback", tag = "tokens", operation_id = "signedIn", security(()),
     description = "For browsers: where the identity provider sends people back to.",
-    responses((status = 200, description = "The page that asks"), (status = 303, description = "Back to the application"), (status = 400, description = "A page that says why"), (status = "default", body = ProblemBody)))]
+    responses((status = 200, body = String, content_type = "text/html", description = "The page that asks"), (status = 303, description = "Back to the application"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn callback<S: Store>(State(api): State<Arc<Api<S>>>, request: Request) -> Response {
     let Some(oauth) = api.oauth.as_ref() else { return nothing_here() };
     let (head, _) = request.into_parts();

@@ -51,7 +51,7 @@ fn cookie_of(flow: &str) -> String {
 /// Takes a person's answer.
 #[utoipa::path(post, path = "/oauth/consent", tag = "tokens", operation_id = "consent", security(()),
     description = "For browsers: the form of the page that asks.",
-    responses((status = 303, description = "Back to the application, with a code or an error"), (status = 400, description = "A page that says why"), (status = "default", body = ProblemBody)))]
+    responses((status = 303, description = "Back to the application, with a code or an error"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn answer<S: Store>(State(api): State<Arc<Api<S>>>, request: Request) -> Response {
     let Some(oauth) = api.oauth.as_ref() else { return nothing_here() };
     let (head, body) = request.into_parts();

@@ -72,6 +72,46 @@ pub struct OAuthEntry {
     /// Whether tokens count that are bound to no key, so that whoever finds one can use it. They do not when nothing is said.
     #[serde(default)]
     pub bearer: bool,
+    /// Other issuers whose access tokens say who calls, such as the identity provider's for its applications.
+    #[serde(default)]
+    pub issuers: Vec<ForeignIssuerEntry>,
+}
+
+/// An issuer whose access tokens (RFC 9068) say who calls. What they say beside that policies may read; none of it lets a call pass.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ForeignIssuer")]
+pub struct ForeignIssuerEntry {
+    /// Its name, exactly as its tokens have it.
+    pub issuer: String,
+    /// The algorithms that its tokens may be signed with; RS256, PS256, ES256 and EdDSA when nothing is said.
+    #[serde(default)]
+    pub algorithms: Vec<String>,
+    /// A file of certificates to trust for it instead of the system's, PEM, from this file's directory.
+    pub certificates: Option<String>,
+    /// Its clients that are agents here, by their `client_id` there (or `azp`).
+    #[schemars(length(min = 1))]
+    pub clients: BTreeMap<String, ForeignClientEntry>,
+}
+
+/// A client of another issuer that is an agent here.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ForeignClient")]
+pub struct ForeignClientEntry {
+    /// The agent.
+    #[schemars(with = "IdText")]
+    pub agent: AgentId,
+    /// The mandates that it may run, as for a token of the file.
+    #[serde(default)]
+    #[schemars(with = "Vec<NameText>")]
+    pub mandates: Vec<TemplateId>,
+    /// Whether it may run every mandate that was handed over to its agent, each named in the header `Warrantor-Mandate`.
+    #[serde(default)]
+    pub handed_over: bool,
+    /// The servers and sets it reaches; all of the gateway when nothing is said.
+    #[schemars(with = "Option<Vec<NameText>>")]
+    pub servers: Option<Vec<ServerName>>,
 }
 
 /// A control plane elsewhere.

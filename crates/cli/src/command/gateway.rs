@@ -30,8 +30,8 @@ use warrantor_engine::{DecisionPoint, Engine, EngineParts, Settings};
 use warrantor_gateway::{
     HttpTarget, Spans,
     http::{
-        CallerSettings, EndpointSettings, Gateway, GatewayLimits, GatewayParts, Handle, Mandates,
-        ResourceSettings, Serving, SetSettings, UpstreamSettings,
+        CallerSettings, EndpointSettings, ForeignClient, ForeignIssuer, Gateway, GatewayLimits, GatewayParts,
+        Handle, Mandates, ResourceSettings, Serving, SetSettings, UpstreamSettings,
     },
     launch::Launch,
 };
@@ -403,6 +403,28 @@ fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
         keep_unanswered: KEPT_UNANSWERED,
         leeway: LEEWAY,
     })?;
+    let foreign = config.issuers.iter().map(|one| {
+        let issuer = Issuer::new(IssuerSettings {
+            issuer: one.issuer.clone(),
+            algorithms: one.algorithms.clone(),
+            discovery: Discovery::OAuth,
+            certificates: one.certificates.clone(),
+            keep: KEPT_KEYS,
+            keep_unanswered: KEPT_UNANSWERED,
+            leeway: LEEWAY,
+        })?;
+        let client = |(name, token): (&String, &warrantor_bundle::gateway::Token)| {
+            let client = ForeignClient {
+                agent: token.agent.clone(),
+                mandates: token.mandates.clone(),
+                handed_over: token.handed_over,
+                servers: token.servers.clone(),
+            };
+            (name.clone(), client)
+        };
+        Ok(ForeignIssuer { issuer: Arc::new(issuer), clients: one.clients.iter().map(client).collect() })
+    });
+    let foreign = foreign.collect::<anyhow::Result<_>>()?;
     let mut nonce_key = [0; 32];
     Randomness::fill(&SystemBytes::new(), &mut nonce_key)
         .map_err(|_| anyhow::anyhow!("the system has no random bytes"))?;
@@ -410,6 +432,7 @@ fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
         url: config.url.clone(),
         issuer: Arc::new(issuer),
         bearer: config.bearer,
+        foreign,
         configured: Digest::of(format!("{config:?}").as_bytes()),
         nonce_key,
     })

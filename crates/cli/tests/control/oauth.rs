@@ -139,7 +139,7 @@ impl Place {
                 "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[oauth]\nurl = \"{tools}\"\nissuer = \"{control}\"\nbearer = {}\n{}[servers.fake]\ncommand = {command}\n",
                 tools.trim_start_matches("http://"),
                 different.bearer,
-                different.gateway,
+                different.gateway.replace("{provider}", &issuer),
             ),
         );
         let mut gateway = warrantor();
@@ -552,5 +552,67 @@ fn a_session_outlives_its_first_token_and_ends_with_the_revocation_of_its_last()
         assert_eq!(refused.status, 404, "{refused:?}");
     }
     assert_eq!(listening.event(), None, "the stream went on");
+    place.world.verified();
+}
+
+/// What the provider gives an application of its own for a place.
+fn of_provider(place: &Place, client: &str, resource: &str) -> String {
+    let mut command = node("tokens.mjs");
+    command.args([&place.issuer, client, "alice", "0123456789abcdef0123", resource]);
+    let told: Value = serde_json::from_slice(&run(command.arg(node_modules())).stdout).unwrap();
+    told["access_token"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned()
+}
+
+#[test]
+fn a_token_of_another_issuer_says_who_calls_and_lets_nothing_pass() {
+    let issuers = "[[oauth.issuers]]\nissuer = \"{provider}\"\n[oauth.issuers.clients.other-app]\nagent = \"bot\"\nmandates = [\"work\"]\n";
+    let place = Place::with(&Different { gateway: issuers, bearer: true, ..Different::default() });
+    let fake = format!("{}/fake", place.tools);
+    let mut client = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    "/fake".clone_into(&mut client.path);
+    let mut ask = |token: &str, session: Option<&str>, body: &str| {
+        let bearer = format!("Bearer {token}");
+        let mut headers: Vec<(&str, &str)> =
+            LEGACY.iter().chain(&[("authorization", bearer.as_str())]).copied().collect();
+        headers.extend(session.map(|session| ("mcp-session-id", session)));
+        client.ask("POST", &headers, body)
+    };
+    let token = of_provider(&place, "other-app", &fake);
+    let begun = ask(&token, None, INITIALIZE);
+    assert_eq!(begun.status, 200, "{begun:?}\n{}", place.gateway.stderr());
+    let session = begun.headers["mcp-session-id"].clone();
+    // It goes on with the next token of the same client and person.
+    let next = of_provider(&place, "other-app", &fake);
+    let call = |tool: &str| {
+        json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": tool, "arguments": {} } }).to_string()
+    };
+    let echoed = ask(&next, Some(&session), &call("echo"));
+    assert!(echoed.body.contains("tools/call") && !echoed.body.contains("\"isError\":true"), "{echoed:?}");
+    // Whatever scopes it has: what is not granted does not pass.
+    let refused = ask(&next, Some(&session), &call("nothing"));
+    assert!(refused.body.contains("tool_not_available"), "{refused:?}");
+    let passed = place.world.events("decision").into_iter().find(|one| one["verdict"] == "pass").unwrap();
+    let evidence = passed["evidence"].as_str().unwrap();
+    assert!(
+        evidence.ends_with(&format!(" of {} for other-app, bound to no key", place.issuer)),
+        "{evidence}"
+    );
+    // For another place, of another client, of somebody else.
+    let elsewhere = of_provider(&place, "other-app", "urn:warrantor:api");
+    let stranger = of_provider(&place, "warrantor", &fake);
+    let cut = &token[..token.len() - 8];
+    for (what, token) in [
+        ("for another place", elsewhere.as_str()),
+        ("of another client", &stranger),
+        ("without its signature", cut),
+    ] {
+        let refused = ask(token, None, INITIALIZE);
+        assert_eq!(refused.status, 401, "{what}: {refused:?}");
+        assert!(refused.headers["www-authenticate"].contains("invalid_token"), "{what}");
+    }
+    let mut describing = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+    "/.well-known/oauth-protected-resource/fake".clone_into(&mut describing.path);
+    let told = describing.ask("GET", &[], "").json();
+    assert_eq!(told["authorization_servers"], json!([place.plane.said["url"], place.issuer]));
     place.world.verified();
 }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warrantor_model::{AgentId, Digest, Evidence, MandateId, ServerName, TemplateId, Timestamp};
 use warrantor_tokens::AccessToken;
 
+use super::foreign::{ForeignClient, ForeignToken};
 use crate::exchange::{Shown, lock};
 
 /// A caller as it is configured.
@@ -159,10 +160,52 @@ impl Callers {
             None => format!("token {}", token.lineage().last().unwrap_or(&token.id)),
         };
         let name = format!("{} {} {endpoint} {bound}", token.agent, token.mandate());
-        let identity = Digest::of_parts(&[b"access token", name.as_bytes()]);
+        let settings = CallerSettings {
+            token: Digest::of_parts(&[b"access token", name.as_bytes()]),
+            name,
+            agent: token.agent.clone(),
+            mandates: TemplateId::new(token.mandate().as_str()).into_iter().collect(),
+            handed_over: false,
+            servers: [endpoint.clone()].into(),
+            expires_at: Some(token.expires_at),
+        };
+        self.shows(settings, evidence, token.expires_at, now)
+    }
+
+    /// Whoever has shown a token of another issuer: the same caller for as long as client, subject and key are the same.
+    pub(super) fn foreign(
+        &self,
+        token: &ForeignToken,
+        client: &ForeignClient,
+        now: Timestamp,
+    ) -> Option<Arc<Caller>> {
+        let bound = token.bound_to.as_ref().map(ToString::to_string).unwrap_or_default();
+        let parts = [&token.issuer, &token.client, &token.subject, &bound];
+        let identity: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        let settings = CallerSettings {
+            token: Digest::of_parts(&[b"foreign token", identity.concat().as_bytes()]),
+            name: format!("{} of {}", token.client, token.issuer),
+            agent: client.agent.clone(),
+            mandates: client.mandates.clone(),
+            handed_over: client.handed_over,
+            servers: client.servers.clone(),
+            expires_at: Some(token.expires_at),
+        };
+        self.shows(settings, token.evidence(), token.expires_at, now)
+    }
+
+    /// The caller of this identity, who has just shown this.
+    fn shows(
+        &self,
+        settings: CallerSettings,
+        evidence: Evidence,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Arc<Caller>> {
+        let identity = settings.token;
         let mut issued = lock(&self.issued);
         if let Some(known) = issued.get(&identity) {
-            known.shown.renew(evidence, token.expires_at);
+            known.shown.renew(evidence, expires_at);
             return Some(Arc::clone(known));
         }
         if issued.len() >= MAX_ISSUED {
@@ -171,15 +214,6 @@ impl Callers {
                 return None;
             }
         }
-        let settings = CallerSettings {
-            name,
-            token: identity,
-            agent: token.agent.clone(),
-            mandates: TemplateId::new(token.mandate().as_str()).into_iter().collect(),
-            handed_over: false,
-            servers: [endpoint.clone()].into(),
-            expires_at: Some(token.expires_at),
-        };
         let caller = Arc::new(Caller::new(settings, evidence, self.per_second, self.under_way));
         issued.insert(identity, Arc::clone(&caller));
         Some(caller)

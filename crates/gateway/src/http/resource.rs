@@ -17,17 +17,19 @@ use serde_json::json;
 use warrantor_issuers::{Issuer, IssuerError};
 use warrantor_model::{Digest, Evidence, Timestamp, TokenEvidence, TokenId};
 use warrantor_tokens::{
-    AccessToken, Binding, KeySet, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected,
-    ProofRefusal, Purpose, Refusal, VerifiedProof, claimed, verify_proof,
+    AccessToken, Binding, MANDATE_DETAILS, Nonce, Nonces, PROOF_ALGORITHMS, ProofExpected, ProofRefusal,
+    Purpose, Refusal, VerifiedProof, claimed, verify_proof,
 };
 
-use super::respond::{self, Answer};
+use super::{
+    foreign::{ForeignIssuer, ForeignToken},
+    remembered::Remembered,
+    respond::{self, Answer},
+};
 use crate::exchange::lock;
 
 /// Where the description of a resource is, before its path (RFC 9728, section 3.1).
 pub(super) const DESCRIPTION: &str = "/.well-known/oauth-protected-resource";
-/// Most tokens of which it is remembered that their signature held.
-const MAX_VERIFIED: usize = 16_384;
 /// How long a rejection is not recorded again that is the same, of the same token: whoever has one cannot fill the log with it.
 const SAME_FOR: Duration = Duration::from_secs(60);
 /// Most rejections that are remembered as recorded.
@@ -44,6 +46,8 @@ pub struct ResourceSettings {
     pub issuer: Arc<Issuer>,
     /// Whether tokens count that are bound to no key.
     pub bearer: bool,
+    /// Other issuers whose tokens say who calls.
+    pub foreign: Vec<ForeignIssuer>,
     /// The digest of everything that it was configured with.
     pub configured: Digest,
     /// What nonces are made with. One of each process: no proof that an earlier process has seen counts at the next one.
@@ -55,14 +59,9 @@ pub(super) struct ResourceServer {
     pub(super) settings: ResourceSettings,
     nonces: Nonces,
     proofs: Mutex<Proofs>,
-    verified: Mutex<HashMap<Digest, Verified>>,
+    verified: Remembered<AccessToken>,
+    foreign: Remembered<ForeignToken>,
     recorded: Mutex<HashMap<(TokenId, Rejection), Timestamp>>,
-}
-
-/// A token whose signature held under these keys. Under others it is verified again.
-struct Verified {
-    keys: Arc<KeySet>,
-    token: Arc<AccessToken>,
 }
 
 /// Proofs that were seen. One counts for as long as its nonce does, which is two slots of time; so the third slot can be forgotten.
@@ -117,6 +116,21 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// Whoever is let in, by what they have shown.
+pub(super) enum Admitted {
+    /// A token of the token service.
+    Ours(Arc<AccessToken>),
+    /// A token of another issuer, by its place among those.
+    Foreign(usize, Arc<ForeignToken>),
+}
+
+fn unavailable(cause: IssuerError) -> Rejection {
+    match cause {
+        IssuerError::Refused(cause) => Rejection::token(cause.to_string()),
+        cause @ IssuerError::Unavailable { .. } => Rejection::Unavailable(cause.to_string()),
+    }
+}
+
 /// Why a token does not count here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Rejection {
@@ -143,7 +157,7 @@ impl std::fmt::Display for Rejection {
 }
 
 impl Rejection {
-    fn token(why: impl Into<String>) -> Self {
+    pub(super) fn token(why: impl Into<String>) -> Self {
         Self::Token(why.into())
     }
 
@@ -171,7 +185,8 @@ impl ResourceServer {
             nonces: Nonces::new(&settings.nonce_key),
             settings,
             proofs: Mutex::default(),
-            verified: Mutex::default(),
+            verified: Remembered::default(),
+            foreign: Remembered::default(),
             recorded: Mutex::default(),
         }
     }
@@ -194,13 +209,22 @@ impl ResourceServer {
         credential: Credential<'_>,
         headers: &HeaderMap,
         now: Timestamp,
-    ) -> Result<Arc<AccessToken>, Rejected> {
+    ) -> Result<Admitted, Rejected> {
         let (token, with_proof) = match credential {
             Credential::Bearer(token) => (token, false),
             Credential::Dpop(token) => (token, true),
             Credential::Nothing | Credential::Several => return Err(Rejection::Missing.into()),
         };
         let resource = self.resource(path);
+        // Whose keys it is verified with; by whom it says to be made is believed after that alone.
+        let of = claimed(token, "iss").ok().flatten();
+        if let Some(nth) =
+            self.settings.foreign.iter().position(|one| of.as_deref() == Some(one.issuer.name()))
+        {
+            let says = self.foreign_token(nth, token, &resource, now).await?;
+            self.holds(says.bound_to.as_ref(), with_proof, (method, &resource, token), headers, now)?;
+            return Ok(Admitted::Foreign(nth, says));
+        }
         let says = self.verified(token, now).await?;
         let rejected = |why| Rejected { why, token: Some(Arc::clone(&says)) };
         if says.audience != resource {
@@ -210,46 +234,79 @@ impl ResourceServer {
         if now >= says.expires_at {
             return Err(rejected(Rejection::token("it has ended")));
         }
-        match (&says.bound_to, with_proof) {
+        self.holds(says.bound_to.as_ref(), with_proof, (method, &resource, token), headers, now)
+            .map_err(rejected)?;
+        Ok(Admitted::Ours(says))
+    }
+
+    /// Whether whoever shows a token has what it is bound to.
+    fn holds(
+        &self,
+        bound_to: Option<&Binding>,
+        with_proof: bool,
+        (method, resource, token): (&str, &str, &str),
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        match (bound_to, with_proof) {
             (Some(Binding::Key(thumbprint)), true) => {
-                let proof = self.proof(method, &resource, token, headers, now).map_err(rejected)?;
+                let proof = self.proof(method, resource, token, headers, now)?;
                 if proof.thumbprint() != thumbprint {
-                    return Err(rejected(Rejection::token("it is bound to another key than the proof's")));
+                    return Err(Rejection::token("it is bound to another key than the proof's"));
                 }
-                lock(&self.proofs).admit(&proof, now).map_err(rejected)?;
+                lock(&self.proofs).admit(&proof, now)
             }
             (Some(Binding::Key(_)), false) => {
-                let why = "it is bound to a key: send it as `DPoP` and with a proof";
-                return Err(rejected(Rejection::token(why)));
+                Err(Rejection::token("it is bound to a key: send it as `DPoP` and with a proof"))
             }
             (Some(Binding::Certificate(_)), _) => {
-                return Err(rejected(Rejection::token(
-                    "it is bound to a certificate, which is not asked for here",
-                )));
+                Err(Rejection::token("it is bound to a certificate, which is not asked for here"))
             }
-            (None, false) if self.settings.bearer => {}
-            (None, _) => {
-                return Err(rejected(Rejection::token(
-                    "it is bound to no key, and such tokens do not count here",
-                )));
+            (None, false) if self.settings.bearer => Ok(()),
+            (None, _) => Err(Rejection::token("it is bound to no key, and such tokens do not count here")),
+        }
+    }
+
+    /// What a token of another issuer says, if it is for this place and of one of its clients that are agents here.
+    async fn foreign_token(
+        &self,
+        nth: usize,
+        token: &str,
+        resource: &str,
+        now: Timestamp,
+    ) -> Result<Arc<ForeignToken>, Rejection> {
+        let none = || Rejection::token("its issuer is not known here");
+        let of = self.settings.foreign.get(nth).ok_or_else(none)?;
+        let keys = of.issuer.keys(now, false).await.map_err(unavailable)?;
+        let digest = Digest::of_parts(&[resource.as_bytes(), b" ", token.as_bytes()]);
+        let says = match self.foreign.get(&digest, &keys) {
+            Some(says) => says,
+            None => {
+                let audiences = [resource.to_owned()];
+                let verified =
+                    of.issuer.verify(token, (Purpose::Access, &audiences), Nonce::Absent, now).await;
+                let says = Arc::new(ForeignToken::read(&verified.map_err(unavailable)?, token)?);
+                let keys = of.issuer.keys(now, false).await.map_err(unavailable)?;
+                self.foreign.put(digest, keys, Arc::clone(&says), says.expires_at, now);
+                says
             }
+        };
+        if now >= says.expires_at {
+            return Err(Rejection::token("it has ended"));
+        }
+        if !of.clients.contains_key(&says.client) {
+            return Err(Rejection::token("the client that it was made for is no agent here"));
         }
         Ok(says)
     }
 
     /// A token whose signature holds, wherever it may be shown. That is remembered for as long as the issuer's keys are the same.
     async fn verified(&self, token: &str, now: Timestamp) -> Result<Arc<AccessToken>, Rejection> {
-        let unavailable = |cause: IssuerError| match cause {
-            IssuerError::Refused(cause) => Rejection::token(cause.to_string()),
-            cause @ IssuerError::Unavailable { .. } => Rejection::Unavailable(cause.to_string()),
-        };
         let issuer = &self.settings.issuer;
         let keys = issuer.keys(now, false).await.map_err(unavailable)?;
         let digest = Digest::of(token.as_bytes());
-        if let Some(known) = lock(&self.verified).get(&digest)
-            && Arc::ptr_eq(&known.keys, &keys)
-        {
-            return Ok(Arc::clone(&known.token));
+        if let Some(known) = self.verified.get(&digest, &keys) {
+            return Ok(known);
         }
         // Whoever asks compares it with this place: a token that was made for another one has an owner who should know.
         let audience = claimed(token, "aud").map_err(|cause| Rejection::token(cause.to_string()))?;
@@ -260,14 +317,7 @@ impl ResourceServer {
         let says = Arc::new(says);
         // They may have been asked for anew, for this very token.
         let keys = issuer.keys(now, false).await.map_err(unavailable)?;
-        let mut verified = lock(&self.verified);
-        if verified.len() >= MAX_VERIFIED {
-            verified.retain(|_, known| now < known.token.expires_at);
-            if verified.len() >= MAX_VERIFIED {
-                verified.clear();
-            }
-        }
-        verified.insert(digest, Verified { keys, token: Arc::clone(&says) });
+        self.verified.put(digest, keys, Arc::clone(&says), says.expires_at, now);
         Ok(says)
     }
 
@@ -309,9 +359,11 @@ impl ResourceServer {
 
     /// What a resource says of itself (RFC 9728, section 2).
     pub(super) fn description(&self, path: &str) -> Answer {
+        let foreign = self.settings.foreign.iter().map(|one| one.issuer.name());
+        let servers: Vec<&str> = std::iter::once(self.settings.issuer.name()).chain(foreign).collect();
         let described = json!({
             "resource": self.resource(path),
-            "authorization_servers": [self.settings.issuer.name()],
+            "authorization_servers": servers,
             "bearer_methods_supported": ["header"],
             "dpop_bound_access_tokens_required": !self.settings.bearer,
             "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
@@ -381,7 +433,8 @@ impl ResourceServer {
 
     /// Forgets tokens that have ended.
     pub(super) fn tidy(&self, now: Timestamp) {
-        lock(&self.verified).retain(|_, known| now < known.token.expires_at);
+        self.verified.tidy(now);
+        self.foreign.tidy(now);
     }
 }
 
@@ -410,6 +463,7 @@ mod tests {
             url: "https://tools.example.com".to_owned(),
             issuer: Arc::new(issuer.unwrap()),
             bearer: false,
+            foreign: Vec::new(),
             configured: Digest::of(b""),
             nonce_key: [1; 32],
         })

@@ -12,7 +12,7 @@ use super::{Front, Mandates, no_such_path};
 use crate::http::{
     behind::Endpoint,
     callers::Caller,
-    resource::{Credential, Rejected, Rejection},
+    resource::{Admitted, Credential, Rejected, Rejection},
     respond::{self, Refused},
     served::Now,
 };
@@ -58,9 +58,17 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
             return Err(respond::with(refused, "www-authenticate", HeaderValue::from_static("Bearer")).into());
         };
         match resource.admit(path, head.method.as_str(), credential, &head.headers, now).await {
-            Ok(token) => {
-                let evidence = resource.evidence(&token);
-                let known = serving.callers.issued(&token, evidence, &endpoint.name, now);
+            Ok(admitted) => {
+                let known = match &admitted {
+                    Admitted::Ours(token) => {
+                        serving.callers.issued(token, resource.evidence(token), &endpoint.name, now)
+                    }
+                    Admitted::Foreign(nth, token) => {
+                        let issuer = resource.settings.foreign.get(*nth);
+                        let client = issuer.and_then(|issuer| issuer.clients.get(&token.client));
+                        client.and_then(|client| serving.callers.foreign(token, client, now))
+                    }
+                };
                 let busy = "too many agents call at the same time: wait and try again";
                 known.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy))
             }

@@ -62,8 +62,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("model_record", targets::model::record),
     ("tokens_access", targets::tokens::access),
     ("tokens_assertion", targets::tokens::assertion),
+    ("tokens_crossing", targets::tokens::crossing),
     ("tokens_details", targets::tokens::details),
     ("tokens_key", targets::tokens::key),
     ("tokens_proof", targets::tokens::proof),
     ("tokens_token", targets::tokens::token),
+    ("tokens_trust", targets::tokens::trust),
+    ("tokens_workload", targets::tokens::workload),
 ];

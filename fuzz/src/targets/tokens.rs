@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use warrantor_model::Timestamp;
 use warrantor_tokens::{
-    ALGORITHMS, AccessToken, AssertionExpected, Expected, KeySet, MandateDetails, Nonce, ProofExpected,
-    PublicKey, Purpose, Signer, SigningAlgorithm, WINDOW, key_set, verify, verify_assertion, verify_proof,
+    ALGORITHMS, AccessToken, AssertionExpected, CROSSING_TYPE, Crossing, Expected, KeySet, MandateDetails,
+    Nonce, ProofExpected, PublicKey, Purpose, Signer, SigningAlgorithm, SpiffeId, TrustBundle, WINDOW,
+    key_set, verify, verify_assertion, verify_jwt_svid, verify_proof,
 };
 
 use crate::Reading;
@@ -142,6 +143,68 @@ pub(crate) fn details(bytes: &[u8]) -> Reading {
     if let Ok(details) = &read {
         let again = MandateDetails::parse(&details.claim().to_string());
         assert!(again.as_ref() == Ok(details) || details.claim().to_string().len() > 4096);
+    }
+    Reading::of(&read)
+}
+
+/// A grant of another domain that reads as one says the same when it is written again.
+pub(crate) fn crossing(bytes: &[u8]) -> Reading {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Reading::Refused };
+    let Ok(signer) = Signer::from_seed(SigningAlgorithm::EdDsa, &SEED) else { return Reading::Refused };
+    let Ok(keys) = KeySet::parse(key_set([&signer]).to_string().as_bytes()) else { return Reading::Refused };
+    let audiences = ["https://control.bank.example".to_owned()];
+    let expected = Expected {
+        issuer: "https://control.acme.example",
+        audiences: &audiences,
+        algorithms: &[warrantor_tokens::Algorithm::EdDSA],
+        purpose: Purpose::Crossing,
+        nonce: Nonce::Absent,
+        leeway: Duration::ZERO,
+        max_age: None,
+    };
+    let signed = serde_json::from_str::<serde_json::Value>(text)
+        .ok()
+        .filter(serde_json::Value::is_object)
+        .and_then(|claims| signer.sign(CROSSING_TYPE, &claims).ok());
+    let claims = signed.and_then(|token| verify(&token, &keys, &expected, now()).ok());
+    let Some(claims) = claims else { return Reading::Refused };
+    let read = Crossing::read(&claims);
+    if let Ok(grant) = &read {
+        let again = grant.sign(&signer).ok();
+        let again = again.and_then(|again| verify(&again, &keys, &expected, now()).ok());
+        let again = again.and_then(|claims| Crossing::read(&claims).ok());
+        let whole = |at: Timestamp| Timestamp::from_micros(at.as_micros().div_euclid(1_000_000) * 1_000_000);
+        let same = Crossing { made: whole(grant.made), expires_at: whole(grant.expires_at), ..grant.clone() };
+        assert_eq!(again, Some(same), "it is another grant when it is written again");
+    }
+    Reading::of(&read)
+}
+
+/// A bundle that is taken has keys, and its domain's name; of bytes that are a token, one that it lets pass is of that domain.
+pub(crate) fn trust(bytes: &[u8]) -> Reading {
+    let read = TrustBundle::parse("prod.example.com", bytes);
+    if let Ok(bundle) = &read {
+        assert!(
+            bundle.jwt_keys().is_some() || !bundle.certificates().is_empty(),
+            "a bundle of nothing was taken"
+        );
+        assert!(bundle.replaces(bundle));
+        let forged = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsxIn0.e30.AAAA";
+        let audiences = ["https://control.example.com".to_owned()];
+        assert!(verify_jwt_svid(forged, bundle, &audiences, Duration::ZERO, now()).is_err());
+    }
+    Reading::of(&read)
+}
+
+/// An id of a workload that is taken is written as it came.
+pub(crate) fn workload(bytes: &[u8]) -> Reading {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Reading::Refused };
+    let read = text.parse::<SpiffeId>();
+    if let Ok(id) = &read {
+        assert_eq!(format!("spiffe://{}{}", id.trust_domain(), id.path()), text);
+        assert!(
+            !id.path().contains("/../") && !id.path().ends_with('/') && !text.contains(['%', '?', '#', '@'])
+        );
     }
     Reading::of(&read)
 }

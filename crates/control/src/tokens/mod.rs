@@ -3,6 +3,7 @@
 //! A token is evidence and nothing more: whoever shows it is asked for everything else at each call. What is checked when one is made is checked again
 //! whenever one is shown, so that a token that was made a moment too late for a revocation is worth nothing.
 
+mod asked;
 mod client;
 mod consent;
 mod crossing;
@@ -25,11 +26,11 @@ use warrantor_model::{
 use warrantor_store::{Commit, Expect, Key, Store};
 use warrantor_tokens::{AccessToken, Once};
 
+pub use asked::{Asked, Grant, Made, SubjectToken};
 pub use client::Client;
 pub use consent::{Consented, Kept, Shown, is_verifier};
 pub use crossing::{Arrived, For, Given, receipt};
 pub use keys::{OVERLAP, TokenKey, TokenKeys};
-pub use making::{Asked, Grant, Made, SubjectToken};
 pub use status::Standing;
 
 use crate::{

@@ -310,7 +310,8 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     sets::known(&doc, &sets, &bundle, report);
     let own = file.display().to_string();
     let issuers = oauth.iter().flat_map(|oauth| &oauth.issuers);
-    let foreign: Vec<&Token> = issuers.flat_map(|issuer| issuer.clients.values()).collect();
+    let foreign: Vec<&Token> =
+        issuers.flat_map(|issuer| issuer.clients.values().map(|(token, _)| token)).collect();
     let of_file: Vec<&Token> = tokens.values().collect();
     for (tokens, file) in [(&of_file, config.tokens.as_deref().unwrap_or_default()), (&foreign, own.as_str())]
     {

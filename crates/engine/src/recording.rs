@@ -154,13 +154,16 @@ pub fn evidence_text(evidence: &Evidence) -> String {
         Evidence::LocalUser { uid, name: None } => format!("local user {uid}"),
         Evidence::Token { name } => format!("bearer token {name}"),
         Evidence::AccessToken(token) => {
-            let TokenEvidence { issuer, name, client, bound, home, .. } = &**token;
+            let TokenEvidence { issuer, name, client, bound, home, tokens, subject, .. } = &**token;
             let bound = if *bound { ", bound to its key" } else { ", bound to no key" };
             let short = |text: &str| text.chars().take(MAX_NAME_CHARS).collect::<String>();
             let home = home
                 .as_ref()
                 .map(|home| format!(", for {} of {}", short(&home.subject), short(&home.issuer)));
-            let home = home.unwrap_or_default();
+            // Of our own, the mandate says who it speaks of.
+            let whom =
+                if tokens.is_empty() { format!(", speaking of {}", short(subject)) } else { String::new() };
+            let home = home.unwrap_or_default() + &whom;
             format!("access token {} of {} for {}{home}{bound}", short(name), short(issuer), short(client))
         }
         Evidence::Failed { why } => format!("not verified: {why}"),

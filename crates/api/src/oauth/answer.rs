@@ -49,7 +49,10 @@ impl From<TokenError> for OAuthError {
     fn from(cause: TokenError) -> Self {
         match cause {
             TokenError::Refused { code, why, .. } => Self::of(code, why),
-            cause @ (TokenError::Office(_) | TokenError::Signing(_) | TokenError::Unavailable(_)) => {
+            cause @ (TokenError::Office(_)
+            | TokenError::Signing(_)
+            | TokenError::Contended
+            | TokenError::Unavailable(_)) => {
                 tracing::error!(%cause, "a token could not be made or ended");
                 // RFC 7009, section 2.2.1, names this status; the code is that of RFC 6749, section 4.1.2.1.
                 Self {

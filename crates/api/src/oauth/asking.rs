@@ -26,6 +26,8 @@ use crate::{
 
 /// The kind of a client's assertion that is a JWT-SVID; the kind for any assertion does as well.
 const SVID_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+/// How often it is looked again at what somebody else used at the same moment.
+const AGAIN: usize = 4;
 /// What the names of token types begin with.
 const TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:";
 
@@ -72,7 +74,14 @@ impl<S: Store> Api<S> {
         if let (Some("authorization_code" | "refresh_token"), None) =
             (form.one("grant_type"), form.one("client_assertion"))
         {
-            return self.go_on(oauth, &form, headers, attempt).await;
+            // Two windows of one application may show one token at the same moment: the second is answered like the first.
+            for _ in 0..AGAIN {
+                match self.go_on(oauth, &form, headers, attempt).await {
+                    Err(TokenError::Contended) => {}
+                    other => return other,
+                }
+            }
+            return Err(TokenError::Contended);
         }
         let client = self.client(oauth, &form, attempt).await?;
         let is_exchange = match form.must("grant_type")? {

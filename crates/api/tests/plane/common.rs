@@ -119,6 +119,7 @@ fn tokens_service(
                 name: name.to_owned(),
                 source: BundleSource::File(trust_bundle()),
                 path: WorkloadPath::parse("/agent/{agent}").unwrap(),
+                agents: Some(vec!["invoice-bot".parse().unwrap(), "nobody".parse().unwrap()]),
                 reuse,
             })
             .into(),

@@ -109,6 +109,10 @@ pub struct ForeignClientEntry {
     /// Whether it may run every mandate that was handed over to its agent, each named in the header `Warrantor-Mandate`.
     #[serde(default)]
     pub handed_over: bool,
+    /// Of whom its tokens may speak, by the `sub` of their issuer. When nothing is said they speak of the client itself: `sub` is its own name. Whoever is
+    /// listed runs these mandates, so list the people who handed them over.
+    #[serde(default)]
+    pub subjects: Vec<String>,
     /// The servers and sets it reaches; all of the gateway when nothing is said.
     #[schemars(with = "Option<Vec<NameText>>")]
     pub servers: Option<Vec<ServerName>>,

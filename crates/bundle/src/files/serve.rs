@@ -84,6 +84,9 @@ pub struct TrustDomainEntry {
     pub certificates: Option<String>,
     /// The paths of its workloads that are agents: `/agent/{agent}` by the agent's id; `*` stands for any one segment, such as an instance.
     pub path: String,
+    /// The agents that its workloads may be; every agent at that path when nothing is said, which one trust domain alone may leave out.
+    #[schemars(with = "Option<Vec<IdText>>")]
+    pub agents: Option<Vec<AgentId>>,
     /// Whether a workload may show one SVID several times. SPIRE gives out the same for some time; whoever finds one can use it for as long.
     #[serde(default)]
     pub reuse: bool,

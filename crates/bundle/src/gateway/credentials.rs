@@ -60,8 +60,8 @@ pub struct ForeignIssuer {
     pub algorithms: Vec<String>,
     /// Certificates to trust for it instead of the system's.
     pub certificates: Option<PathBuf>,
-    /// Its clients that are agents here.
-    pub clients: BTreeMap<String, Token>,
+    /// Its clients that are agents here, and of whom their tokens may speak; of themselves where nobody is listed.
+    pub clients: BTreeMap<String, (Token, Vec<String>)>,
 }
 
 pub(super) fn oauth(
@@ -141,7 +141,7 @@ fn foreign(
             servers,
             expires_at: None,
         };
-        (client.clone(), token)
+        (client.clone(), (token, entry.subjects.clone()))
     });
     ForeignIssuer {
         clients: clients.collect(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     doc::Doc,
-    files::serve::{ApplicationEntry, DomainEntry, TokensEntry},
+    files::serve::{ApplicationEntry, DomainEntry, TokensEntry, TrustDomainEntry},
     read::split_cure,
     report::Report,
     tree::short,
@@ -107,6 +107,15 @@ impl TokensConfig {
     #[must_use]
     pub fn trust_domain(&self, name: &str) -> Option<&TrustDomainConfig> {
         self.trust_domains.iter().find(|domain| domain.name == name)
+    }
+
+    /// Whether an agent stands for another domain: it hands on, and never asks for a token itself.
+    #[must_use]
+    pub fn stands_for_domain(&self, agent: &AgentId) -> bool {
+        let accepts = self.domains.iter().filter_map(|domain| domain.accepts.as_ref());
+        accepts
+            .into_iter()
+            .any(|accepts| matches!(&accepts.said, Said::Parts { agent: of, .. } if of == agent))
     }
 
     /// Another domain.
@@ -219,7 +228,7 @@ pub(super) fn read(doc: &Doc, entry: TokensEntry, base: &Path, report: &mut Repo
         ResourceConfig { uri: resource.uri, algorithm, bearer: resource.bearer }
     });
     let resources: Vec<ResourceConfig> = resources.collect();
-    look_at_all(doc, (&entry.applications, &entry.domains), &resources, report);
+    look_at_all(doc, (&entry.applications, &entry.domains, &entry.trust_domains), &resources, report);
     let applications = entry.applications.into_iter().enumerate();
     let applications =
         applications.map(|(at, one)| applications::read(doc, at, one, &entry.issuer, report)).collect();
@@ -254,7 +263,7 @@ fn algorithm(doc: &Doc, pointer: &[&str], name: Option<&str>, report: &mut Repor
 /// What is wrong with applications and domains as a whole.
 fn look_at_all(
     doc: &Doc,
-    (applications, domains): (&[ApplicationEntry], &[DomainEntry]),
+    (applications, domains, trusted): (&[ApplicationEntry], &[DomainEntry], &[TrustDomainEntry]),
     resources: &[ResourceConfig],
     report: &mut Report,
 ) {
@@ -274,6 +283,25 @@ fn look_at_all(
             "no place takes tokens that are bound to no key, and few applications can prove to have one";
         let cure = "write `bearer = true` for the places that people's applications use, here and in the gateway's [oauth]";
         doc.warn(report, &["tokens", "applications"], message, cure);
+    }
+    for (at, one) in trusted.iter().enumerate() {
+        let pointer = ["tokens", "trust_domains", &at.to_string(), "name"];
+        if trusted.iter().take(at).any(|before| before.name == one.name) {
+            let message = format!("{:?} stands twice among the trust domains", short(&one.name));
+            doc.error(
+                report,
+                &pointer,
+                message,
+                "keep one of the two; `*` stands for any one segment of its path",
+            );
+        }
+        if trusted.len() > 1 && one.agents.is_none() {
+            let message = format!(
+                "the workloads of {:?} could be any agent, another trust domain's too",
+                short(&one.name)
+            );
+            doc.error(report, &pointer, message, "list which, in `agents`");
+        }
     }
     for (at, domain) in domains.iter().enumerate() {
         if domains.iter().take(at).any(|before| before.issuer == domain.issuer) {

@@ -18,8 +18,19 @@ pub struct TrustDomainConfig {
     pub source: BundleSource,
     /// Which of its workloads are agents.
     pub path: WorkloadPath,
+    /// The agents that its workloads may be; every one where none is listed.
+    pub agents: Option<Vec<AgentId>>,
     /// Whether a workload may show one SVID several times.
     pub reuse: bool,
+}
+
+impl TrustDomainConfig {
+    /// The agent that a workload is.
+    #[must_use]
+    pub fn agent(&self, id: &SpiffeId) -> Option<AgentId> {
+        let agent = self.path.agent(id)?;
+        self.agents.as_ref().is_none_or(|agents| agents.contains(&agent)).then_some(agent)
+    }
 }
 
 /// Where a trust domain's bundle is.
@@ -125,7 +136,18 @@ pub(super) fn read(
             None
         }
     };
-    Some(TrustDomainConfig { name: entry.name, source: source?, path: path?, reuse: entry.reuse })
+    if entry.reuse {
+        let message =
+            "an SVID can be shown several times: whoever finds one has tokens made for a key of their own";
+        doc.warn(report, &pointer("reuse"), message, "have each request fetch its own, where that can be");
+    }
+    Some(TrustDomainConfig {
+        name: entry.name,
+        source: source?,
+        path: path?,
+        agents: entry.agents,
+        reuse: entry.reuse,
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use warrantor_bundle::{
 use warrantor_control::{
     handover::Desk,
     office::{Authority, Office, OfficeParts},
+    tokens::TokenService,
 };
 use warrantor_decide::{
     PolicySource,
@@ -285,6 +286,9 @@ async fn reload(
                 .await?;
             let administration = administration(config.administration.as_deref())?;
             following.warn_of(config.place.point.as_ref());
+            if api.tokens().map(TokenService::settings) != config.tokens.as_ref() {
+                out.note("warrantor: what changed in [tokens] takes effect at the next start");
+            }
             let bundle = Arc::new(config.bundle);
             desk(&deployment, &bundle, &deployment.keys.seal()?).note_bundle().await?;
             let revision = bundle.revision;

@@ -413,15 +413,17 @@ fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
             keep_unanswered: KEPT_UNANSWERED,
             leeway: LEEWAY,
         })?;
-        let client = |(name, token): (&String, &warrantor_bundle::gateway::Token)| {
-            let client = ForeignClient {
-                agent: token.agent.clone(),
-                mandates: token.mandates.clone(),
-                handed_over: token.handed_over,
-                servers: token.servers.clone(),
+        let client =
+            |(name, (token, subjects)): (&String, &(warrantor_bundle::gateway::Token, Vec<String>))| {
+                let client = ForeignClient {
+                    subjects: subjects.iter().cloned().collect(),
+                    agent: token.agent.clone(),
+                    mandates: token.mandates.clone(),
+                    handed_over: token.handed_over,
+                    servers: token.servers.clone(),
+                };
+                (name.clone(), client)
             };
-            (name.clone(), client)
-        };
         Ok(ForeignIssuer { issuer: Arc::new(issuer), clients: one.clients.iter().map(client).collect() })
     });
     let foreign = foreign.collect::<anyhow::Result<_>>()?;

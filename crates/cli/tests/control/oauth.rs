@@ -556,16 +556,16 @@ fn a_session_outlives_its_first_token_and_ends_with_the_revocation_of_its_last()
 }
 
 /// What the provider gives an application of its own for a place.
-fn of_provider(place: &Place, client: &str, resource: &str) -> String {
+fn of_provider(place: &Place, client: &str, who: &str, resource: &str) -> String {
     let mut command = node("tokens.mjs");
-    command.args([&place.issuer, client, "alice", "0123456789abcdef0123", resource]);
+    command.args([&place.issuer, client, who, "0123456789abcdef0123", resource]);
     let told: Value = serde_json::from_slice(&run(command.arg(node_modules())).stdout).unwrap();
     told["access_token"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned()
 }
 
 #[test]
 fn a_token_of_another_issuer_says_who_calls_and_lets_nothing_pass() {
-    let issuers = "[[oauth.issuers]]\nissuer = \"{provider}\"\n[oauth.issuers.clients.other-app]\nagent = \"bot\"\nmandates = [\"work\"]\n";
+    let issuers = "[[oauth.issuers]]\nissuer = \"{provider}\"\n[oauth.issuers.clients.other-app]\nagent = \"bot\"\nmandates = [\"work\"]\nsubjects = [\"alice\", \"bob\"]\n";
     let place = Place::with(&Different { gateway: issuers, bearer: true, ..Different::default() });
     let fake = format!("{}/fake", place.tools);
     let mut client = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
@@ -577,12 +577,12 @@ fn a_token_of_another_issuer_says_who_calls_and_lets_nothing_pass() {
         headers.extend(session.map(|session| ("mcp-session-id", session)));
         client.ask("POST", &headers, body)
     };
-    let token = of_provider(&place, "other-app", &fake);
+    let token = of_provider(&place, "other-app", "alice", &fake);
     let begun = ask(&token, None, INITIALIZE);
     assert_eq!(begun.status, 200, "{begun:?}\n{}", place.gateway.stderr());
     let session = begun.headers["mcp-session-id"].clone();
     // It goes on with the next token of the same client and person.
-    let next = of_provider(&place, "other-app", &fake);
+    let next = of_provider(&place, "other-app", "alice", &fake);
     let call = |tool: &str| {
         json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": tool, "arguments": {} } }).to_string()
     };
@@ -594,16 +594,42 @@ fn a_token_of_another_issuer_says_who_calls_and_lets_nothing_pass() {
     let passed = place.world.events("decision").into_iter().find(|one| one["verdict"] == "pass").unwrap();
     let evidence = passed["evidence"].as_str().unwrap();
     assert!(
-        evidence.ends_with(&format!(" of {} for other-app, bound to no key", place.issuer)),
+        evidence
+            .ends_with(&format!(" of {} for other-app, speaking of alice, bound to no key", place.issuer)),
         "{evidence}"
     );
+    // Nor is anybody decided on what another's token says, in the era that has no sessions.
+    for who in ["alice", "bob", "alice"] {
+        let token = format!("Bearer {}", of_provider(&place, "other-app", who, &fake));
+        let mut client = Client::to(place.tools.trim_start_matches("http://").parse().unwrap());
+        "/fake".clone_into(&mut client.path);
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "echo", "arguments": {}, "_meta": meta } });
+        let headers = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("authorization", token.as_str()),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "echo"),
+        ];
+        let answer = client.ask("POST", &headers, &call.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let last = place.world.events("decision").pop().unwrap();
+        assert!(last["evidence"].as_str().unwrap().contains(&format!("speaking of {who},")), "{last}");
+    }
     // For another place, of another client, of somebody else.
-    let elsewhere = of_provider(&place, "other-app", "urn:warrantor:api");
-    let stranger = of_provider(&place, "warrantor", &fake);
+    let elsewhere = of_provider(&place, "other-app", "alice", "urn:warrantor:api");
+    let stranger = of_provider(&place, "warrantor", "alice", &fake);
     let cut = &token[..token.len() - 8];
+    let unlisted = of_provider(&place, "other-app", "carol", &fake);
     for (what, token) in [
         ("for another place", elsewhere.as_str()),
         ("of another client", &stranger),
+        ("of somebody who is not listed", &unlisted),
         ("without its signature", cut),
     ] {
         let refused = ask(token, None, INITIALIZE);

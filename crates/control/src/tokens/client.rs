@@ -18,6 +18,9 @@ use crate::{
 /// What a client is told whose proof does not hold, whatever the reason: which agents there are is nobody's business.
 const NOT_PROVED: &str = "the client has not proved who it is: see the keys of the agent, the audience and the times of the assertion";
 
+/// Why an agent gets no token that stands for a whole domain, for the operator.
+const STANDS_FOR: &str = "the agent stands for another domain, and asks for nothing itself";
+
 /// An agent that has proved who it is. There is no way to one but [`TokenService::client`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -82,6 +85,9 @@ impl TokenService {
             return Err(refused("there is no agent of this name with a key"));
         };
         let once = verified.map_err(told)?;
+        if self.settings.stands_for_domain(&agent) {
+            return Err(refused(STANDS_FOR));
+        }
         let known = office.agent(&agent).await.map_err(TokenError::Office)?;
         if known.standing != AgentStanding::Active || known.orphaned {
             return Err(refused("the agent is not active, or nobody live answers for it"));
@@ -105,8 +111,11 @@ impl TokenService {
         let audiences = [self.settings.issuer.clone()];
         let svid = verify_jwt_svid(assertion, bundle, &audiences, LEEWAY, office.now())
             .map_err(|cause| refused(&cause.to_string()))?;
-        let agent = domain.path.agent(svid.id());
+        let agent = domain.agent(svid.id());
         let agent = agent.ok_or_else(|| refused("no agent is at the path of this workload"))?;
+        if self.settings.stands_for_domain(&agent) {
+            return Err(refused(STANDS_FOR));
+        }
         if named.is_some_and(|named| named != agent.as_str() && named != svid.id().as_str()) {
             return Err(refused("`client_id` names another than the SVID"));
         }

@@ -14,6 +14,7 @@ use warrantor_model::{
 };
 use warrantor_store::{Commit, CommitError, Expect, Key, MAX_PAGE, Store};
 use warrantor_tokens::{Actor, Actors, VerifiedProof};
+use zeroize::Zeroizing;
 
 use super::{
     Client, Code, TokenError, TokenService,
@@ -32,7 +33,7 @@ use crate::{
 const CODE: Duration = Duration::from_secs(60);
 /// How long a refresh token counts. It is shorter than revocations of tokens are remembered, so that none comes back to life.
 const REFRESH: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long after its first use a refresh token does once more. Whoever has stolen one has it, at most, for as long as its owner goes on without it.
+/// How long after its first use a refresh token gives the same answer again. Once somebody has gone on from there it ends everything instead.
 const MOMENTS: Duration = Duration::from_secs(30);
 /// What codes and refresh tokens begin with.
 const CODE_BEGINS: &str = "wac_";
@@ -69,6 +70,8 @@ struct Stored {
     expires_at: Timestamp,
     /// When it was used first.
     used: Option<Timestamp>,
+    /// What the refresh tokens that follow are made of, with the one before: whoever has that one alone cannot make them.
+    secret: String,
 }
 
 /// A code or a refresh token that counts, and is used up by what is made of it. There is no way to one but [`TokenService::kept`].
@@ -77,7 +80,7 @@ pub struct Kept {
     key: Key,
     version: u64,
     stored: Stored,
-    shown: Digest,
+    text: Zeroizing<String>,
     is_code: bool,
 }
 
@@ -121,28 +124,41 @@ impl Kept {
             parent: None,
             made_from: vec![self.stored.family.clone()],
             until: None,
-            shown: vec![self.shown],
+            shown: vec![Digest::of(self.text.as_bytes())],
             home: None,
         })
     }
 
-    /// Uses it up, and keeps the refresh token that comes after it. Gives the key that shows whether it was used meanwhile, and the refresh token.
-    pub(super) fn use_up<S: Store>(
+    /// Uses it up, and keeps the refresh token that comes after it: the same whenever it is shown within moments, and only while nobody has gone on from there.
+    /// Gives the keys that show whether either was used meanwhile, and the refresh token.
+    pub(super) async fn use_up<S: Store>(
         &self,
         office: &Office<S>,
         commit: &mut Commit,
         key: Option<String>,
         until: Timestamp,
-    ) -> Result<(Key, String), TokenError> {
-        let used = Stored { used: self.stored.used.or_else(|| Some(office.now())), ..self.stored.clone() };
+    ) -> Result<([Key; 2], String), TokenError> {
+        let first = self.stored.used.unwrap_or_else(|| office.now());
+        let used = Stored { used: Some(first), ..self.stored.clone() };
         commit.expect.push((self.key.clone(), Expect::Version(self.version)));
         commit.puts.push((self.key.clone(), encoded(&used)?));
-        let expires_at = office.now().plus(REFRESH).min(until);
-        let next = Stored { key, expires_at, used: None, ..self.stored.clone() };
-        let (text, kept_as) = fresh(office, REFRESH_BEGINS, expires_at)?;
-        commit.expect.push((kept_as.clone(), Expect::Absent));
-        commit.puts.push((kept_as, encoded(&next)?));
-        Ok((self.key.clone(), text))
+        let expires_at = first.plus(REFRESH).min(until);
+        let made = Digest::of_parts(&[self.stored.secret.as_bytes(), b"\n", self.text.as_bytes()]);
+        let (text, kept_as) = named(REFRESH_BEGINS, made.as_bytes(), expires_at)?;
+        if self.stored.used.is_none() {
+            let next = Stored { key, expires_at, used: None, ..self.stored.clone() };
+            commit.expect.push((kept_as.clone(), Expect::Absent));
+            commit.puts.push((kept_as.clone(), encoded(&next)?));
+            return Ok(([self.key.clone(), kept_as], text));
+        }
+        let found: Option<(u64, Stored)> = office.entry(&kept_as).await?;
+        let (version, next) =
+            found.ok_or_else(|| unfit("it was used before, and what came of it has ended"))?;
+        if next.key != key {
+            return Err(refused(Code::InvalidDpopProof, "what came of the token is bound to another key"));
+        }
+        commit.expect.push((kept_as.clone(), Expect::Version(version)));
+        Ok(([self.key.clone(), kept_as], text))
     }
 }
 
@@ -153,9 +169,17 @@ fn encoded(stored: &Stored) -> Result<Vec<u8>, TokenError> {
 /// A text that nobody can guess, and the key that what it stands for is kept under. The hour in which it ends is in it, so that it is found where everything is
 /// that ends then.
 fn fresh<S: Store>(office: &Office<S>, begins: &str, until: Timestamp) -> Result<(String, Key), TokenError> {
+    named(begins, &random(office)?, until)
+}
+
+fn random<S: Store>(office: &Office<S>) -> Result<[u8; 32], TokenError> {
     let mut random = [0; 32];
     office.randomness.fill(&mut random).map_err(|cause| TokenError::Office(cause.into()))?;
-    let text = format!("{begins}{}_{}", names::replay_hour(until), BASE64_URL_SAFE_NO_PAD.encode(random));
+    Ok(random)
+}
+
+fn named(begins: &str, bytes: &[u8], until: Timestamp) -> Result<(String, Key), TokenError> {
+    let text = format!("{begins}{}_{}", names::replay_hour(until), BASE64_URL_SAFE_NO_PAD.encode(bytes));
     let key = names::replay(&Digest::of(text.as_bytes()), until).map_err(OfficeError::from)?;
     Ok((text, key))
 }
@@ -270,7 +294,8 @@ impl TokenService {
         });
         let id = fresh_id("a", now, &*office.randomness).map_err(OfficeError::from)?;
         let mut commit = Commit::new(Record::new(id, now, event));
-        let stored = Stored { family, consented, key: None, expires_at, used: None };
+        let secret = BASE64_URL_SAFE_NO_PAD.encode(random(office)?);
+        let stored = Stored { family, consented, key: None, expires_at, used: None, secret };
         commit.expect.push((key.clone(), Expect::Absent));
         commit.puts.push((key, encoded(&stored)?));
         answered(&mut commit, page, now)?;
@@ -342,7 +367,11 @@ impl TokenService {
         // An answer that was lost, or two windows of one application, show a refresh token twice within moments.
         let is_code = matches!(shown, Shown::Code { .. });
         let again = |at: Timestamp| is_code || now >= at.plus(MOMENTS);
-        if stored.used.is_some_and(again) {
+        let gone_on = match stored.used {
+            Some(first) => again(first) || self.has_gone_on(office, text, &stored, first).await?,
+            None => false,
+        };
+        if gone_on {
             self.end_family(office, &stored, "it was shown a second time").await?;
             return Err(unfit(
                 "it was used before: everything that was made of it has ended, ask the person again",
@@ -372,7 +401,23 @@ impl TokenService {
         if office.is_stopped(&Subject::Token(stored.family.clone())).await? {
             return Err(unfit("what it was made of was revoked"));
         }
-        Ok(Kept { key, version, stored, shown: Digest::of(text.as_bytes()), is_code })
+        Ok(Kept { key, version, stored, text: Zeroizing::new(text.to_owned()), is_code })
+    }
+
+    /// Whether somebody has used the refresh token that came of this one: then there are two of them.
+    async fn has_gone_on<S: Store>(
+        &self,
+        office: &Office<S>,
+        text: &str,
+        stored: &Stored,
+        first: Timestamp,
+    ) -> Result<bool, TokenError> {
+        let mandate = office.mandate(&stored.consented.mandate).await?;
+        let made = Digest::of_parts(&[stored.secret.as_bytes(), b"\n", text.as_bytes()]);
+        let until = first.plus(REFRESH).min(mandate.expires_at);
+        let (_, key) = named(REFRESH_BEGINS, made.as_bytes(), until)?;
+        let next: Option<(u64, Stored)> = office.entry(&key).await?;
+        Ok(next.is_none_or(|(_, next)| next.used.is_some()))
     }
 
     /// Ends everything that was made of an agreement, by a refresh token of it: whoever has that may (RFC 7009). A text that is none is no error.

@@ -165,7 +165,7 @@ impl TokenService {
         let kept = match &asked.grant {
             Grant::Kept(kept) => {
                 let key = asked.proof.as_ref().map(|proof| proof.thumbprint().to_owned());
-                Some(kept.use_up(office, &mut commit, key, mandate_ends)?)
+                Some(kept.use_up(office, &mut commit, key, mandate_ends).await?)
             }
             Grant::ClientCredentials | Grant::Exchange(_) | Grant::Crossing(_) => None,
         };
@@ -179,8 +179,8 @@ impl TokenService {
             Ok(_) => Ok(refresh),
             Err(CommitError::Moved { key, .. }) if Some(&key) == assertion.as_ref() => Err(assertion_used()),
             Err(CommitError::Moved { key, .. }) if Some(&key) == proof.as_ref() => Err(proof_used()),
-            Err(CommitError::Moved { key, .. }) if Some(&key) == kept.as_ref() => {
-                Err(refused(Code::InvalidGrant, "it was used a moment ago"))
+            Err(CommitError::Moved { key, .. }) if kept.is_some_and(|kept| kept.contains(&key)) => {
+                Err(TokenError::Contended)
             }
             Err(CommitError::Moved { key, .. }) if Some(&key) == grant.as_ref() => {
                 Err(refused(Code::InvalidGrant, "the grant was used before: ask for another"))

@@ -119,6 +119,9 @@ pub enum TokenError {
     /// There is no key to sign with, or it does not sign.
     #[error("no token can be signed: {0}")]
     Signing(String),
+    /// Somebody else used the same at this very moment: look again.
+    #[error("somebody else used the same at this moment: try again")]
+    Contended,
     /// What was shown cannot be judged now, because somebody else does not answer.
     #[error("{0}")]
     Unavailable(String),

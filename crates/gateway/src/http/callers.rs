@@ -88,6 +88,8 @@ impl Caller {
     }
 }
 
+/// Most callers that one client of another issuer is at a time: its tokens are made elsewhere, and leave room for others here.
+const MAX_OF_CLIENT: usize = 1024;
 /// Most callers that are known by access tokens at a time.
 const MAX_ISSUED: usize = 16_384;
 
@@ -172,23 +174,43 @@ impl Callers {
         self.shows(settings, evidence, token.expires_at, now)
     }
 
-    /// Whoever has shown a token of another issuer: the same caller for as long as client, subject and key are the same.
+    /// Whoever has shown a token of another issuer at an endpoint: the same caller for as long as client, subject, scopes and key are the same, so that
+    /// nothing is decided on what another token says. None when there are too many, or too many of one client.
     pub(super) fn foreign(
         &self,
         token: &ForeignToken,
         client: &ForeignClient,
+        endpoint: &ServerName,
         now: Timestamp,
     ) -> Option<Arc<Caller>> {
         let bound = token.bound_to.as_ref().map(ToString::to_string).unwrap_or_default();
-        let parts = [&token.issuer, &token.client, &token.subject, &bound];
-        let identity: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        let parts = [&token.issuer, &token.client, &token.subject, &bound].map(String::as_str);
+        let parts =
+            parts.into_iter().chain([endpoint.as_str()]).chain(token.scopes.iter().map(String::as_str));
+        let identity: Vec<String> = parts.map(|part| format!("{}:{part}", part.len())).collect();
+        let identity = Digest::of_parts(&[b"foreign token", identity.concat().as_bytes()]);
+        let of_client = format!("{} of {} ", token.client, token.issuer);
+        let is_new = |issued: &HashMap<Digest, Arc<Caller>>| !issued.contains_key(&identity);
+        let are_many = |issued: &HashMap<Digest, Arc<Caller>>| {
+            let others = issued
+                .values()
+                .filter(|caller| !caller.has_ended(now) && caller.settings.name.starts_with(&of_client));
+            others.count() >= MAX_OF_CLIENT
+        };
+        {
+            let issued = lock(&self.issued);
+            if is_new(&issued) && are_many(&issued) {
+                return None;
+            }
+        }
         let settings = CallerSettings {
-            token: Digest::of_parts(&[b"foreign token", identity.concat().as_bytes()]),
-            name: format!("{} of {}", token.client, token.issuer),
+            token: identity,
+            // Connections are known by it: one of each identity.
+            name: format!("{of_client}for {} ({})", token.subject, identity.hex()),
             agent: client.agent.clone(),
             mandates: client.mandates.clone(),
             handed_over: client.handed_over,
-            servers: client.servers.clone(),
+            servers: client.servers.iter().filter(|server| *server == endpoint).cloned().collect(),
             expires_at: Some(token.expires_at),
         };
         self.shows(settings, token.evidence(), token.expires_at, now)

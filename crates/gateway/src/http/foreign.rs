@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use warrantor_issuers::Issuer;
@@ -11,8 +12,11 @@ use warrantor_tokens::{Binding, Claims};
 
 use super::resource::Rejection;
 
-/// Most scopes of a token that policies see.
-const MAX_SCOPES: usize = 64;
+/// Most scopes of a token that policies see, and the longest of them: more than all would not go over the wire to a control plane elsewhere.
+const MAX_SCOPES: usize = 32;
+const LONGEST_SCOPE: usize = 128;
+/// How long a token may last from now on at most. A revocation at its issuer is not known here.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest of what a token says that is repeated.
 const LONGEST: usize = 256;
 
@@ -36,6 +40,18 @@ pub struct ForeignClient {
     pub handed_over: bool,
     /// The servers and sets it reaches.
     pub servers: BTreeSet<ServerName>,
+    /// Of whom its tokens may speak; of itself where nobody is listed.
+    pub subjects: BTreeSet<String>,
+}
+
+impl ForeignClient {
+    /// Whether a token of it speaks of somebody it may speak of.
+    pub(super) fn may_speak_of(&self, token: &ForeignToken) -> bool {
+        match self.subjects.is_empty() {
+            true => token.subject == token.client,
+            false => self.subjects.contains(&token.subject),
+        }
+    }
 }
 
 /// What a token of another issuer says.
@@ -53,7 +69,10 @@ pub(super) struct ForeignToken {
 
 impl ForeignToken {
     /// Reads a verified token.
-    pub(super) fn read(claims: &Claims, token: &str) -> Result<Self, Rejection> {
+    pub(super) fn read(claims: &Claims, token: &str, now: Timestamp) -> Result<Self, Rejection> {
+        if claims.expires_at() > now.plus(LONGEST_LIFE) {
+            return Err(Rejection::token("it lasts longer than a day"));
+        }
         let short = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
         let client = claims.text("client_id").or_else(|| claims.text("azp")).filter(|client| short(client));
         let client =
@@ -80,7 +99,11 @@ impl ForeignToken {
             client: client.to_owned(),
             subject: claims.subject().to_owned(),
             name: name.unwrap_or_else(|| Digest::of(token.as_bytes()).to_string()),
-            scopes: scopes.filter(|scope| short(scope)).take(MAX_SCOPES).map(str::to_owned).collect(),
+            scopes: scopes
+                .filter(|scope| short(scope) && scope.len() <= LONGEST_SCOPE)
+                .take(MAX_SCOPES)
+                .map(str::to_owned)
+                .collect(),
             bound_to,
             expires_at: claims.expires_at(),
         })

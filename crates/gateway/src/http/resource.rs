@@ -285,7 +285,7 @@ impl ResourceServer {
                 let audiences = [resource.to_owned()];
                 let verified =
                     of.issuer.verify(token, (Purpose::Access, &audiences), Nonce::Absent, now).await;
-                let says = Arc::new(ForeignToken::read(&verified.map_err(unavailable)?, token)?);
+                let says = Arc::new(ForeignToken::read(&verified.map_err(unavailable)?, token, now)?);
                 let keys = of.issuer.keys(now, false).await.map_err(unavailable)?;
                 self.foreign.put(digest, keys, Arc::clone(&says), says.expires_at, now);
                 says
@@ -294,10 +294,13 @@ impl ResourceServer {
         if now >= says.expires_at {
             return Err(Rejection::token("it has ended"));
         }
-        if !of.clients.contains_key(&says.client) {
-            return Err(Rejection::token("the client that it was made for is no agent here"));
+        match of.clients.get(&says.client) {
+            None => Err(Rejection::token("the client that it was made for is no agent here")),
+            Some(client) if !client.may_speak_of(&says) => {
+                Err(Rejection::token("it speaks of somebody whom this client does not act for here"))
+            }
+            Some(_) => Ok(says),
         }
-        Ok(says)
     }
 
     /// A token whose signature holds, wherever it may be shown. That is remembered for as long as the issuer's keys are the same.

@@ -152,22 +152,33 @@ async fn a_code_that_is_shown_twice_ends_everything_that_was_made_of_it() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_does_twice_within_moments_and_then_ends_everything() {
+async fn a_refresh_token_gives_one_answer_within_moments_and_ends_everything_when_two_have_gone_on() {
     let world = Tokens::new().await;
     let made = redeemed(&world, &code(&world).await, &[]).await.is(200);
     let first = text(&made, "refresh_token").to_owned();
     let next = refreshed(&world, &first, &[]).await.is(200);
-    // An answer that was lost.
+    // An answer that was lost, or another window: there is one refresh token after it, whoever asks.
     world.plane.clock.advance(Duration::from_secs(29));
     let again = refreshed(&world, &first, &[]).await.is(200);
-    assert_ne!(next["refresh_token"], again["refresh_token"]);
+    assert_eq!(next["refresh_token"], again["refresh_token"]);
+    assert_ne!(next["access_token"], again["access_token"]);
     // It is the first use that counts.
     world.plane.clock.advance(Duration::from_secs(1));
     assert_eq!(refreshed(&world, &first, &[]).await.is(400)["error"], "invalid_grant");
-    for made in [next, again] {
-        let refused = refreshed(&world, text(&made, "refresh_token"), &[]).await.is(400);
-        assert_eq!(refused["error"], "invalid_grant");
-    }
+    let refused = refreshed(&world, text(&next, "refresh_token"), &[]).await.is(400);
+    assert_eq!(refused["error"], "invalid_grant");
+    // Somebody has gone on from there, so whoever shows the one before is another.
+    let made = redeemed(&world, &code(&world).await, &[]).await.is(200);
+    let first = text(&made, "refresh_token").to_owned();
+    let second = text(&refreshed(&world, &first, &[]).await.is(200), "refresh_token").to_owned();
+    let third = text(&refreshed(&world, &second, &[]).await.is(200), "refresh_token").to_owned();
+    assert_eq!(refreshed(&world, &first, &[]).await.is(400)["error"], "invalid_grant");
+    assert_eq!(refreshed(&world, &third, &[]).await.is(400)["error"], "invalid_grant");
+    // At the same moment.
+    let made = redeemed(&world, &code(&world).await, &[]).await.is(200);
+    let first = text(&made, "refresh_token");
+    let (one, other) = tokio::join!(refreshed(&world, first, &[]), refreshed(&world, first, &[]));
+    assert_eq!(one.is(200)["refresh_token"], other.is(200)["refresh_token"]);
     // Twelve hours without use, and it is over, however long the mandate is.
     let made = redeemed(&world, &code(&world).await, &[]).await.is(200);
     let refused =
@@ -235,4 +246,16 @@ async fn an_application_that_has_a_key_keeps_it() {
     assert_eq!(show(&refresh, Some(&other)).await.is(400)["error"], "invalid_dpop_proof");
     let proof = world.helper.proof(&world, &json!({}));
     assert_eq!(show(&refresh, Some(&proof)).await.is(200)["token_type"], "DPoP");
+    // One that was bound to no key is bound by whoever goes on from it, and then by nobody else.
+    let code = self::code(&world).await;
+    let made = redeemed(&world, &code, &[]).await.is(200);
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "desk"),
+        ("refresh_token", text(&made, "refresh_token")),
+    ];
+    let proof = world.helper.proof(&world, &json!({}));
+    assert_eq!(show(&refresh, Some(&proof)).await.is(200)["token_type"], "DPoP");
+    let other = world.bot.proof(&world, &json!({}));
+    assert_eq!(show(&refresh, Some(&other)).await.is(400)["error"], "invalid_dpop_proof");
 }

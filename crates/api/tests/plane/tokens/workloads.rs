@@ -83,6 +83,7 @@ async fn what_a_workload_is_refused_for_is_told_to_nobody() {
         ("the key of a foreign domain", svid(&world, &other, WORKLOAD, &none)),
         ("a path of no agent", svid(&world, &trust_key(), &id("/worker/invoice-bot"), &none)),
         ("a path beyond", svid(&world, &trust_key(), &id("/agent/invoice-bot/x"), &none)),
+        ("an agent that is not listed", svid(&world, &trust_key(), &id("/agent/helper"), &none)),
         ("an unknown agent", svid(&world, &trust_key(), &id("/agent/nobody"), &none)),
         ("the domain itself", svid(&world, &trust_key(), &id(""), &none)),
         ("no id", svid(&world, &trust_key(), "spiffe://PROD.example.com/agent/invoice-bot", &none)),

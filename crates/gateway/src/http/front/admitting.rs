@@ -66,13 +66,16 @@ impl<P: DecisionPoint, M: Mandates> Front<P, M> {
                     Admitted::Foreign(nth, token) => {
                         let issuer = resource.settings.foreign.get(*nth);
                         let client = issuer.and_then(|issuer| issuer.clients.get(&token.client));
-                        client.and_then(|client| serving.callers.foreign(token, client, now))
+                        client.and_then(|client| serving.callers.foreign(token, client, &endpoint.name, now))
                     }
                 };
                 let busy = "too many agents call at the same time: wait and try again";
                 known.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy))
             }
             Err(Rejected { why, token }) => {
+                if token.is_none() && matches!(why, Rejection::Token(_) | Rejection::Proof(_)) {
+                    tracing::info!(endpoint = %endpoint.name, %why, "a token was refused");
+                }
                 let is_news = |token: &Arc<AccessToken>| resource.is_news(&token.id, &why, now);
                 if let Some(token) = token.filter(|_| why != Rejection::Nonce).filter(is_news) {
                     self.record_rejected(endpoint, &token, &why, head);

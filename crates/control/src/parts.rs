@@ -17,6 +17,9 @@ const SOURCES: [&str; 2] = ["from", "also_from"];
 /// Members of bounds that are values, which are never looked into.
 const VALUES: [&str; 5] = ["equals", "in", "min", "max", "otherwise"];
 
+/// Whether a line of a mandate may be said to another domain, by the tool that it names there (none where it names effects) and the line itself.
+pub type May<'a> = dyn Fn(Option<&str>, &Map<String, Value>) -> bool + 'a;
+
 /// The document of a part for this agent: what was said of it, and the rest as it is above.
 ///
 /// # Errors
@@ -55,11 +58,7 @@ pub fn document(
 /// A grant that rests on anything elsewhere is left out, since nobody could judge it there: an earlier call or a source at another server, the request, the slots
 /// and the addresses of somebody whom the other side does not know, a record, and whoever is asked. None when no grant is left.
 #[must_use]
-pub fn told(
-    document: &Json,
-    server: &ServerName,
-    may: &dyn Fn(Option<&str>, &Map<String, Value>) -> bool,
-) -> Option<Map<String, Value>> {
+pub fn told(document: &Json, server: &ServerName, may: &May<'_>) -> Option<Map<String, Value>> {
     let prefix = format!("{server}/");
     let own = |name: &str| name.strip_prefix(&prefix).map(str::to_owned);
     let grants: Vec<Value> = document

@@ -624,7 +624,7 @@ fn a_token_of_another_issuer_says_who_calls_and_lets_nothing_pass() {
     // For another place, of another client, of somebody else.
     let elsewhere = of_provider(&place, "other-app", "alice", "urn:warrantor:api");
     let stranger = of_provider(&place, "warrantor", "alice", &fake);
-    let cut = &token[..token.len() - 8];
+    let cut = token.get(..token.len() - 8).unwrap();
     let unlisted = of_provider(&place, "other-app", "carol", &fake);
     for (what, token) in [
         ("for another place", elsewhere.as_str()),

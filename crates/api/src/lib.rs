@@ -135,6 +135,14 @@ impl<S: Store> Api<S> {
         self.oauth.as_ref().map(OAuth::service)
     }
 
+    /// What is wrong with the bundles of trust domains now: in words, for whoever starts it.
+    pub async fn unreadable_bundles(&self) -> Vec<String> {
+        match &self.oauth {
+            Some(oauth) => oauth.unreadable_bundles(self.office.now()).await,
+            None => Vec::new(),
+        }
+    }
+
     /// The office behind it.
     #[must_use]
     pub fn office(&self) -> &Office<S> {

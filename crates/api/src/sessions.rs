@@ -138,6 +138,11 @@ impl<S: Store> Api<S> {
             .await
             .map_err(|cause| match cause {
                 warrantor_control::office::OfficeError::Unknown { .. } => {
+                    tracing::warn!(
+                        issuer = claims.issuer(),
+                        subject,
+                        "somebody has signed in who is not registered here"
+                    );
                     Problem::new(Kind::NotPermitted, "you are not registered here: ask an administrator")
                 }
                 cause => cause.into(),

@@ -149,6 +149,12 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     let point = point(&doc, config.point.as_deref(), report);
     let provider = config.provider.map(|entry| provider(&doc, entry, base, report));
     let tokens = config.tokens.map(|entry| tokens::read(&doc, entry, base, report));
+    if let (Some(provider), Some(tokens)) = (&provider, &tokens)
+        && provider.issuer == tokens.issuer
+    {
+        let message = "the token service has the name of the identity provider";
+        doc.error(report, &["tokens", "issuer"], message, "write the address of this control plane");
+    }
     if provider.is_none() && tokens.as_ref().is_some_and(|tokens| !tokens.applications.is_empty()) {
         let message = "people cannot sign in with an application when they cannot sign in at all";
         doc.error(report, &["tokens", "applications"], message, "add [provider]");

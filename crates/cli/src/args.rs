@@ -451,7 +451,7 @@ pub(crate) enum AuditCommand {
     Export(ExportArgs),
     /// Show what crossed to other domains and from them, and compare it with what the other domain has recorded.
     #[command(
-        after_help = "Examples:\n  warrantor audit crossings\n  warrantor audit crossings --domain https://control.partner.example -o json > ours.json\n  warrantor audit crossings --domain https://control.partner.example --compare theirs.json\n\nExit code 0, or with --compare 1 when one side has taken a grant that the other has not made, or not in these words."
+        after_help = "Examples:\n  warrantor audit crossings\n  warrantor audit crossings --domain https://control.partner.example -o json > ours.json\n  warrantor audit crossings --domain https://control.partner.example --compare theirs.json\n\nExit code 0; with --compare 1 when one side has taken a grant that the other has not made, or not in these words, and 2 when the file is not that domain's."
     )]
     Crossings(CrossingsArgs),
     /// Sign checkpoints with a new key from now on. The next one is signed by both.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 use warrantor_model::{
     Timestamp,
     record::{CrossingRecord, Event, Record, TokenChange},
@@ -117,11 +118,45 @@ pub struct Compared {
     pub twice: Vec<String>,
 }
 
-/// Compares our receipts with those of the other domain, which it told as JSON.
+/// Why receipts cannot be compared.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    /// They do not read.
+    #[error("it is not what `audit crossings -o json` tells: {0}")]
+    Format(#[from] serde_json::Error),
+    /// They are of somebody else, or our own.
+    #[error("entry {nth} is not what {domain} has recorded of a grant between it and us")]
+    OfOthers {
+        /// Which, from 1 on.
+        nth: usize,
+        /// The domain that was named.
+        domain: String,
+    },
+    /// There is nothing here to compare with.
+    #[error("nothing is recorded here of {domain}: name it as its tokens do, to the last character")]
+    NothingOurs {
+        /// The domain that was named.
+        domain: String,
+    },
+}
+
+/// Compares our receipts of a domain with what that domain told as JSON.
 ///
 /// # Errors
-/// [`serde_json::Error`].
-pub fn compared(ours: &[Receipt], theirs: &[Receipt<Value>]) -> Result<Compared, serde_json::Error> {
+/// [`CompareError`]: a name that is written in another way must not pass for books that agree.
+pub fn compared(domain: &str, ours: &[Receipt], theirs: &[Receipt<Value>]) -> Result<Compared, CompareError> {
+    for (nth, receipt) in theirs.iter().enumerate() {
+        let by = match receipt.side {
+            Side::Gave => "issuer",
+            Side::Took | Side::Refused => "audience",
+        };
+        if receipt.crossing.get(by).and_then(Value::as_str) != Some(domain) {
+            return Err(CompareError::OfOthers { nth: nth.saturating_add(1), domain: domain.to_owned() });
+        }
+    }
+    if ours.is_empty() && !theirs.is_empty() {
+        return Err(CompareError::NothingOurs { domain: domain.to_owned() });
+    }
     // Whatever else the other side's version records of one stays its own.
     let known = |crossing: &Value| -> Result<Value, serde_json::Error> {
         let own: Kept = serde_json::from_value(crossing.clone())?;
@@ -215,9 +250,32 @@ mod tests {
         }
     }
 
-    fn judged(ours: &[Receipt], theirs: &[Receipt]) -> Compared {
+    fn compare(domain: &str, ours: &[Receipt], theirs: &[Receipt]) -> Result<Compared, CompareError> {
         let told = serde_json::to_string(theirs).unwrap();
-        compared(ours, &serde_json::from_str::<Vec<Receipt<Value>>>(&told).unwrap()).unwrap()
+        compared(domain, ours, &serde_json::from_str::<Vec<Receipt<Value>>>(&told).unwrap())
+    }
+
+    /// As the domain that takes grants of `https://a.example`, or as that one, by what the other side has.
+    fn judged(ours: &[Receipt], theirs: &[Receipt]) -> Compared {
+        let gave = theirs.iter().any(|receipt| receipt.side == Side::Gave);
+        let takes = ours.iter().any(|receipt| receipt.side == Side::Took);
+        compare(if gave || takes { "https://a.example" } else { "https://b.example" }, ours, theirs).unwrap()
+    }
+
+    #[test]
+    fn books_of_somebody_else_or_of_a_name_in_other_words_are_not_compared() {
+        let (gave, took) = (receipt(Side::Gave, "k1", "alice"), receipt(Side::Took, "k1", "alice"));
+        let one = std::slice::from_ref;
+        for (what, domain, ours, theirs) in [
+            ("another way to write it", "https://b.example/", one(&gave), one(&took)),
+            ("another domain", "https://c.example", one(&gave), one(&took)),
+            ("our own list", "https://b.example", one(&gave), one(&gave)),
+        ] {
+            let wrong = compare(domain, ours, theirs);
+            assert!(matches!(wrong, Err(CompareError::OfOthers { nth: 1, .. })), "{what}: {wrong:?}");
+        }
+        let nothing = compare("https://b.example", &[], one(&took));
+        assert!(matches!(nothing, Err(CompareError::NothingOurs { .. })), "{nothing:?}");
     }
 
     #[test]

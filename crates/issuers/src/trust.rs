@@ -75,7 +75,11 @@ impl TrustDomain {
     pub async fn bundle(&self, now: Timestamp) -> Result<Arc<TrustBundle>, NoBundle> {
         let fresh = |kept: &Kept| {
             let (at, bundle) = kept.bundle.as_ref()?;
-            let lasts = bundle.refresh_hint().unwrap_or(KEPT).clamp(KEPT, LONGEST);
+            // What a bundle says of how often it is asked for is said of its address.
+            let lasts = match self.source {
+                Source::File(_) => KEPT,
+                Source::Endpoint(..) => bundle.refresh_hint().unwrap_or(KEPT).clamp(KEPT, LONGEST),
+            };
             (now >= *at && now < at.plus(lasts)).then(|| Arc::clone(bundle))
         };
         if let Some(bundle) = fresh(&self.lock()) {

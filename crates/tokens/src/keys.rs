@@ -1,5 +1,6 @@
 //! Public keys as JSON Web Keys (RFC 7517), of an issuer or of an agent.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{Jwk, PublicKeyUse, ThumbprintHash},
@@ -104,6 +105,22 @@ impl PublicKey {
             ("OKP", "Ed25519") => &[Algorithm::EdDSA],
             _ => return Err(PublicKeyError::Unfit),
         };
+        // A key of another length verifies nothing, and whoever has registered it would never learn why.
+        let octets: Option<usize> = match (text("kty"), text("crv")) {
+            ("EC", "P-384") => Some(48),
+            ("EC" | "OKP", _) => Some(32),
+            _ => None,
+        };
+        let coordinates: &[&str] = if text("kty") == "EC" { &["x", "y"] } else { &["x"] };
+        for name in coordinates.iter().filter(|_| octets.is_some()) {
+            let length = BASE64_URL_SAFE_NO_PAD.decode(text(name)).map(|octets| octets.len()).ok();
+            if length != octets {
+                return Err(format(format!(
+                    "`{name}` is not {} octets in base64url",
+                    octets.unwrap_or_default()
+                )));
+            }
+        }
         // Base64 has six bits a character; a leading zero octet would only make the key look longer by eight.
         if text("kty") == "RSA" && text("n").trim_start_matches('A').len().saturating_mul(6) < LEAST_RSA_BITS
         {
@@ -199,5 +216,27 @@ impl KeySet {
 
     pub(crate) fn candidates<'a>(&'a self, id: Option<&'a str>) -> impl Iterator<Item = &'a PublicKey> {
         self.0.iter().filter(move |key| id.is_none_or(|id| key.id.as_deref() == Some(id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_length_is_no_key() {
+        let ed = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let (x, y) =
+            ("MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM");
+        for (key, taken) in [
+            (format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{ed}"}}"#), true),
+            (r#"{"kty":"OKP","crv":"Ed25519","x":"abc"}"#.to_owned(), false),
+            (format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{ed}AA"}}"#), false),
+            (format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#), true),
+            (format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"abc"}}"#), false),
+            (format!(r#"{{"kty":"EC","crv":"P-384","x":"{x}","y":"{y}"}}"#), false),
+        ] {
+            assert_eq!(PublicKey::parse(key.as_bytes()).is_ok(), taken, "{key}");
+        }
     }
 }

@@ -203,10 +203,11 @@ impl<S: Store> Api<S> {
         let redirect_uri = match (one("redirect_uri")?, listed.as_slice()) {
             (Some(uri), _) if listed.iter().any(|of| is_same(of, &uri)) && may_go_back_to(&uri) => uri,
             (None, [only]) if may_go_back_to(only) => only.clone(),
-            (Some(_), _) => {
-                return Err(Ends::page(
-                    "The application is not known at the address that the answer would go to (redirect_uri).",
-                ));
+            (Some(uri), _) => {
+                tracing::warn!(client_id, uri, "an answer would go to an address that is not listed");
+                let why =
+                    "The application is not known at the address that the answer would go to (redirect_uri)";
+                return Err(Ends::page(format!("{why}: {uri}")));
             }
             (None, _) => {
                 return Err(Ends::page("The request does not say where the answer goes (redirect_uri)."));
@@ -291,9 +292,11 @@ impl<S: Store> Api<S> {
     /// What an application is called, and where it may have people sent back to: as it is configured, or as its document says.
     async fn application(&self, oauth: &OAuth, client_id: &str) -> Result<(String, Vec<String>), Ends> {
         let Some(application) = oauth.service().settings().application(client_id) else {
-            return Err(Ends::page(
-                "This application is not known here. Whoever runs this service can add it (applications).",
-            ));
+            tracing::warn!(client_id, "somebody came with an application that is not known");
+            let why = format!(
+                "The application {client_id} is not known here. Whoever runs this service can add it (applications)."
+            );
+            return Err(Ends::page(why));
         };
         let host = || Url::parse(client_id).ok().and_then(|url| url.host_str().map(str::to_owned));
         if !application.redirect_uris.is_empty() {
@@ -322,7 +325,7 @@ impl<S: Store> Api<S> {
             }
             Err(cause @ DocumentError::Unfit(_)) => Err(Ends::page(format!("{cause}."))),
             Err(cause @ DocumentError::Unavailable(_)) => {
-                tracing::info!(%cause, client_id, "an application's document cannot be had");
+                tracing::warn!(%cause, client_id, "an application's document cannot be had");
                 let why = "What the application says of itself cannot be had now. Try again.".to_owned();
                 Err(Ends::Page(StatusCode::SERVICE_UNAVAILABLE, "Not now", why))
             }

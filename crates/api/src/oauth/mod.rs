@@ -27,7 +27,7 @@ use warrantor_bundle::serve::{BundleSource, TokensConfig};
 use warrantor_control::tokens::{Attempt, Code, Made, TokenError, TokenService};
 use warrantor_engine::bodies::{SealError, SealKey};
 use warrantor_issuers::{Documents, SettingsError, TrustDomain, TrustError};
-use warrantor_model::{Digest, Randomness};
+use warrantor_model::{Digest, Randomness, Timestamp};
 use warrantor_store::Store;
 use warrantor_tokens::{
     ASSERTION_ALGORITHMS, CROSSING_PROFILE, CROSSING_TOKEN_TYPE, MANDATE_DETAILS, PROOF_ALGORITHMS,
@@ -82,6 +82,14 @@ impl OAuth {
             asking: RateLimiter::direct(Quota::per_second(ASKED_A_SECOND)),
             recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),
         })
+    }
+
+    pub(crate) async fn unreadable_bundles(&self, now: Timestamp) -> Vec<String> {
+        let mut found = Vec::new();
+        for domain in self.trust_domains.values() {
+            found.extend(domain.bundle(now).await.err().map(|cause| cause.to_string()));
+        }
+        found
     }
 
     /// The service behind it.

@@ -273,7 +273,10 @@ fn look_at_all(
             .take(at)
             .any(|before| before.client_id == one.client_id || covers(&before.client_id, &one.client_id));
         if twice {
-            let message = format!("{:?} is an application that stands before it", short(&one.client_id));
+            let message = format!(
+                "{:?} stands twice, or is covered by an application before it",
+                short(&one.client_id)
+            );
             let cure = "keep one of the two, or write the narrower one first";
             doc.error(report, &["tokens", "applications", &at.to_string(), "client_id"], message, cure);
         }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde_json::json;
 use warrantor_control::{
     audit::{Evidence, Found, Verified, export, verify},
-    crossings::{Compared, Receipt, Side, compared, receipts},
+    crossings::{CompareError, Compared, Receipt, Side, compared, receipts},
     keys::KeyDirectory,
 };
 use warrantor_ledger::VerifierKey;
@@ -167,9 +167,11 @@ async fn crossings(args: CrossingsArgs, out: Output) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     };
     let theirs = std::fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let domain = args.domain.unwrap_or_default();
     let found = serde_json::from_slice::<Vec<Receipt<serde_json::Value>>>(&theirs)
-        .and_then(|theirs| compared(&ours, &theirs))
-        .with_context(|| format!("{} is not what `audit crossings -o json` tells", file.display()))?;
+        .map_err(CompareError::from)
+        .and_then(|theirs| compared(&domain, &ours, &theirs))
+        .map_err(|cause| Usage(format!("{} cannot be compared: {cause}", file.display())))?;
     out.answer(&found, |to| tell_compared(&found, to))?;
     Ok(if found.ok { Exit::Done } else { Exit::Wrong })
 }
@@ -189,7 +191,17 @@ fn tell_receipts(receipts: &[Receipt], to: &mut dyn Write) -> std::io::Result<()
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         writeln!(to, "  {} for {} at {}", crossing.client, crossing.subject, or_none(&crossing.resource))?;
         writeln!(to, "  grant {} {}", crossing.id, crossing.grant)?;
-        writeln!(to, "  mandate there {}, here {}", or_none(&crossing.mandate), or_none(&receipt.mandate))?;
+        match receipt.side {
+            Side::Gave => writeln!(to, "  mandate {}", or_none(&crossing.mandate))?,
+            Side::Took | Side::Refused => {
+                writeln!(
+                    to,
+                    "  mandate there {}, here {}",
+                    or_none(&crossing.mandate),
+                    or_none(&receipt.mandate)
+                )?;
+            }
+        }
         if let Some(reason) = &receipt.reason {
             writeln!(to, "  {reason}")?;
         }

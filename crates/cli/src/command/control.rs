@@ -190,6 +190,9 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     }
     let telling = metrics.map(|listener| tokio::spawn(tell(listener, Arc::clone(&api))));
     let keeping = tokio::spawn(keep(Arc::clone(&deployment)));
+    for warning in tokens::leads_nowhere(&api).await {
+        out.note(&format!("warrantor: [tokens]: {warning}"));
+    }
     let tending = tokio::spawn(tokens::tend(Arc::clone(&api), Arc::clone(&deployment)));
     ApiServer::new(Arc::clone(&api), tls).serve(listener, interrupted).await;
     api.settle().await;

@@ -412,7 +412,8 @@ fn resource(config: &OAuthConfig) -> anyhow::Result<ResourceSettings> {
             keep: KEPT_KEYS,
             keep_unanswered: KEPT_UNANSWERED,
             leeway: LEEWAY,
-        })?;
+        })
+        .with_context(|| format!("[[oauth.issuers]] {}", one.issuer))?;
         let client =
             |(name, (token, subjects)): (&String, &(warrantor_bundle::gateway::Token, Vec<String>))| {
                 let client = ForeignClient {

@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use serde::Serialize;
 use warrantor_api::Api;
-use warrantor_bundle::serve::TokensConfig;
-use warrantor_control::tokens::{OVERLAP, TokenService, note_keys};
-use warrantor_model::Clock;
+use warrantor_bundle::serve::{Said, TokensConfig};
+use warrantor_control::{
+    office::OfficeError,
+    tokens::{OVERLAP, TokenService, note_keys},
+};
+use warrantor_model::{AgentId, Clock, ServerName};
 use warrantor_store_sql::SqliteStore;
 use warrantor_tokens::SigningAlgorithm;
 
@@ -30,6 +33,49 @@ pub(super) fn service(deployment: &Deployment, config: TokensConfig) -> anyhow::
         .tokens(&config.algorithms(), now, &*deployment.randomness)
         .context("the keys that tokens are signed with cannot be used")?;
     Ok(TokenService::new(config, keys))
+}
+
+/// What of the service's settings leads nowhere now. Agents may be registered later, so it is told and no fault.
+pub(super) async fn leads_nowhere(api: &Api<SqliteStore>) -> Vec<String> {
+    let Some(service) = api.tokens() else { return Vec::new() };
+    let settings = service.settings();
+    let mut agents: Vec<(String, &AgentId)> = Vec::new();
+    let mut servers: Vec<(String, &ServerName)> = Vec::new();
+    for application in &settings.applications {
+        agents.push((format!("the application {}", application.client_id), &application.agent));
+    }
+    for domain in &settings.trust_domains {
+        let listed = domain.agents.iter().flatten();
+        agents.extend(listed.map(|agent| (format!("the trust domain {}", domain.name), agent)));
+    }
+    for domain in &settings.domains {
+        let what = format!("the domain {}", domain.issuer);
+        if let Some(accepts) = &domain.accepts {
+            agents.extend(accepts.clients.iter().map(|agent| (what.clone(), agent)));
+            if let Said::Parts { agent, server } = &accepts.said {
+                agents.push((what.clone(), agent));
+                servers.push((what.clone(), server));
+            }
+        }
+        if let Some(gives) = &domain.gives {
+            agents.extend(gives.clients.keys().map(|agent| (what.clone(), agent)));
+            servers.push((what.clone(), &gives.server));
+        }
+    }
+    let mut found = Vec::new();
+    for (of, agent) in agents {
+        if let Err(OfficeError::Unknown { .. }) = api.office().agent(agent).await {
+            found.push(format!("{of} names the agent {agent}, which is not known here"));
+        }
+    }
+    let snapshot = api.office().snapshot();
+    for (of, server) in servers {
+        if snapshot.manifest(server).is_none() {
+            found.push(format!("{of} names the server {server}, of which the bundle has no manifest"));
+        }
+    }
+    found.extend(api.unreadable_bundles().await);
+    found
 }
 
 /// Tends the service as long as it is polled. What fails is tried again at the next tick: the keys that are known go on.

@@ -223,7 +223,12 @@ impl TokenService {
         let application = self.settings.application(client_id).ok_or_else(unknown)?;
         let agent = match office.agent(&application.agent).await {
             Ok(agent) => agent,
-            Err(OfficeError::Unknown { .. }) => return Err(unknown()),
+            Err(OfficeError::Unknown { .. }) => {
+                return Err(refused(
+                    Code::InvalidClient,
+                    "the agent that the application acts as is not known here",
+                ));
+            }
             Err(cause) => return Err(cause.into()),
         };
         if agent.standing != AgentStanding::Active || agent.orphaned {

@@ -393,6 +393,9 @@ impl TokenService {
         }
         match office.only_live(&MandatesOf::Agent(agent.clone()), &|mandate| fits(mandate).is_ok()).await? {
             Only::This(only) => Ok(*only),
+            Only::None if matches!(asked.grant, Grant::ClientCredentials) => Err(unfit(
+                "the agent has no live standing mandate: for a task that a person has handed over, exchange that person's token",
+            )),
             Only::None => Err(unfit("the agent has no live mandate that this could be for")),
             Only::Several => Err(unfit("the agent has several mandates that this could be for: name one")),
         }

@@ -101,6 +101,22 @@ impl Doc {
         self.tell(report, Severity::Error, self.tree.place(pointer), message, some(cure));
     }
 
+    /// An error about something secret, whose text is not repeated.
+    pub(crate) fn error_unshown<S: AsRef<str>>(
+        &self,
+        report: &mut Report,
+        pointer: &[S],
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
+        let span = self.tree.place(pointer);
+        let told = match &self.source {
+            Some(source) => source.diagnostic(Severity::Error, Some(span), message, some(cure)),
+            None => about(Severity::Error, &self.file, message, some(cure)),
+        };
+        report.push(told.unshown());
+    }
+
     /// An error about a name and not about what it names.
     pub(crate) fn error_at_key<S: AsRef<str>>(
         &self,

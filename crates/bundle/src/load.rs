@@ -7,7 +7,7 @@ use warrantor_model::{
     Agent, AgentId, Digest, Json, MandateId, Manifest, Person, ServerName, TemplateId, Terms,
     tracker::Tracker,
 };
-use warrantor_tokens::PublicKey;
+use warrantor_tokens::{PublicKey, PublicKeyError};
 
 use crate::{
     archive::{Files, Role},
@@ -559,6 +559,12 @@ fn agent_keys(doc: &Doc, agents: &[AgentEntry], report: &mut Report) -> Vec<BTre
             let text = serde_json::to_vec(members).unwrap_or_default();
             let key = match PublicKey::parse(&text) {
                 Ok(key) => key,
+                Err(cause @ PublicKeyError::Private(_)) => {
+                    let message = format!("the key {name} of {} is a private one: {cause}", entry.id);
+                    let cure = "take it out, make another pair, and write the public members of that";
+                    doc.error_unshown(report, &pointer, message, cure);
+                    continue;
+                }
                 Err(cause) => {
                     let message = format!("the key {name} of {} is none: {cause}", entry.id);
                     let cure = "write its public members, such as kty: OKP, crv: Ed25519, x: …";

@@ -74,6 +74,16 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// The same without the text that it is about, which has a secret in it: reports go to logs. The place is said in words.
+    pub(crate) fn unshown(mut self) -> Self {
+        let line = self.line.map(|line| format!(", line {line}")).unwrap_or_default();
+        self.message = format!("{} ({}{line}, which is not shown)", self.message, self.file);
+        (self.span, self.named) = (None, None);
+        self
+    }
+}
+
 impl miette::Diagnostic for Diagnostic {
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.severity {

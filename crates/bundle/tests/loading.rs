@@ -731,6 +731,25 @@ fn files_beside_a_bundle_are_left_alone_and_misplaced_ones_are_told() {
 }
 
 #[test]
+fn a_private_key_is_refused_and_shown_to_nobody() {
+    use miette::Diagnostic as _;
+    let secret = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+    let key = format!(
+        "keys: {{ main: {{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, d: {secret} }} }}"
+    );
+    let report =
+        load_texts(with("agents.yaml", "- id: invoice-bot", &format!("- {key}\n    id: invoice-bot")))
+            .unwrap_err();
+    let [told] = report.diagnostics() else { panic!("{report:?}") };
+    assert!(
+        told.message.contains("is a private one") && told.message.contains("agents.yaml, line 2"),
+        "{told}"
+    );
+    assert!(told.source_code().is_none() && told.labels().is_none());
+    assert!(!format!("{told} {told:?} {}", serde_json::to_string(&report).unwrap()).contains(secret));
+}
+
+#[test]
 fn a_report_is_data_and_prints_its_lines() {
     use miette::Diagnostic as _;
     let report = load_texts(with("people.yaml", "id: alice", "id: 1")).unwrap_err();

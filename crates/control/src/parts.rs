@@ -118,6 +118,8 @@ fn renamed(
     let mut changed = Map::new();
     for (member, value) in grant {
         let value = match member.as_str() {
+            // What a prompt or a resource does to its agent's ceiling is looked at nowhere here, so tools alone leave.
+            other if leaving.is_some() && other != "tool" && NAMING.contains(&other) => return None,
             naming if NAMING.contains(&naming) => Value::String(name(value.as_str()?.trim())?),
             "servers" => match leaving {
                 None => value.clone(),
@@ -227,7 +229,6 @@ mod tests {
                     { "tool": "list" },
                     { "tool": "pay", "arguments": { "to": { "equals": "$payee", "from": ["tool:list(kind=bank)#/iban", "any"], "otherwise": "deny" }, "/sum": { "max": 5 } }, "after": ["list()"] },
                     { "effects": ["read"], "except": ["secret"] },
-                    { "resource": "notes" },
                 ],
             }))
         );
@@ -241,6 +242,9 @@ mod tests {
         let bounds = |bounds: Value| json!({ "tool": "partner/pay", "arguments": { "to": bounds } });
         for grant in [
             json!({ "tool": "partnership/pay" }),
+            json!({ "resource": "partner/notes" }),
+            json!({ "prompt": "partner/notes" }),
+            json!({ "client": "partner/sampling" }),
             json!({ "tool": "partner/pay", "after": ["files/read()"] }),
             json!({ "tool": "partner/pay", "after": ["partner/list(name=$slot.payee)"] }),
             json!({ "tool": "partner/pay", "ask": "group:finance" }),

@@ -143,8 +143,7 @@ impl Kept {
         commit.expect.push((self.key.clone(), Expect::Version(self.version)));
         commit.puts.push((self.key.clone(), encoded(&used)?));
         let expires_at = first.plus(REFRESH).min(until);
-        let made = Digest::of_parts(&[self.stored.secret.as_bytes(), b"\n", self.text.as_bytes()]);
-        let (text, kept_as) = named(REFRESH_BEGINS, made.as_bytes(), expires_at)?;
+        let (text, kept_as) = self.stored.next(&self.text, expires_at)?;
         if self.stored.used.is_none() {
             let next = Stored { key, expires_at, used: None, ..self.stored.clone() };
             commit.expect.push((kept_as.clone(), Expect::Absent));
@@ -154,11 +153,23 @@ impl Kept {
         let found: Option<(u64, Stored)> = office.entry(&kept_as).await?;
         let (version, next) =
             found.ok_or_else(|| unfit("it was used before, and what came of it has ended"))?;
+        // Between the look at it and this one: whoever looks again finds that somebody has gone on.
+        if next.used.is_some() {
+            return Err(TokenError::Contended);
+        }
         if next.key != key {
             return Err(refused(Code::InvalidDpopProof, "what came of the token is bound to another key"));
         }
         commit.expect.push((kept_as.clone(), Expect::Version(version)));
         Ok(([self.key.clone(), kept_as], text))
+    }
+}
+
+impl Stored {
+    /// The refresh token that comes after this text, which ends then, and the key that it is kept under.
+    fn next(&self, text: &str, until: Timestamp) -> Result<(String, Key), TokenError> {
+        let made = Digest::of_parts(&[self.secret.as_bytes(), b"\n", text.as_bytes()]);
+        named(REFRESH_BEGINS, made.as_bytes(), until)
     }
 }
 
@@ -418,9 +429,7 @@ impl TokenService {
         first: Timestamp,
     ) -> Result<bool, TokenError> {
         let mandate = office.mandate(&stored.consented.mandate).await?;
-        let made = Digest::of_parts(&[stored.secret.as_bytes(), b"\n", text.as_bytes()]);
-        let until = first.plus(REFRESH).min(mandate.expires_at);
-        let (_, key) = named(REFRESH_BEGINS, made.as_bytes(), until)?;
+        let (_, key) = stored.next(text, first.plus(REFRESH).min(mandate.expires_at))?;
         let next: Option<(u64, Stored)> = office.entry(&key).await?;
         Ok(next.is_none_or(|(_, next)| next.used.is_some()))
     }

@@ -7,7 +7,7 @@ use warrantor_model::{Digest, Json, Timestamp};
 
 use crate::{
     jose::Unverified,
-    jwt::{Refusal, instant},
+    jwt::{Refusal, instant, only_audience},
     keys::KeySet,
     once::Once,
 };
@@ -63,14 +63,7 @@ pub fn verify_assertion(
     if text("sub") != Some(expected.client) {
         return Err(Refusal::Subject);
     }
-    let audience = match claims.get("aud") {
-        Some(Json::String(one)) => Some(one.as_str()),
-        Some(Json::Array(list)) => match list.as_slice() {
-            [one] => one.as_str(),
-            _ => None,
-        },
-        _ => None,
-    };
+    let audience = only_audience(&claims);
     if !audience.is_some_and(|audience| expected.audiences.iter().any(|ours| ours == audience)) {
         return Err(Refusal::Audience);
     }

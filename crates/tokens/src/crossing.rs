@@ -10,7 +10,7 @@ use warrantor_model::{Digest, Json, Timestamp};
 use crate::{
     actors::{Actors, ActorsError},
     details::CALL,
-    jwt::{Claims, instant},
+    jwt::{Claims, instant, only_audience},
     once::Once,
     signer::{Signer, SignerError},
 };
@@ -120,14 +120,7 @@ impl Crossing {
                 return Err(CrossingError::Claim(name));
             }
         }
-        let audience = match all.get("aud") {
-            Some(Json::String(one)) => one.clone(),
-            Some(Json::Array(list)) => match list.as_slice() {
-                [Json::String(one)] => one.clone(),
-                _ => return Err(CrossingError::Claim("aud")),
-            },
-            _ => return Err(CrossingError::Claim("aud")),
-        };
+        let audience = only_audience(all).ok_or(CrossingError::Claim("aud"))?.to_owned();
         let resource = match all.get("resource") {
             None => None,
             Some(Json::String(one)) => Some(one.clone()),

@@ -227,6 +227,18 @@ fn check_claims(all: Json, expected: &Expected<'_>, now: Timestamp) -> Result<Cl
     Ok(Claims { issuer, subject, expires_at, all })
 }
 
+/// The audience, if there is one and no other: of a token for several, each could show it to the others as its own.
+pub(crate) fn only_audience(all: &Json) -> Option<&str> {
+    match all.get("aud")? {
+        Json::String(one) => Some(one),
+        Json::Array(list) => match list.as_slice() {
+            [one] => one.as_str(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// A NumericDate (RFC 7519, section 2).
 pub(crate) fn instant(all: &Json, name: &str) -> Option<Timestamp> {
     let seconds = all.get(name)?.as_decimal()?;

@@ -13,8 +13,8 @@ use thiserror::Error;
 use warrantor_model::{Digest, Json, Timestamp};
 
 use crate::{
-    jose::{Unverified, claimed},
-    jwt::{Refusal, instant},
+    jose::{Unverified, claimed, signed_digest},
+    jwt::{Refusal, instant, only_audience},
     keys::{KeySet, MAX_KEY_SET_BYTES, MAX_KEYS, PublicKey},
     once::Once,
 };
@@ -383,19 +383,6 @@ fn check_header(header: &Json) -> Result<(), Refusal> {
     }
 }
 
-/// The audience, if there is one and no other. Of a token for several, each could show it to the others as its own
-/// (JWT-SVID, section 7.2).
-fn only_audience(claims: &Json) -> Option<&str> {
-    match claims.get("aud")? {
-        Json::String(one) => Some(one),
-        Json::Array(list) => match list.as_slice() {
-            [one] => one.as_str(),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// When it ends, if it is valid now.
 fn check_time(claims: &Json, leeway: Duration, now: Timestamp) -> Result<Timestamp, Refusal> {
     let end = instant(claims, "exp").ok_or(Refusal::Time("it does not say when it ends"))?;
@@ -418,8 +405,7 @@ fn check_time(claims: &Json, leeway: Duration, now: Timestamp) -> Result<Timesta
 fn remembered(token: &str, id: &SpiffeId, claims: &Json) -> Result<Digest, Refusal> {
     let Some(name) = claims.get("jti") else {
         // Without the signature: from one of ECDSA anybody can make a second that holds as well.
-        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-        return Ok(Digest::of_parts(&[b"svid token", signed.as_bytes()]));
+        return Ok(Digest::of_parts(&[b"svid token", signed_digest(token).as_bytes()]));
     };
     let name = name
         .as_str()

@@ -234,7 +234,7 @@ impl<S: Store> Api<S> {
                 return Err(wrong(&asks, error, "send the parameters themselves"));
             }
         }
-        // Applications ask for scopes whether there are any or not. None is given: what is granted is the mandate (RFC 6749, section 3.3).
+        // `scope` is not looked at: applications send one whether there are any or not, and what is granted is the mandate (RFC 6749, section 3.3).
         if form.one("response_mode").is_some_and(|mode| mode != "query") {
             return Err(wrong(&asks, "invalid_request", "the answer goes in the query: response_mode=query"));
         }

@@ -45,7 +45,7 @@ fn decided(loaded: &Loaded, tool: &str, arguments: &str) -> Vec<String> {
     let mut task = TaskState::begun(vec![hop], now);
     let wanted = loaded.snapshot.wanted(&task.chain, &call, now);
     task.counters = wanted.counters.into_iter().map(|counter| (counter, Decimal::ZERO)).collect();
-    let facts = Facts { standing: Standing::default(), last_record_at: now };
+    let facts = Facts { standing: Standing::default(), last_record_at: now, approval: None };
     match decide(&loaded.snapshot, &task, &facts, &call, now) {
         Decision::Pass(_) => vec!["pass".to_owned()],
         Decision::Ask(..) => vec!["ask".to_owned()],

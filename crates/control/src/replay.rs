@@ -304,7 +304,7 @@ impl<'a> Replayer<'a> {
             ..TaskState::begun(std::mem::take(&mut task.chain), task.now)
         };
         let last_record_at = kept.last.unwrap_or(task.now);
-        let facts = Facts { standing: Standing::default(), last_record_at };
+        let facts = Facts { standing: Standing::default(), last_record_at, approval: None };
         let decision = decide(snapshot, &state, &facts, &presented, task.now);
         let micros = (self.stopwatch)().saturating_sub(began);
         task.chain = state.chain;

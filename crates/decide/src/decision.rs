@@ -1,17 +1,22 @@
 //! The decision: all layers, all reasons, one answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Call, Decimal, Effect, EffectSet, Finding, Json, MandateKind, PersonId, Question, ReasonCode, Refusal,
+    Approval, Approver, Asker, Binding, Call, Decimal, Digest, Effect, EffectSet, Finding, Given, Json, MandateKind, PersonId, Question, ReasonCode, Refusal,
     Source, Subject, Timestamp,
     path::{self, Coverage},
     record::PolicyRecord,
 };
 
 use crate::{
-    accountability, grants, kind,
+    accountability,
+    approving::{self, Counting, Judged},
+    grants, kind,
     obligations::Obligation,
     places,
     policy::{self, Circumstances, Evaluation, Principal},
@@ -22,9 +27,9 @@ use crate::{
     tracking::{self, Tracking},
 };
 
-mod context;
+pub(crate) mod context;
 
-use context::{effect_set, shared_context, source_sets, tracked};
+use context::{approval_value, effect_set, shared_context, source_sets, tracked};
 
 /// Effects that observe mode never lets through: their harm is done before anybody has looked at what was observed.
 const NEVER_OBSERVED: [Effect; 5] =
@@ -37,7 +42,7 @@ pub enum Decision {
     /// Every layer lets it through.
     Pass(Draft),
     /// Only persons who have not answered stand in the way.
-    Ask(Question, Grounds),
+    Ask(Box<Asking>, Grounds),
     /// Something stands in the way.
     Deny(Refusal, Grounds),
 }
@@ -51,6 +56,17 @@ impl Decision {
             Self::Ask(_, grounds) | Self::Deny(_, grounds) => grounds,
         }
     }
+}
+
+/// A question to persons: who has to answer, what asks, and which call an answer would be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// As enforcement points see it.
+    pub question: Question,
+    /// What asks.
+    pub askers: BTreeSet<Asker>,
+    /// What an answer would be bound to.
+    pub binding: Binding,
 }
 
 /// What a decision rests on, whichever way it went: for records and explanations.
@@ -74,6 +90,8 @@ pub struct Grounds {
     pub obligations: BTreeSet<Obligation>,
     /// What trackers stood at that policies could look at.
     pub tracked: Vec<(String, Decimal)>,
+    /// Answers of persons that lifted something.
+    pub given: Vec<Given>,
 }
 
 impl Grounds {
@@ -94,6 +112,7 @@ pub struct Draft {
     markers: BTreeSet<String>,
     echoes: BTreeSet<String>,
     tracking: Vec<Tracking>,
+    approval: Option<Arc<Approval>>,
 }
 
 impl Draft {
@@ -127,6 +146,12 @@ impl Draft {
         &self.tracking
     }
 
+    /// The answers that the pass uses up: it may only be committed while nobody else has used them.
+    #[must_use]
+    pub fn approval(&self) -> Option<&Arc<Approval>> {
+        self.approval.as_ref()
+    }
+
     /// What is marked once the call has succeeded, for grants that wait for it.
     #[must_use]
     pub fn markers(&self) -> &BTreeSet<String> {
@@ -149,21 +174,33 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     passing.uses.extend(call.evidence.tokens().iter().cloned().map(Subject::Token));
     if let Some(tool) = snapshot.facts(&call.tool) {
         let handed = snapshot.handed(&task.chain, tool, call);
-        let tracer = Tracer::new(snapshot, task, &handed);
+        let edited = facts.approval.as_ref().map(|approval| approval.edited.clone()).unwrap_or_default();
+        let tracer = Tracer::new(snapshot, task, &handed).with_put_in(&edited);
         grounds.effects = snapshot.effects(&tool.tool, &call.arguments);
         passing.charges = mandates(&tracer, tool, call, &mut obstacles, &mut grounds);
         sources(&tracer, tool, call, &mut grounds);
         passing.tracking = trackers(snapshot, task, call, &mut passing.charges, &mut obstacles, &mut grounds);
-        policies(snapshot, tool, task, call, now, &mut obstacles, &mut grounds);
+        let judged = Judged { snapshot, tool, task, facts, call, effects: grounds.effects, now };
+        obstacles.binding = approving::binding(&judged, &grounds.sources);
+        let counting = facts.approval.as_ref().map(|approval| {
+            approving::counting(&judged, approval, obstacles.binding.as_ref())
+        });
+        let counting = counting.unwrap_or_default();
+        policies(snapshot, tool, task, call, now, &counting.given, &mut obstacles, &mut grounds);
         passing.markers = success_markers(task, call);
         if obstacles.is_clear() && !grounds.effects.is_pure_read() {
             let remembered = tracer.echoes(&handed);
             if let (true, Some(root)) = (remembered.more, task.chain.first()) {
                 let detail = "it hands out more values that could lead somewhere than can be remembered";
                 let finding = Finding::new(ReasonCode::ApprovalRequired, detail).by("arguments");
-                obstacles.asks.push((format!("person:{}", root.mandate.terms.person), finding));
+                obstacles.ask(Approver::Person(root.mandate.terms.person.clone()), root.terms_digest, finding);
             }
             passing.echoes = remembered.members;
+        }
+        if obstacles.lift(&counting) {
+            passing.uses.extend(counting.uses);
+            passing.approval.clone_from(&facts.approval);
+            grounds.given = counting.given;
         }
     }
     obstacles.into_decision(grounds, passing)
@@ -177,6 +214,7 @@ struct Passing {
     markers: BTreeSet<String>,
     echoes: BTreeSet<String>,
     tracking: Vec<Tracking>,
+    approval: Option<Arc<Approval>>,
 }
 
 /// Where the values of sensitive and named arguments were found; of all, where a policy could ask.
@@ -218,6 +256,12 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
             .flatten()
             .flatten()
             .collect();
+        if tracer.is_put_in(location) {
+            let told = format!("{} was put in by who approved the call", places::cut(&value.canonical()));
+            grounds.told_sources.entry(places::shown(location)).or_insert(told);
+            grounds.sources.entry(generalized(location)).or_default().insert("person".to_owned());
+            return;
+        }
         let kind = facts.kind(location);
         let mut names = tracer.names(value, kind, &listed, last);
         if speaking.iter().any(|(_, bounds)| bounds.names_values() && bounds.judge(value, kind).is_ok()) {
@@ -265,7 +309,11 @@ fn trackers(
 #[derive(Default)]
 struct Obstacles {
     hard: Vec<Finding>,
-    asks: Vec<(String, Finding)>,
+    asks: Vec<(Asker, Finding)>,
+    /// What answers would be bound to.
+    binding: Option<Binding>,
+    /// Why answers that were given do not count.
+    void: Option<String>,
 }
 
 impl Obstacles {
@@ -275,6 +323,23 @@ impl Obstacles {
         if !self.hard.iter().any(known) {
             self.hard.push(if at == 0 { finding } else { finding.at_hop(at) });
         }
+    }
+
+    /// Adds what a person's answer would lift, asked by what has this digest.
+    fn ask(&mut self, who: Approver, of: Digest, finding: Finding) {
+        let by = finding.subject.clone().unwrap_or_default();
+        let asked = (Asker { who, by, hop: finding.hop, of }, finding);
+        if !self.asks.contains(&asked) {
+            self.asks.push(asked);
+        }
+    }
+
+    /// Lifts what was answered, and nothing else. Whether anything was.
+    fn lift(&mut self, counting: &Counting) -> bool {
+        let before = self.asks.len();
+        self.asks.retain(|(asker, _)| !counting.lifts.contains(asker));
+        self.void.clone_from(&counting.void);
+        self.asks.len() < before
     }
 
     fn is_clear(&self) -> bool {
@@ -287,13 +352,22 @@ impl Obstacles {
             return Decision::Deny(Refusal::new(self.hard), grounds);
         }
         if !self.asks.is_empty() {
-            let asked: BTreeSet<String> = self.asks.iter().map(|(who, _)| who.clone()).collect();
-            let findings = self.asks.into_iter().map(|(_, finding)| finding).collect();
-            return Decision::Ask(Question { asked: asked.into_iter().collect(), findings }, grounds);
+            let (askers, mut findings): (BTreeSet<Asker>, Vec<Finding>) = self.asks.into_iter().unzip();
+            if let Some(why) = self.void {
+                let detail = format!("answers that were given do not count: {why}");
+                findings.push(Finding::new(ReasonCode::ApprovalRequired, detail).by("approval"));
+            }
+            let Some(binding) = self.binding else {
+                // Nobody can be asked about what cannot be named.
+                return Decision::Deny(Refusal::new(findings), grounds);
+            };
+            let asked: BTreeSet<String> = askers.iter().map(|asker| asker.who.to_string()).collect();
+            let question = Question { asked: asked.into_iter().collect(), findings };
+            return Decision::Ask(Box::new(Asking { question, askers, binding }), grounds);
         }
-        let Passing { mut charges, uses, markers, echoes, tracking } = passing;
+        let Passing { mut charges, uses, markers, echoes, tracking, approval } = passing;
         charges.sort();
-        Decision::Pass(Draft { grounds, charges, uses, markers, echoes, tracking })
+        Decision::Pass(Draft { grounds, charges, uses, markers, echoes, tracking, approval })
     }
 }
 
@@ -330,7 +404,7 @@ fn mandates(
             charges.extend(verdict.charges.into_iter().map(unlimited));
         } else {
             obstacles.hard.extend(verdict.findings);
-            obstacles.asks.extend(verdict.asks);
+            verdict.asks.into_iter().for_each(|(who, finding)| obstacles.ask(who, hop.terms_digest, finding));
             charges.extend(verdict.charges);
         }
     }
@@ -354,6 +428,7 @@ fn policies(
     task: &TaskState,
     call: &Call,
     now: Timestamp,
+    given: &[Given],
     obstacles: &mut Obstacles,
     grounds: &mut Grounds,
 ) {
@@ -382,13 +457,15 @@ fn policies(
             return;
         }
     };
-    let circumstances = circumstances(task, call, grounds.effects, resource);
+    let mut circumstances = circumstances(task, call, grounds.effects, resource);
+    circumstances.people.extend(given.iter().map(|given| &given.by));
     let tracked = tracked(snapshot, &grounds.tracked, obstacles);
     let own = [("arguments", arguments), ("sources", source_sets(facts, &grounds.sources))];
     for (at, hop) in task.chain.iter().enumerate() {
         let mut context = shared_context(task, root, hop, at, now, call);
         context.push(("tracked".to_owned(), tracked.clone()));
         context.push(("person".to_owned(), person.clone()));
+        context.extend(approval_value(given).map(|value| ("approval".to_owned(), value)));
         let judged =
             judge_agent(snapshot, &circumstances, &context, own.clone(), hop).and_then(|(agent, second)| {
                 let second = match second {
@@ -452,7 +529,7 @@ fn judge_sponsor(
     context.push(("effects".to_owned(), effect_set(circumstances.effects)));
     let agent = policy::agent_value(&hop.mandate.terms.agent).ok_or("the agent makes no Cedar entity")?;
     context.push(("agent".to_owned(), agent));
-    let prepared = snapshot.policies().prepare_delegate(snapshot, circumstances, context)?;
+    let prepared = snapshot.policies().prepare_action(snapshot, policy::DELEGATE, circumstances, context)?;
     snapshot.policies().evaluate(&prepared, Principal::Person(&hop.mandate.terms.sponsor))
 }
 
@@ -473,7 +550,7 @@ fn circumstances<'a>(
 ///
 /// # Errors
 /// A sentence when the argument is no id, or several.
-fn resource<'a>(facts: &'a ToolFacts, call: &Call) -> Result<Option<(&'a str, String)>, String> {
+pub(crate) fn resource<'a>(facts: &'a ToolFacts, call: &Call) -> Result<Option<(&'a str, String)>, String> {
     let Some(rule) = &facts.tool.resource else { return Ok(None) };
     let mut found = Vec::new();
     path::walk(&call.arguments, &mut Vec::new(), &mut |location, value| {
@@ -536,11 +613,9 @@ fn collect(
         let detail =
             format!("policy {policy} forbids it to {who} unless a person of {group} approves this call");
         grounds.add_policy(hit(&policy, "forbid"));
+        let digest = snapshot.policies().digest(&policy);
         let finding = Finding::new(ReasonCode::ApprovalRequired, detail).by(policy);
-        let asked = (format!("group:{group}"), finding);
-        if !obstacles.asks.contains(&asked) {
-            obstacles.asks.push(asked);
-        }
+        obstacles.ask(Approver::Group(group), digest, finding);
     }
     lift_observed(&who, &evaluation.observed, obstacles, grounds);
 }

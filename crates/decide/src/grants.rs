@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use warrantor_model::{
-    Asked, Call, Decimal, Effect, EffectSet, Finding, Json, Kind, ReasonCode,
+    Approver, Asked, Call, Decimal, Effect, EffectSet, Finding, Json, Kind, ReasonCode,
     path::{self, Coverage, Step},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     snapshot::ToolFacts,
     task::{Charge, Hop, Scope, TaskState, after_marker},
     terms::CompiledGrant,
-    trace::{Demand, Sourced, Tracer},
+    trace::{Demand, Sourced, Tracer, put_in_by_person},
 };
 
 /// Most findings about the arguments of one grant; one is enough to refuse.
@@ -34,7 +34,7 @@ pub(crate) struct HopVerdict {
     /// What stands in the way for good.
     pub(crate) findings: Vec<Finding>,
     /// Who must be asked.
-    pub(crate) asks: Vec<(String, Finding)>,
+    pub(crate) asks: Vec<(Approver, Finding)>,
 }
 
 pub(crate) fn judge(
@@ -136,14 +136,14 @@ fn judge_grant(
         };
     let granted = grant.grant.ask.iter().map(|asked| {
         let who = match asked {
-            Asked::Person => format!("person:{}", hop.mandate.terms.person),
-            Asked::Group(group) => format!("group:{group}"),
+            Asked::Person => Approver::Person(hop.mandate.terms.person.clone()),
+            Asked::Group(group) => Approver::Group(group.clone()),
         };
         let finding =
             Finding::new(ReasonCode::ApprovalRequired, format!("the grant asks {who}")).by(subject.clone());
         (who, finding)
     });
-    let person = format!("person:{}", hop.mandate.terms.person);
+    let person = Approver::Person(hop.mandate.terms.person.clone());
     let asks = granted.chain(sources.into_iter().map(|finding| (person.clone(), finding))).collect();
     HopVerdict { grant: Some(nth), charges, findings, asks }
 }
@@ -317,10 +317,14 @@ impl Judge<'_> {
         let grave = sensitive
             && kind.unwrap_or_default() == Kind::Text
             && GRAVE.iter().any(|effect| self.effects.contains(*effect));
+        let put_in = self.tracer.is_put_in(location);
         let sourced = |bounds: &Compiled, value: &Json, kind: Option<Kind>, sensitive: bool| {
             let provenance = &bounds.bounds().provenance;
             let demand = Demand { provenance, is_literal: bounds.names_values(), sensitive, grave };
-            self.tracer.judge(self.hop, &demand, value, kind)
+            match put_in {
+                true => put_in_by_person(&demand),
+                false => self.tracer.judge(self.hop, &demand, value, kind),
+            }
         };
         let holes = |hole: &Compiled, value: &Json| sourced(hole, value, None, false);
         let filled = match bounds.judge_with(value, kind, &holes) {

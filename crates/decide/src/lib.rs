@@ -9,6 +9,7 @@
 
 mod accountability;
 pub mod administration;
+mod approving;
 mod bounds;
 mod decision;
 mod demands;
@@ -32,7 +33,8 @@ mod tracking;
 mod uris;
 
 pub use accountability::standing;
-pub use decision::{Decision, Draft, Grounds, decide};
+pub use approving::{Answering, MayNot, NO_SELF_APPROVAL, may_approve};
+pub use decision::{Asking, Decision, Draft, Grounds, decide};
 pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;
 pub use obligations::{Obligation, redacted, redacted_text};

@@ -61,6 +61,15 @@ pub(crate) fn reach(path: &Path, location: &[Step]) -> Option<usize> {
     (0..=location.len()).rev().find(ends)
 }
 
+/// A location as text, whole: a JSON Pointer without its first slash (RFC 6901).
+pub(crate) fn pointer(location: &[Step]) -> String {
+    let steps = location.iter().map(|step| match step {
+        Step::Member(name) => name.replace('~', "~0").replace('/', "~1"),
+        Step::Index(index) => index.to_string(),
+    });
+    steps.collect::<Vec<_>>().join("/")
+}
+
 /// A location as text, cut where it would fill a screen.
 pub(crate) fn shown(location: &[Step]) -> String {
     let mut text = String::new();

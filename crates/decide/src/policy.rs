@@ -14,7 +14,9 @@ use cedar_policy::{
     EntityUid, EvaluationError, Policy, PolicyId, PolicySet, PrincipalConstraint, Request,
     RestrictedExpression, Schema,
 };
-use warrantor_model::{AgentId, EffectSet, PersonId, ServerName, ToolRef, tracker::Tracker};
+use warrantor_model::{
+    AgentId, Digest, EffectSet, GroupName, PersonId, ServerName, ToolRef, tracker::Tracker,
+};
 
 use crate::{
     obligations::Obligation,
@@ -36,6 +38,8 @@ use schema::schema_text;
 
 /// The action that a sponsor of a standing mandate must be permitted.
 pub(crate) const DELEGATE: &str = "delegate";
+/// The action that whoever answers a question must be permitted.
+pub(crate) const APPROVE: &str = "approve";
 
 /// All policies, validated.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ pub(crate) struct Evaluation {
     /// Forbids that hold and that no answer lifts.
     pub(crate) forbids: Vec<String>,
     /// Forbids that hold unless a person of the group answers.
-    pub(crate) asks: Vec<(String, String)>,
+    pub(crate) asks: Vec<(String, GroupName)>,
     /// Forbids in observe mode that would hold.
     pub(crate) observed: Vec<String>,
     /// Policies that erred.
@@ -140,7 +144,9 @@ impl Policies {
             let parents = action_parents(tool, facts.tool.possible_effects());
             slices.insert(tool.to_string(), policies.slice(known.roster, &tool.to_string(), &parents));
         }
-        slices.insert(DELEGATE.to_owned(), policies.slice(known.roster, DELEGATE, &[]));
+        for action in [DELEGATE, APPROVE] {
+            slices.insert(action.to_owned(), policies.slice(known.roster, action, &[]));
+        }
         policies.slices = slices;
         Some(policies)
     }
@@ -222,17 +228,8 @@ impl Policies {
         self.prepare_action(snapshot, &circumstances.tool.to_string(), circumstances, context)
     }
 
-    /// The same for the sponsor's `delegate`.
-    pub(crate) fn prepare_delegate(
-        &self,
-        snapshot: &Snapshot,
-        circumstances: &Circumstances<'_>,
-        context: Vec<(String, RestrictedExpression)>,
-    ) -> Result<Prepared, String> {
-        self.prepare_action(snapshot, DELEGATE, circumstances, context)
-    }
-
-    fn prepare_action(
+    /// The same for an action beside a call: a sponsor's `delegate`, or the `approve` of whoever answers.
+    pub(crate) fn prepare_action(
         &self,
         snapshot: &Snapshot,
         action: &str,
@@ -240,10 +237,9 @@ impl Policies {
         context: Vec<(String, RestrictedExpression)>,
     ) -> Result<Prepared, String> {
         let server = &circumstances.tool.server;
-        let parents = if action == DELEGATE {
-            Vec::new()
-        } else {
-            action_parents(circumstances.tool, circumstances.effects)
+        let parents = match action {
+            DELEGATE | APPROVE => Vec::new(),
+            _ => action_parents(circumstances.tool, circumstances.effects),
         };
         let action_uid = self.names.uid(&self.names.action, action);
         let groups: HashSet<EntityUid> =
@@ -336,6 +332,17 @@ impl Policies {
     /// What goes with a policy when it permits.
     pub(crate) fn obligations(&self, policy: &str) -> &[Obligation] {
         self.rules.get(&PolicyId::new(policy)).map(|rule| rule.obligations.as_slice()).unwrap_or_default()
+    }
+
+    /// The digest of a policy as it is written.
+    pub(crate) fn digest(&self, policy: &str) -> Digest {
+        let rule = self.rules.get(&PolicyId::new(policy));
+        Digest::of(rule.map(|rule| rule.policy.to_string()).unwrap_or_default().as_bytes())
+    }
+
+    /// Whether a policy lets people approve what is done for them, of the effects for which that is off otherwise.
+    pub(crate) fn allows_self_approval(&self, policy: &str) -> bool {
+        self.rules.get(&PolicyId::new(policy)).is_some_and(|rule| rule.self_approval)
     }
 
     /// How a principal is written in records.

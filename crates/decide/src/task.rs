@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use warrantor_model::{
-    Call, Decimal, Digest, EffectSet, Evidence, Json, Kind, Limits, Mandate, Path, ServerName, Standing,
+    Approval, Call, Decimal, Digest, EffectSet, Evidence, Json, Kind, Limits, Mandate, Path, ServerName, Standing,
     Subject, Timestamp, decimal,
     path::{self, Coverage, Segment, Step},
 };
@@ -79,6 +79,8 @@ pub struct Facts {
     pub standing: Standing,
     /// The time of the last record; a clock before it is not to be trusted.
     pub last_record_at: Timestamp,
+    /// What persons have answered to a question about this very call. Whether it counts is decided.
+    pub approval: Option<Arc<Approval>>,
 }
 
 /// What must be read for a call before it can be decided.

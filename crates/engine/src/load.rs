@@ -188,7 +188,7 @@ pub(crate) async fn load<S: Store>(
     Ok(Loaded {
         snapshot,
         task: state,
-        facts: Facts { standing, last_record_at },
+        facts: Facts { standing, last_record_at, approval: None },
         revision: view.head.revision,
         recency,
         events,

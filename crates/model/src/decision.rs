@@ -128,6 +128,8 @@ reasons! {
     26 SourceNotAllowed "source_not_allowed" Mandate NarrowCall "A value in this call does not come from where this task takes it from.";
     /// The credential, or one that it was made from, was revoked.
     27 CredentialRevoked "credential_revoked" Evidence ContactOwner "The credential of this agent was revoked.";
+    /// A person was asked about this call and said no.
+    28 ApprovalDenied "approval_denied" Mandate None "A person was asked about this call and said no.";
 }
 
 impl fmt::Display for ReasonCode {

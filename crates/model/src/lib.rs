@@ -5,6 +5,7 @@
 //! decisions and records. Nothing here decides, reads a file, or knows the time.
 
 pub mod actors;
+pub mod approval;
 pub mod call;
 pub mod decimal;
 pub mod decision;
@@ -21,6 +22,7 @@ pub mod tool;
 pub mod tracker;
 
 pub use actors::{Accountable, Agent, AgentStatus, Ceiling, Person, PersonStatus};
+pub use approval::{Approval, Approver, Asker, Binding, Given};
 pub use call::{Call, Definition, Evidence, Home, TokenEvidence};
 pub use decimal::Decimal;
 pub use decision::{Finding, Layer, NextStep, Question, ReasonCode, Refusal};

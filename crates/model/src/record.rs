@@ -11,7 +11,7 @@ use crate::{Digest, Finding, ReasonCode, Timestamp};
 
 mod acts;
 
-pub use acts::{ActRecord, CrossingRecord, TokenChange, TokenRecord};
+pub use acts::{ActRecord, ApprovalChange, ApprovalRecord, CrossingRecord, TokenChange, TokenRecord};
 
 /// Most bytes a record may have. An entry bundle counts them in 16 bits.
 pub const MAX_RECORD_BYTES: usize = 65_535;
@@ -72,6 +72,9 @@ pub enum Event {
     /// A token was made, refused or revoked.
     #[n(9)]
     Token(#[n(0)] Box<TokenRecord>),
+    /// A question was answered, or withdrawn.
+    #[n(10)]
+    Approval(#[n(0)] ApprovalRecord),
 }
 
 /// How a call was decided.
@@ -169,6 +172,42 @@ pub struct DecisionRecord {
     /// What had to be done with the result, as the policies say it.
     #[cbor(n(24), default)]
     pub obligations: Vec<String>,
+    /// The question that this call asked or waits for, or the answers that it used up.
+    #[cbor(n(25), default)]
+    pub approval: Option<ApprovalUse>,
+}
+
+/// A question as a decision had to do with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct ApprovalUse {
+    /// The decision that asked.
+    #[n(0)]
+    pub question: String,
+    /// Who had said yes, as whom and when; nobody where it waits.
+    #[n(1)]
+    pub given: Vec<GivenRecord>,
+    /// The answers were used up by this call.
+    #[n(2)]
+    pub used: bool,
+    /// Arguments that were decided with values which a person had put in, by place.
+    #[n(3)]
+    pub edited: Vec<String>,
+}
+
+/// One person's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct GivenRecord {
+    /// Who was asked.
+    #[n(0)]
+    pub who: String,
+    /// Who answered.
+    #[n(1)]
+    pub by: String,
+    /// When.
+    #[n(2)]
+    pub at: Timestamp,
 }
 
 /// Where the values of one argument were found: names of the published vocabulary, no values.
@@ -618,7 +657,7 @@ impl Record {
 }
 
 /// Most members that were added to one sort of record since the first version of the program.
-const MAX_ADDED: u64 = 5;
+const MAX_ADDED: u64 = 6;
 
 /// Whether bytes are the canonical ones of an earlier version of the program, which did not know the last members of an event. Members are only ever added
 /// at the end, and one that is missing reads as its default; so an earlier form is the canonical one without its last members.

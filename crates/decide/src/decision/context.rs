@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
-use warrantor_model::{Call, Decimal, EffectSet, Evidence, Finding, ReasonCode, Timestamp, tracker::Tracked};
+use warrantor_model::{
+    Call, Decimal, EffectSet, Evidence, Finding, Given, ReasonCode, Timestamp, tracker::Tracked,
+};
 
 use super::Obstacles;
 use crate::{
-    shape,
+    policy, shape,
     snapshot::{Snapshot, ToolFacts},
     task::{Hop, TaskState},
 };
 
 /// Context that every action has.
-pub(super) fn shared_context(
+pub(crate) fn shared_context(
     task: &TaskState,
     root: &Hop,
     hop: &Hop,
@@ -72,10 +74,20 @@ fn record<N: Into<String>>(fields: Vec<(N, RestrictedExpression)>) -> Restricted
     RestrictedExpression::new_record(fields).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
 }
 
-fn text_set<'a>(texts: impl IntoIterator<Item = &'a String>) -> RestrictedExpression {
+pub(crate) fn text_set<'a>(texts: impl IntoIterator<Item = &'a String>) -> RestrictedExpression {
     RestrictedExpression::new_set(
         texts.into_iter().map(|text| RestrictedExpression::new_string(text.clone())),
     )
+}
+
+/// Who has approved the call and when the last of them did; nothing where nobody has.
+pub(super) fn approval_value(given: &[Given]) -> Option<RestrictedExpression> {
+    let at = given.iter().map(|given| given.at).max()?;
+    let by = given.iter().filter_map(|given| policy::person_value(&given.by));
+    Some(record(vec![
+        ("by", RestrictedExpression::new_set(by)),
+        ("at", RestrictedExpression::new_datetime(at.to_millis_text())),
+    ]))
 }
 
 /// The names of sources by argument at the top; what stands deeper counts with it.
@@ -128,7 +140,7 @@ pub(super) fn tracked(
     record(fields)
 }
 
-pub(super) fn effect_set(effects: EffectSet) -> RestrictedExpression {
+pub(crate) fn effect_set(effects: EffectSet) -> RestrictedExpression {
     RestrictedExpression::new_set(
         effects.iter().map(|e| RestrictedExpression::new_string(e.as_str().to_owned())),
     )

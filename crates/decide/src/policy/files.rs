@@ -6,12 +6,12 @@ use std::{
 };
 
 use cedar_policy::{
-    Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    ActionConstraint, Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
 use warrantor_model::{GroupName, Manifest, ServerName};
 
-use super::words::unknown_words;
+use super::{APPROVE, words::unknown_words};
 use crate::{
     obligations::{self, Obligation},
     parts::{Fault, Place, PolicySource},
@@ -19,13 +19,15 @@ use crate::{
 };
 
 /// The annotations a policy may carry. Others are refused: a misspelt `@ask` would be a plain forbid at best.
-const ANNOTATIONS: [&str; 7] = ["id", "ask", "mode", "description", "redact", "label", "cap"];
+const ANNOTATIONS: [&str; 8] = ["id", "ask", "allow", "mode", "description", "redact", "label", "cap"];
 
 /// What is known of one policy beside its text.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) policy: Policy,
-    pub(super) ask: Option<String>,
+    pub(super) ask: Option<GroupName>,
+    /// It lets people approve what is done for them.
+    pub(super) self_approval: bool,
     pub(super) observe: bool,
     /// Every attribute its conditions name.
     pub(super) attributes: BTreeSet<String>,
@@ -143,10 +145,35 @@ pub(super) fn read_policy(
                 "@ask stands on a permit; it belongs on a forbid, which an answer lifts",
             ));
         }
+        if names_approve(policy) {
+            let message = "@ask stands on a forbid of approving: nobody is asked whether somebody may be asked";
+            faults.push(Fault::error(place(), message).cure("forbid it without @ask, or on the calls themselves"));
+        }
         if !known.has_group(group) {
             faults.push(Fault::error(place(), format!("@ask names the group {group:?}, which nobody is in")));
         }
     }
+    let ask = match ask.map(GroupName::new).transpose() {
+        Ok(ask) => ask,
+        Err(cause) => {
+            faults.push(Fault::error(place(), format!("@ask names no group: {cause}")));
+            None
+        }
+    };
+    let self_approval = match policy.annotation("allow") {
+        None => false,
+        Some("self_approval") if !forbids && could_be_approve(policy) => true,
+        Some("self_approval") => {
+            let message = "@allow(\"self_approval\") stands on a policy that permits nobody to approve";
+            faults.push(Fault::error(place(), message).cure("it belongs on a permit of Action::\"approve\""));
+            false
+        }
+        Some(other) => {
+            let message = format!("@allow({other:?}) allows nothing that is known");
+            faults.push(Fault::error(place(), message).cure("the only one is \"self_approval\""));
+            false
+        }
+    };
     let observe = match policy.annotation("mode") {
         None => false,
         Some("observe") if forbids => true,
@@ -177,6 +204,11 @@ pub(super) fn read_policy(
     let mut unknown = Vec::new();
     let attributes = match policy.to_json() {
         Ok(json) => {
+            if !forbids && reads_approval(&json) {
+                let message = "a permit looks at context.approval: what is permitted does not depend on an answer";
+                let cure = "permit it, and forbid it with @ask where a person has to answer";
+                faults.push(Fault::error(place(), message).cure(cure));
+            }
             unknown = unknown_words(&json, known.labels, known.manifests);
             let mut names = BTreeSet::new();
             attribute_names(&json, &mut names);
@@ -198,7 +230,46 @@ pub(super) fn read_policy(
         Some(id) => id.to_owned(),
         None => format!("{}#{nth}", source.file),
     };
-    Some(Rule { policy: policy.new_id(PolicyId::new(id)), ask, observe, attributes, obligations })
+    Some(Rule {
+        policy: policy.new_id(PolicyId::new(id)),
+        ask,
+        self_approval,
+        observe,
+        attributes,
+        obligations,
+    })
+}
+
+fn could_be_approve(policy: &Policy) -> bool {
+    policy.action_constraint() == ActionConstraint::Any || names_approve(policy)
+}
+
+fn names_approve(policy: &Policy) -> bool {
+    let is = |uid: &EntityUid| uid.id().unescaped() == APPROVE;
+    match policy.action_constraint() {
+        ActionConstraint::Any => false,
+        ActionConstraint::Eq(uid) => is(&uid),
+        ActionConstraint::In(uids) => uids.iter().any(is),
+    }
+}
+
+/// Whether a policy in its JSON form looks at `context.approval`.
+fn reads_approval(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::Object(members) => {
+            let reads = |operator: &str| {
+                members.get(operator).is_some_and(|operand| {
+                    let of_context = operand.pointer("/left/Var").and_then(|var| var.as_str()) == Some("context");
+                    let attr = operand.get("attr");
+                    let first = attr.and_then(|attr| attr.as_str().or_else(|| attr.get(0)?.as_str()));
+                    of_context && first == Some("approval")
+                })
+            };
+            reads(".") || reads("has") || members.values().any(reads_approval)
+        }
+        serde_json::Value::Array(items) => items.iter().any(reads_approval),
+        _ => false,
+    }
 }
 
 /// Every attribute that `.` or `has` names, anywhere in a policy's JSON form.

@@ -7,7 +7,7 @@ use warrantor_model::{
     tracker::{Tracked, Tracker},
 };
 
-use super::{DELEGATE, entities::action_parents};
+use super::{APPROVE, DELEGATE, entities::action_parents};
 use crate::{shape::quoted, snapshot::ToolFacts};
 
 /// The Cedar schema, in the language of schemas, from the pinned tools.
@@ -28,6 +28,7 @@ pub(super) fn schema_text(
          entity Server;\n\
          type Mandate = { id: String, instance: String, root: String, purpose: String, kind: String, depth: Long };\n\
          type Task = { id: String, calls: Long, effects: Set<String>, labels: Set<String> };\n\
+         type Approval = { by: Set<Person>, at: datetime };\n\
          type Environment = { time: datetime, enforcement_point: String };\n\
          type Token = { issuer: String, subject: String, client: String, scopes: Set<String>, bound: Bool, home?: { issuer: String, subject: String } };\n",
     );
@@ -53,7 +54,7 @@ pub(super) fn schema_text(
         text.push_str(&format!(
             "action {} in [{}] appliesTo {{ principal: [Agent, Person], resource: [{resource}], context: {{ \
              arguments: {}, sources: {{ {} }}, mandate: Mandate, person: Person, task: Task, tracked: Tracked, \
-             environment: Environment, token?: Token }} }};\n",
+             environment: Environment, token?: Token, approval?: Approval }} }};\n",
             quoted(&tool.to_string()),
             parents.join(", "),
             facts.shape.cedar_record(),
@@ -61,11 +62,16 @@ pub(super) fn schema_text(
         ));
     }
     let resources: Vec<&str> = types.into_iter().chain(std::iter::once("Server")).collect();
+    let resources = resources.join(", ");
     text.push_str(&format!(
-        "action \"{DELEGATE}\" appliesTo {{ principal: [Person], resource: [{}], context: {{ tool: String, effects: Set<String>, \
-         agent: Agent, mandate: Mandate, person: Person, task: Task, tracked: Tracked, environment: Environment, \
-         token?: Token }} }};\n",
-        resources.join(", ")
+        "action \"{DELEGATE}\" appliesTo {{ principal: [Person], resource: [{resources}], context: {{ tool: String, \
+         effects: Set<String>, agent: Agent, mandate: Mandate, person: Person, task: Task, tracked: Tracked, \
+         environment: Environment, token?: Token, approval?: Approval }} }};\n"
+    ));
+    text.push_str(&format!(
+        "action \"{APPROVE}\" appliesTo {{ principal: [Person], resource: [{resources}], context: {{ tool: String, \
+         effects: Set<String>, asked: Set<String>, answered: Set<Person>, agent: Agent, mandate: Mandate, person: Person, \
+         sponsor: Person, task: Task, environment: Environment, token?: Token }} }};\n"
     ));
     text
 }

@@ -143,7 +143,7 @@ impl Tracer<'_> {
             Source::Request => traced.request,
             Source::Own => traced.own,
             Source::Slot(name) => hop.mandate.terms.slots.get(name).is_some_and(|value| needle.is_in(value)),
-            // Put in by an approval; none is given here.
+            // Values that were put in are judged by `put_in_by_person`.
             Source::Person => false,
             Source::Computed => {
                 traced.class() == Class::Computed
@@ -366,6 +366,19 @@ impl Traced {
         without.request = false;
         without.class()
     }
+}
+
+/// Judges a value that a person put in who approved the call. Where sources are stated `person` has to be one of them; else it is a value that comes from
+/// elsewhere, and the person whose task it is may still be asked.
+pub(crate) fn put_in_by_person(demand: &Demand<'_>) -> Sourced {
+    let takes = |sources: &Option<Vec<Source>>| {
+        sources.as_ref().is_none_or(|some| some.iter().any(|one| matches!(one, Source::Person | Source::Any)))
+    };
+    let Provenance { from, also_from, .. } = demand.provenance;
+    if (demand.is_literal || takes(from)) && takes(also_from) {
+        return Sourced::Pass;
+    }
+    otherwise(demand, Class::Elsewhere, "was put in by a person who approved this call")
 }
 
 fn otherwise(demand: &Demand<'_>, class: Class, told: &str) -> Sourced {

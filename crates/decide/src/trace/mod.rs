@@ -26,7 +26,7 @@ use warrantor_model::{
 };
 
 pub use history::{Event, History, Output, UNTRUSTED};
-pub(crate) use judging::{Demand, Sourced};
+pub(crate) use judging::{Demand, Sourced, put_in_by_person};
 pub(crate) use numbers::could_be_grouped;
 pub(crate) use selecting::own_values;
 
@@ -162,6 +162,8 @@ pub(crate) struct Tracer<'a> {
     calls: OnceCell<HashMap<usize, Digest>>,
     /// The call has more values than are compared with what is remembered for the person.
     beyond_memory: bool,
+    /// Places whose values were put in by whoever approved the call.
+    put_in: BTreeSet<String>,
 }
 
 /// Most bytes of histories that are searched for one call: a fraction of a second. What is not searched for counts as a stranger's.
@@ -188,7 +190,19 @@ impl<'a> Tracer<'a> {
             latest: OnceCell::new(),
             calls: OnceCell::new(),
             beyond_memory: handed.is_beyond(),
+            put_in: BTreeSet::new(),
         }
+    }
+
+    /// With values that were put in at these places.
+    pub(crate) fn with_put_in(mut self, places: &BTreeSet<String>) -> Self {
+        self.put_in.clone_from(places);
+        self
+    }
+
+    /// Whether the value at a place was put in by whoever approved the call.
+    pub(crate) fn is_put_in(&self, location: &[Step]) -> bool {
+        !self.put_in.is_empty() && self.put_in.contains(&crate::places::pointer(location))
     }
 
     /// Where a value was found. The kind sets the form in which it is compared.

@@ -72,7 +72,7 @@ impl World {
             mandates: Vec::new(),
             call: call("files/read", "{}"),
             now: at(NOON),
-            facts: Facts { standing: Standing::default(), last_record_at: at(NOON) },
+            facts: Facts { standing: Standing::default(), last_record_at: at(NOON), approval: None },
             counters: BTreeMap::new(),
             members: BTreeSet::new(),
             calls: 0,
@@ -287,7 +287,7 @@ pub fn deny(codes: &[&str]) -> Expect {
 pub fn outcome(decision: &Decision) -> Expect {
     match decision {
         Decision::Pass(_) => Expect::Pass,
-        Decision::Ask(question, _) => Expect::Ask(question.asked.clone()),
+        Decision::Ask(question, _) => Expect::Ask(question.question.asked.clone()),
         Decision::Deny(refusal, _) => {
             Expect::Deny(refusal.findings().iter().map(|f| f.code.as_str().to_owned()).collect())
         }
@@ -304,7 +304,7 @@ pub fn explain(decision: &Decision) -> String {
     };
     match decision {
         Decision::Pass(_) => "pass".into(),
-        Decision::Ask(question, _) => format!("ask {:?}{}", question.asked, lines(&question.findings)),
+        Decision::Ask(question, _) => format!("ask {:?}{}", question.question.asked, lines(&question.question.findings)),
         Decision::Deny(refusal, _) => format!("deny{}", lines(refusal.findings())),
     }
 }

@@ -14,6 +14,7 @@
 mod common;
 
 mod accountability;
+mod approvals;
 mod arguments;
 mod asks;
 mod credentials;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn facts() -> Facts {
-    Facts { standing: Standing::default(), last_record_at: at(common::NOON) }
+    Facts { standing: Standing::default(), last_record_at: at(common::NOON), approval: None }
 }
 
 /// A store as a test has it: what was charged, and nothing else.
@@ -71,7 +71,7 @@ impl Kept {
 fn said(decision: &Decision) -> Said {
     match decision {
         Decision::Pass(draft) => Said::Pass(draft.grounds().grants.iter().map(|g| g.unwrap()).collect()),
-        Decision::Ask(question, _) => Said::Ask(question.asked.iter().cloned().collect()),
+        Decision::Ask(question, _) => Said::Ask(question.question.asked.iter().cloned().collect()),
         Decision::Deny(..) => Said::Deny,
     }
 }

@@ -135,7 +135,7 @@ fn decided(snapshot: &Snapshot, demands: &[String], history: &[Happened], accoun
     let mut presented = call("bank/send_money", &format!(r#"{{"recipient":"{account}","amount":5}}"#));
     presented.mandate = chain.last().unwrap().mandate.id.clone();
     let task = TaskState { history: Arc::new(events), ..TaskState::begun(chain, now) };
-    let facts = Facts { standing: Standing::default(), last_record_at: now };
+    let facts = Facts { standing: Standing::default(), last_record_at: now, approval: None };
     decide(snapshot, &task, &facts, &presented, now)
 }
 

@@ -56,6 +56,61 @@ impl ActRecord {
     }
 }
 
+/// What became of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum ApprovalChange {
+    /// Somebody said yes.
+    #[n(0)]
+    Approved,
+    /// Somebody said no.
+    #[n(1)]
+    Denied,
+    /// It waits no more: whoever asked took it back, or it was overtaken.
+    #[n(2)]
+    Withdrawn,
+    /// Somebody was not let answer.
+    #[n(3)]
+    Refused,
+}
+
+/// An answer to a question. It holds no argument: what was put in is named by a commitment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct ApprovalRecord {
+    /// The decision that asked.
+    #[n(0)]
+    pub question: String,
+    /// What became of it.
+    #[n(1)]
+    pub change: ApprovalChange,
+    /// Who: `person:ID`, or a user of the host.
+    #[n(2)]
+    pub by: String,
+    /// How that is known.
+    #[n(3)]
+    pub evidence: String,
+    /// As whom: each of those who were asked for whom this answer counts.
+    #[n(4)]
+    pub answers: Vec<String>,
+    /// The policies that let this person answer, or that kept them from it.
+    #[n(5)]
+    pub policies: Vec<String>,
+    /// Whether more persons have to answer.
+    #[n(6)]
+    pub more_wanted: bool,
+    /// Salted commitment to the arguments that took the place of those that were asked about.
+    #[n(7)]
+    pub edited: Option<Digest>,
+    /// Why, in the words of who answered.
+    #[n(8)]
+    pub reason: Option<String>,
+    /// The bundle that was answered on.
+    #[n(9)]
+    pub bundle: Digest,
+}
+
 /// What became of a request for a token, or of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
 #[serde(rename_all = "lowercase")]

@@ -114,7 +114,7 @@ impl Ours {
         let wanted = snapshot.wanted(&chain, &call, now);
         let counters = wanted.counters.into_iter().map(|name| (name, Decimal::ZERO)).collect();
         let task = TaskState { calls: 3, counters, ..TaskState::begun(chain, now) };
-        let facts = Facts { standing: Standing::default(), last_record_at: now };
+        let facts = Facts { standing: Standing::default(), last_record_at: now, approval: None };
         let ours = Self { snapshot, task, facts, call, now };
         match ours.decide() {
             Decision::Pass(_) => Ok(ours),

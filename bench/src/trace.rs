@@ -165,7 +165,7 @@ impl<'a> Side<'a> {
     }
 
     fn decide(&self) -> Decision {
-        let facts = Facts { standing: Standing::default(), last_record_at: self.now };
+        let facts = Facts { standing: Standing::default(), last_record_at: self.now, approval: None };
         decide(&self.bundle.snapshot, &self.task, &facts, &self.call, self.now)
     }
 

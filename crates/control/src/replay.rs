@@ -327,7 +327,7 @@ impl<'a> Replayer<'a> {
             }
             Decision::Ask(question, _) => {
                 let made = not_passed(&event, &presented, self.settings.approve_all);
-                (Verdict::Ask, question.findings.as_slice(), made)
+                (Verdict::Ask, question.question.findings.as_slice(), made)
             }
             Decision::Deny(refusal, _) => {
                 (Verdict::Deny, refusal.findings(), not_passed(&event, &presented, false))

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Approval, Approver, Asker, Binding, Call, Effect, EffectSet, Given, PersonId, PersonStatus, Subject, Timestamp,
+    Approval, Approver, Asker, Binding, Call, Effect, EffectSet, Given, Json, PersonId, PersonStatus,
+    Subject, Timestamp, path::walk,
 };
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         context::{effect_set, shared_context, text_set},
         resource,
     },
+    places::pointer,
     policy::{self, APPROVE, Circumstances, Principal},
     snapshot::{Snapshot, ToolFacts},
     task::{Facts, TaskState},
@@ -74,6 +76,46 @@ pub(crate) struct Counting {
     pub(crate) void: Option<String>,
 }
 
+impl Counting {
+    fn void(why: String) -> Self {
+        Self { void: Some(why), ..Self::default() }
+    }
+
+    /// Whether every answer counts: only then does what a person put in.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.void.is_none()
+    }
+
+    /// The answers, as far as they were given to this call.
+    pub(crate) fn bound_to(self, approval: &Approval, now: Option<&Binding>) -> Self {
+        let Some(now) = now else {
+            return Self::void("the call acts on something that has no name".to_owned());
+        };
+        match approval.binding.differs_from(now) {
+            Some(why) => Self::void(why),
+            None => self,
+        }
+    }
+}
+
+/// The places of values that arguments have and others had not: what a person put in.
+#[must_use]
+pub fn changed_places(before: &Json, after: &Json) -> BTreeSet<String> {
+    let mut known = BTreeMap::new();
+    walk(before, &mut Vec::new(), &mut |location, value| {
+        drop(known.insert(pointer(location), value.clone()))
+    });
+    let mut changed = BTreeSet::new();
+    walk(after, &mut Vec::new(), &mut |location, value| {
+        let scalar = !matches!(value, Json::Array(_) | Json::Object(_));
+        let at = pointer(location);
+        if scalar && known.get(&at).is_none_or(|known| known.canonical() != value.canonical()) {
+            changed.insert(at);
+        }
+    });
+    changed
+}
+
 /// What a question about a call is bound to. None of a call that acts on something without a name.
 pub(crate) fn binding(judged: &Judged<'_>, sources: &BTreeMap<String, BTreeSet<String>>) -> Option<Binding> {
     let Judged { tool, task, call, .. } = judged;
@@ -93,15 +135,10 @@ pub(crate) fn binding(judged: &Judged<'_>, sources: &BTreeMap<String, BTreeSet<S
     })
 }
 
-/// Which of the answers that were given count for this call now.
-pub(crate) fn counting(judged: &Judged<'_>, approval: &Approval, now: Option<&Binding>) -> Counting {
-    let void = |why: String| Counting { void: Some(why), ..Counting::default() };
+/// Which of the answers that were given are by persons who may give them now. What they were given to is another question: [`Counting::bound_to`].
+pub(crate) fn counting(judged: &Judged<'_>, approval: &Approval) -> Counting {
     if judged.now >= approval.until {
-        return void(format!("they were given until {}", approval.until));
-    }
-    let Some(now) = now else { return void("the call acts on something that has no name".to_owned()) };
-    if let Some(why) = approval.binding.differs_from(now) {
-        return void(why);
+        return Counting::void(format!("they were given until {}", approval.until));
     }
     let mut counting = Counting::default();
     for (nth, given) in approval.given.iter().enumerate() {
@@ -196,7 +233,8 @@ fn evaluate(judged: &Judged<'_>, answering: &Answering<'_>) -> Result<policy::Ev
     }
     let mut involved: BTreeSet<&PersonId> = before;
     involved.insert(answering.by);
-    involved.extend(task.chain.iter().flat_map(|hop| [&hop.mandate.terms.person, &hop.mandate.terms.sponsor]));
+    involved
+        .extend(task.chain.iter().flat_map(|hop| [&hop.mandate.terms.person, &hop.mandate.terms.sponsor]));
     let circumstances = Circumstances {
         tool: &call.tool,
         effects: *effects,

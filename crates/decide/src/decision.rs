@@ -7,8 +7,8 @@ use std::{
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Approval, Approver, Asker, Binding, Call, Decimal, Digest, Effect, EffectSet, Finding, Given, Json, MandateKind, PersonId, Question, ReasonCode, Refusal,
-    Source, Subject, Timestamp,
+    Approval, Approver, Asker, Binding, Call, Decimal, Digest, Effect, EffectSet, Finding, Given, Json,
+    MandateKind, PersonId, Question, ReasonCode, Refusal, Source, Subject, Timestamp,
     path::{self, Coverage},
     record::PolicyRecord,
 };
@@ -92,6 +92,8 @@ pub struct Grounds {
     pub tracked: Vec<(String, Decimal)>,
     /// Answers of persons that lifted something.
     pub given: Vec<Given>,
+    /// What an answer to a question about the call is bound to. None of a tool that is not known.
+    pub binding: Option<Binding>,
 }
 
 impl Grounds {
@@ -174,18 +176,34 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
     passing.uses.extend(call.evidence.tokens().iter().cloned().map(Subject::Token));
     if let Some(tool) = snapshot.facts(&call.tool) {
         let handed = snapshot.handed(&task.chain, tool, call);
-        let edited = facts.approval.as_ref().map(|approval| approval.edited.clone()).unwrap_or_default();
-        let tracer = Tracer::new(snapshot, task, &handed).with_put_in(&edited);
-        grounds.effects = snapshot.effects(&tool.tool, &call.arguments);
+        let judged = Judged {
+            snapshot,
+            tool,
+            task,
+            facts,
+            call,
+            effects: snapshot.effects(&tool.tool, &call.arguments),
+            now,
+        };
+        let approval = facts.approval.as_ref();
+        let mut counting =
+            approval.map(|approval| approving::counting(&judged, approval)).unwrap_or_default();
+        let mut tracer = Tracer::new(snapshot, task, &handed);
+        if let Some(approval) = approval.filter(|_| counting.is_whole()) {
+            tracer = tracer.with_put_in(&approval.edited);
+        }
+        grounds.effects = judged.effects;
         passing.charges = mandates(&tracer, tool, call, &mut obstacles, &mut grounds);
         sources(&tracer, tool, call, &mut grounds);
         passing.tracking = trackers(snapshot, task, call, &mut passing.charges, &mut obstacles, &mut grounds);
-        let judged = Judged { snapshot, tool, task, facts, call, effects: grounds.effects, now };
-        obstacles.binding = approving::binding(&judged, &grounds.sources);
-        let counting = facts.approval.as_ref().map(|approval| {
-            approving::counting(&judged, approval, obstacles.binding.as_ref())
-        });
-        let counting = counting.unwrap_or_default();
+        grounds.binding = approving::binding(&judged, &grounds.sources);
+        if let Some(approval) = approval {
+            counting = counting.bound_to(approval, grounds.binding.as_ref());
+            if let Some(why) = counting.void.as_ref().filter(|_| !approval.edited.is_empty()) {
+                let detail = format!("what a person put in does not count: {why}");
+                obstacles.hard.push(Finding::new(ReasonCode::ApprovalRequired, detail).by("approval"));
+            }
+        }
         policies(snapshot, tool, task, call, now, &counting.given, &mut obstacles, &mut grounds);
         passing.markers = success_markers(task, call);
         if obstacles.is_clear() && !grounds.effects.is_pure_read() {
@@ -193,7 +211,11 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
             if let (true, Some(root)) = (remembered.more, task.chain.first()) {
                 let detail = "it hands out more values that could lead somewhere than can be remembered";
                 let finding = Finding::new(ReasonCode::ApprovalRequired, detail).by("arguments");
-                obstacles.ask(Approver::Person(root.mandate.terms.person.clone()), root.terms_digest, finding);
+                obstacles.ask(
+                    Approver::Person(root.mandate.terms.person.clone()),
+                    root.terms_digest,
+                    finding,
+                );
             }
             passing.echoes = remembered.members;
         }
@@ -310,8 +332,6 @@ fn trackers(
 struct Obstacles {
     hard: Vec<Finding>,
     asks: Vec<(Asker, Finding)>,
-    /// What answers would be bound to.
-    binding: Option<Binding>,
     /// Why answers that were given do not count.
     void: Option<String>,
 }
@@ -357,7 +377,7 @@ impl Obstacles {
                 let detail = format!("answers that were given do not count: {why}");
                 findings.push(Finding::new(ReasonCode::ApprovalRequired, detail).by("approval"));
             }
-            let Some(binding) = self.binding else {
+            let Some(binding) = grounds.binding.clone() else {
                 // Nobody can be asked about what cannot be named.
                 return Decision::Deny(Refusal::new(findings), grounds);
             };

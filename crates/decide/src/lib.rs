@@ -33,7 +33,7 @@ mod tracking;
 mod uris;
 
 pub use accountability::standing;
-pub use approving::{Answering, MayNot, NO_SELF_APPROVAL, may_approve};
+pub use approving::{Answering, MayNot, NO_SELF_APPROVAL, changed_places, may_approve};
 pub use decision::{Asking, Decision, Draft, Grounds, decide};
 pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;

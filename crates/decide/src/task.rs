@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use warrantor_model::{
-    Approval, Call, Decimal, Digest, EffectSet, Evidence, Json, Kind, Limits, Mandate, Path, ServerName, Standing,
-    Subject, Timestamp, decimal,
+    Approval, Call, Decimal, Digest, EffectSet, Evidence, Json, Kind, Limits, Mandate, Path, ServerName,
+    Standing, Subject, Timestamp, decimal,
     path::{self, Coverage, Segment, Step},
 };
 

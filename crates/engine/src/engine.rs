@@ -25,7 +25,7 @@ use crate::{
     gap::{Gap, Pending, Sink},
     history::{Known, StoredEvent},
     keys,
-    load::{Asked, Loaded, load},
+    load::{Answered, Asked, Loaded, load},
     mandates::{self, ChainError},
     permit::{Permit, Receipt},
     recording::Decided,
@@ -34,9 +34,13 @@ use crate::{
 };
 
 mod afterwards;
+mod answering;
+mod asking;
 mod histories;
 
 pub use afterwards::Withheld;
+pub use answering::{AnswerError, AnswerTo, Answerer, Settled, ShownQuestion};
+use asking::{UnderWay, Using};
 
 /// How often a pass is decided again because what it rests on moved: a stop, or a counter that a limit or a policy looked at.
 const ATTEMPTS: usize = 8;
@@ -58,6 +62,10 @@ pub struct Settings {
     pub refusal_patience: Duration,
     /// Most bytes of a body that are kept; of a larger one only the size is recorded.
     pub kept_body_bytes: usize,
+    /// How long a question waits for answers, at most as long as its mandates live.
+    pub question_life: Duration,
+    /// How long answers can be used.
+    pub approval_life: Duration,
 }
 
 impl Settings {
@@ -69,6 +77,8 @@ impl Settings {
             commit_deadline: Duration::from_secs(5),
             refusal_patience: Duration::from_millis(250),
             kept_body_bytes: 256 << 10,
+            question_life: Duration::from_secs(60 * 60),
+            approval_life: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -307,11 +317,12 @@ impl<S: Store> Engine<S> {
             .call(presented, arguments)
             .map_err(|cause| unavailable(ReasonCode::ToolNotAvailable, cause.to_string()))?;
         let now = self.0.parts.clock.now();
-        let loaded = self.load(&call.mandate, Asked::Call(&call), now, Recency::Latest).await;
+        let loaded =
+            self.load(&call.mandate, Asked::Call(&call), now, Recency::Latest, Answered::default()).await;
         let loaded = loaded.map_err(|why| unavailable(ReasonCode::DecisionUnavailable, why))?;
         match decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now) {
             Decision::Pass(_) => Ok(()),
-            Decision::Ask(question, _) => Err(Refusal::new(question.findings)),
+            Decision::Ask(asking, _) => Err(Refusal::new(asking.question.findings)),
             Decision::Deny(refusal, _) => Err(refusal),
         }
     }
@@ -324,7 +335,8 @@ impl<S: Store> Engine<S> {
         at_least: Recency,
     ) -> Attempt {
         let now = self.0.parts.clock.now();
-        let loaded = match self.load(&call.mandate, Asked::Call(call), now, at_least).await {
+        let answered = Answered::default();
+        let loaded = match self.load(&call.mandate, Asked::Call(call), now, at_least, answered).await {
             Ok(loaded) => loaded,
             Err(why) => {
                 let finding = Finding::new(ReasonCode::DecisionUnavailable, why);
@@ -333,7 +345,7 @@ impl<S: Store> Engine<S> {
         };
         let snapshot = &*loaded.snapshot;
         let decision = decide(snapshot, &loaded.task, &loaded.facts, call, now);
-        let decided = |verdict, findings, asked| Decided {
+        let decided = |verdict, findings| Decided {
             id,
             at: now,
             verdict,
@@ -346,22 +358,21 @@ impl<S: Store> Engine<S> {
             revision: loaded.revision,
             grounds: decision.grounds(),
             findings,
-            asked,
+            asked: &[],
+            approval: None,
         };
         match &decision {
             Decision::Pass(draft) => {
                 let rests_on = (loaded.recency == Recency::AsKnown).then_some(loaded.revision);
-                let decided = decided(Verdict::Pass, &[], &[]);
-                self.commit_pass(&decided, presented, call, &loaded, draft, rests_on).await
+                let decided = decided(Verdict::Pass, &[]);
+                self.commit_pass(&decided, presented, call, &loaded, draft, (rests_on, None)).await
             }
             Decision::Ask(..) | Decision::Deny(..) if loaded.recency == Recency::AsKnown => Attempt::Moved,
-            Decision::Ask(question, _) => {
-                self.record_refusal(&decided(Verdict::Ask, &question.findings, &question.asked), presented)
-                    .await;
-                Attempt::done(Answer::Asked(id.clone(), question.clone()))
+            Decision::Ask(asking, grounds) => {
+                self.ask(UnderWay { id, presented, call, now }, &loaded, asking, grounds).await
             }
             Decision::Deny(refusal, _) => {
-                self.record_refusal(&decided(Verdict::Deny, refusal.findings(), &[]), presented).await;
+                self.record_refusal(&decided(Verdict::Deny, refusal.findings()), presented).await;
                 Attempt::done(Answer::Refused(Refused { decision: id.clone(), refusal: refusal.clone() }))
             }
         }
@@ -373,16 +384,17 @@ impl<S: Store> Engine<S> {
         asked: Asked<'_>,
         now: Timestamp,
         at_least: Recency,
+        answered: Answered<'_>,
     ) -> Result<Loaded, String> {
         let parts = &self.0.parts;
         let deadline = parts.settings.commit_deadline;
         let snapshot = self.snapshot();
         let loaded = async {
             let chain = self.chain(&snapshot, mandate).await.map_err(|cause| cause.to_string())?;
-            let mut loaded =
-                load(&*parts.store, &parts.stop, Arc::clone(&snapshot), chain.to_vec(), asked, now, at_least)
-                    .await
-                    .map_err(|cause| cause.to_string())?;
+            let of = (Arc::clone(&snapshot), chain.to_vec());
+            let mut loaded = load(&*parts.store, &parts.stop, of, asked, now, at_least, answered)
+                .await
+                .map_err(|cause| cause.to_string())?;
             if asked.call().is_some() {
                 loaded.task.history =
                     Arc::new(self.history(&loaded).await.map_err(|cause| cause.to_string())?);
@@ -415,7 +427,7 @@ impl<S: Store> Engine<S> {
         call: &Call,
         loaded: &Loaded,
         draft: &Draft,
-        rests_on: Option<u64>,
+        (rests_on, using): (Option<u64>, Option<&Using<'_>>),
     ) -> Attempt {
         let unavailable = |detail: String| Finding::new(ReasonCode::AuditUnavailable, detail);
         let owner = loaded.task.chain.first().map(|hop| hop.mandate.terms.person.clone());
@@ -432,6 +444,9 @@ impl<S: Store> Engine<S> {
                     return Err("the call belongs to no task".to_owned());
                 };
                 let gone = self.add_event(&mut commit, &task, &written).map_err(|cause| cause.to_string())?;
+                if let Some(using) = using {
+                    Self::use_up(&mut commit, decided.id, decided.at, using)?;
+                }
                 commit.rests_on = rests_on;
                 Ok((commit, task, written, gone))
             });
@@ -462,6 +477,7 @@ impl<S: Store> Engine<S> {
                         tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
                         obligations: draft.grounds().obligations.clone(),
+                        edited: using.is_some_and(|using| using.known.question.edited.is_some()),
                         proof: None,
                     }),
                     uses: draft.uses().clone(),
@@ -523,6 +539,7 @@ impl<S: Store> Engine<S> {
             grounds: &grounds,
             findings: &findings,
             asked: &[],
+            approval: None,
         };
         self.record_refusal(&decided, presented).await;
         Answer::Refused(Refused { decision: id.clone(), refusal: Refusal::new(findings) })
@@ -681,7 +698,8 @@ impl<S: Store> Engine<S> {
     /// The tools that the mandate's task could call now. None when that cannot be told.
     pub async fn listed(&self, mandate: &MandateId, presence: &Presence) -> BTreeSet<ToolName> {
         let now = self.0.parts.clock.now();
-        match self.load(mandate, Asked::Presence(presence), now, Recency::Latest).await {
+        let answered = Answered::default();
+        match self.load(mandate, Asked::Presence(presence), now, Recency::Latest, answered).await {
             Ok(Loaded { snapshot, task, facts, .. }) => listed(&snapshot, &task, &facts, presence, now),
             Err(_) => BTreeSet::new(),
         }
@@ -708,8 +726,10 @@ impl<S: Store> Engine<S> {
     pub async fn stands(&self, mandate: &MandateId, presence: &Presence) -> Result<(), Box<Finding>> {
         let now = self.0.parts.clock.now();
         let unknown = |why| Box::new(Finding::new(ReasonCode::DecisionUnavailable, why));
-        let Loaded { snapshot, task, facts, .. } =
-            self.load(mandate, Asked::Presence(presence), now, Recency::Latest).await.map_err(unknown)?;
+        let Loaded { snapshot, task, facts, .. } = self
+            .load(mandate, Asked::Presence(presence), now, Recency::Latest, Answered::default())
+            .await
+            .map_err(unknown)?;
         match standing(&snapshot, &task, &facts, (mandate, presence), now).into_iter().next() {
             None => Ok(()),
             Some(finding) => Err(Box::new(finding)),

@@ -235,6 +235,7 @@ fn refused(mut commit: Commit) -> Commit {
             observed: false,
         });
         decision.limits.iter_mut().for_each(|limit| limit.charged = None);
+        decision.approval.iter_mut().for_each(|approval| approval.used = false);
     }
     Commit { body: commit.body, linked_to: None, ..Commit::new(commit.record) }
 }

@@ -1,7 +1,8 @@
 //! The names under which the engine keeps state in the store.
 
 use warrantor_model::{
-    AgentId, Effect, GroupName, MandateId, PersonId, ServerName, Subject, TaskId, TemplateId,
+    AgentId, DecisionId, Digest, Effect, GroupName, MandateId, PersonId, ServerName, Subject, TaskId,
+    TemplateId,
 };
 use warrantor_store::{Key, KeyError};
 
@@ -164,4 +165,68 @@ pub fn body_key(person: &PersonId) -> Result<Key, KeyError> {
 /// As [`standing`].
 pub fn bundle(revision: &warrantor_model::Digest) -> Result<Key, KeyError> {
     Key::new(format!("bundle/{}", revision.hex()))
+}
+
+/// A question to persons, by the decision that asked.
+///
+/// # Errors
+/// As [`standing`].
+pub fn question(id: &DecisionId) -> Result<Key, KeyError> {
+    Key::new(format!("question/{id}"))
+}
+
+/// All questions.
+///
+/// # Errors
+/// As [`standing`].
+pub fn questions() -> Result<Key, KeyError> {
+    Key::new("question")
+}
+
+/// That a question is open.
+///
+/// # Errors
+/// As [`standing`].
+pub fn open_question(id: &DecisionId) -> Result<Key, KeyError> {
+    Key::new(format!("openquestion/{id}"))
+}
+
+/// All that are open.
+///
+/// # Errors
+/// As [`standing`].
+pub fn open_questions() -> Result<Key, KeyError> {
+    Key::new("openquestion")
+}
+
+/// That a question of a task is open.
+///
+/// # Errors
+/// As [`standing`].
+pub fn open_of_task(task: &TaskId, id: &DecisionId) -> Result<Key, KeyError> {
+    Key::new(format!("opentask/{task}/{id}"))
+}
+
+/// Those of a task that are open.
+///
+/// # Errors
+/// As [`standing`].
+pub fn open_questions_of_task(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("opentask/{task}"))
+}
+
+/// How many questions of a task are open.
+///
+/// # Errors
+/// As [`standing`].
+pub fn open_of_task_count(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("task/{task}/open"))
+}
+
+/// Which question a call of a task leads to, by the digest of the call.
+///
+/// # Errors
+/// As [`standing`].
+pub fn asked(task: &TaskId, call: &Digest) -> Result<Key, KeyError> {
+    Key::new(format!("asked/{task}/{}", call.hex()))
 }

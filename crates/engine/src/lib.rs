@@ -6,6 +6,7 @@
 //!
 //! It knows nothing of sockets, protocols or files of configuration, and takes time and randomness as arguments.
 
+pub mod approvals;
 pub mod bodies;
 mod charges;
 mod engine;
@@ -21,7 +22,10 @@ pub mod registry;
 pub mod stop;
 pub mod wire;
 
-pub use engine::{Answer, Engine, EngineParts, Presented, Refused, Settings, Withheld};
+pub use engine::{
+    Answer, AnswerError, AnswerTo, Answerer, Engine, EngineParts, Presented, Refused, Settings, Settled,
+    ShownQuestion, Withheld,
+};
 pub use load::{LoadError, StoredStanding};
 pub use permit::{Permit, Receipt, Release};
 pub use point::DecisionPoint;

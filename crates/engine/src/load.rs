@@ -8,7 +8,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Facts, Hop, Presence, Snapshot, TaskState};
-use warrantor_model::{Call, Decimal, Effect, Evidence, ServerName, Standing, Subject, Timestamp};
+use warrantor_model::{
+    Approval, Call, Decimal, Effect, Evidence, PersonId, ServerName, Standing, Subject, Timestamp,
+};
 use warrantor_store::{Entry, Expect, Key, KeyError, ReadError, Recency, Store, View, Wanted};
 
 use crate::{
@@ -101,19 +103,36 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What persons have answered, and who else is to be known.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Answered<'a> {
+    pub(crate) approval: Option<&'a Arc<Approval>>,
+    /// Somebody who is about to answer.
+    pub(crate) by: Option<&'a PersonId>,
+}
+
+impl Answered<'_> {
+    fn people(&self) -> BTreeSet<PersonId> {
+        let given = self.approval.into_iter().flat_map(|approval| approval.people());
+        given.chain(self.by).cloned().collect()
+    }
+}
+
 pub(crate) async fn load<S: Store>(
     store: &S,
     stop: &StopFile,
-    snapshot: Arc<Snapshot>,
-    chain: Vec<Hop>,
+    (snapshot, chain): (Arc<Snapshot>, Vec<Hop>),
     asked: Asked<'_>,
     now: Timestamp,
     at_least: Recency,
+    answered: Answered<'_>,
 ) -> Result<Loaded, LoadError> {
-    let mut registered = Registered::of(store, &snapshot, &chain, at_least).await?;
+    let others = answered.people();
+    let mut registered = Registered::of(store, &snapshot, &chain, &others, at_least).await?;
     let snapshot =
         if registered.expect.is_empty() { snapshot } else { Arc::new(registered.beside(&snapshot)) };
-    let subjects = snapshot.subjects(&chain, asked.server(), asked.evidence());
+    let mut subjects = snapshot.subjects(&chain, asked.server(), asked.evidence());
+    subjects.extend(others.iter().flat_map(Subject::of_person));
     let counted = asked.call().map(|call| snapshot.wanted(&chain, call, now)).unwrap_or_default();
     let mut wanted = Wanted::default();
     let mut standing_keys = BTreeMap::new();
@@ -188,7 +207,7 @@ pub(crate) async fn load<S: Store>(
     Ok(Loaded {
         snapshot,
         task: state,
-        facts: Facts { standing, last_record_at, approval: None },
+        facts: Facts { standing, last_record_at, approval: answered.approval.cloned() },
         revision: view.head.revision,
         recency,
         events,

@@ -143,6 +143,8 @@ pub struct Receipt {
     pub(crate) tracking: Vec<Tracking>,
     pub(crate) failure: Failure,
     pub(crate) obligations: BTreeSet<Obligation>,
+    /// The arguments are not those that were presented: whoever approved the call put others in.
+    pub(crate) edited: bool,
     /// The signed answer that it came by, for whoever has to show it to the control plane again.
     pub(crate) proof: Option<Arc<Signed>>,
 }
@@ -158,6 +160,12 @@ impl Receipt {
     #[must_use]
     pub fn decision(&self) -> &DecisionId {
         &self.decision
+    }
+
+    /// Whether whoever approved the call put other arguments in the place of those that were presented. The agent has to be told.
+    #[must_use]
+    pub fn is_edited(&self) -> bool {
+        self.edited
     }
 
     /// What has to be done with the result before it is shown.

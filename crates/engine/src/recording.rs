@@ -7,8 +7,8 @@ use warrantor_decide::{Charge, Grounds, Hop, Snapshot, TaskState};
 use warrantor_model::{
     Call, Decimal, DecisionId, EffectSet, Evidence, Finding, Timestamp, TokenEvidence,
     record::{
-        DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record, SourceRecord,
-        TrackedRecord, Verdict,
+        ApprovalUse, DecisionRecord, Event, HopRecord, LimitRecord, MAX_REASONS, ReasonRecord, Record,
+        SourceRecord, TrackedRecord, Verdict,
     },
 };
 use warrantor_store::Body;
@@ -33,6 +33,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) grounds: &'a Grounds,
     pub(crate) findings: &'a [Finding],
     pub(crate) asked: &'a [String],
+    /// The question that it asks or waits for, or the answers that it uses.
+    pub(crate) approval: Option<ApprovalUse>,
 }
 
 /// What the body of a decision holds: everything with values in it.
@@ -42,17 +44,38 @@ struct DecisionBody<'a> {
     findings: &'a [Finding],
     observed: &'a [Finding],
     sources: &'a BTreeMap<String, String>,
+    /// Earlier calls of the same tool in this task, for whoever is asked about this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Earlier<'a>>,
 }
+
+/// An earlier call that passed.
+#[derive(Serialize)]
+struct Earlier<'a> {
+    decision: &'a str,
+    arguments: String,
+}
+
+/// Most earlier calls that are shown with a question.
+const MAX_EARLIER: usize = 3;
 
 impl Decided<'_> {
     /// The plain bytes of the body.
     pub(crate) fn body(&self, arguments: &[u8]) -> Vec<u8> {
         let arguments = String::from_utf8_lossy(arguments);
+        let asks = self.verdict == Verdict::Ask;
+        let passed = self.task.zip(self.call).filter(|_| asks).map(|(task, call)| {
+            let earlier = task.history.passed_calls(&call.tool);
+            earlier
+                .take(MAX_EARLIER)
+                .map(|(decision, arguments)| Earlier { decision, arguments: arguments.canonical() })
+        });
         let body = DecisionBody {
             arguments: &arguments,
             findings: self.findings,
             observed: &self.grounds.observed,
             sources: &self.grounds.told_sources,
+            earlier: passed.into_iter().flatten().collect(),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -117,6 +140,7 @@ impl Decided<'_> {
                 })
                 .collect(),
             obligations: self.grounds.obligations.iter().map(ToString::to_string).collect(),
+            approval: self.approval.clone(),
             events_seen: self.task.map_or(0, |task| u64::try_from(task.history.len()).unwrap_or(u64::MAX)),
         };
         Record::new(self.id.as_str(), self.at, Event::Decision(Box::new(record)))

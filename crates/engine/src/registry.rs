@@ -355,13 +355,14 @@ impl<S: Store> Reading<'_, S> {
 }
 
 impl Registered {
-    /// Reads the agents and the persons of a chain, then whoever is accountable for the agents. Where the bundle knows everybody nothing is read.
+    /// Reads the agents and the persons of a chain and these others, then whoever is accountable for the agents. Where the bundle knows everybody nothing is read.
     ///
     /// The readings are of no common head; that does not matter, since a pass is committed only if each entry still is what was read.
     pub(crate) async fn of<S: Store>(
         store: &S,
         snapshot: &Snapshot,
         chain: &[Hop],
+        others: &BTreeSet<PersonId>,
         at_least: Recency,
     ) -> Result<Self, RegistryError> {
         let reading = Reading { store, at_least };
@@ -369,8 +370,8 @@ impl Registered {
         let terms = || chain.iter().map(|hop| &hop.mandate.terms);
         let agents: BTreeSet<&AgentId> =
             terms().map(|terms| &terms.agent).filter(|agent| snapshot.agent(agent).is_none()).collect();
-        let people: BTreeSet<PersonId> =
-            terms().flat_map(|terms| [terms.person.clone(), terms.sponsor.clone()]).collect();
+        let of_chain = terms().flat_map(|terms| [terms.person.clone(), terms.sponsor.clone()]);
+        let people: BTreeSet<PersonId> = of_chain.chain(others.iter().cloned()).collect();
         registered.read(&reading, snapshot, &agents, people).await?;
         registered.read_plans(&reading).await?;
         let mut accountable = BTreeSet::new();

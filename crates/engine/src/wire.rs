@@ -345,6 +345,9 @@ pub struct WirePermit {
     obligations: BTreeSet<Obligation>,
     uses: BTreeSet<String>,
     handed_over: Vec<(TemplateId, Timestamp)>,
+    /// The arguments that are permitted, where whoever approved the call put others in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edited: Option<String>,
 }
 
 impl WireCall {
@@ -557,6 +560,7 @@ impl WirePermit {
             obligations: receipt.obligations.clone(),
             uses: permit.uses.iter().map(ToString::to_string).collect(),
             handed_over: permit.handed_over.clone(),
+            edited: receipt.edited.then(|| String::from_utf8_lossy(&permit.arguments).into_owned()),
         }
     }
 
@@ -586,6 +590,7 @@ impl WirePermit {
             tracking: self.tracking.iter().map(tracking).collect(),
             failure: self.failure,
             obligations: self.obligations.clone(),
+            edited: self.edited.is_some(),
             proof: None,
         }
     }

@@ -115,8 +115,7 @@ impl Binding {
         }
         let none = BTreeSet::new();
         for at in sources.keys().chain(now.sources.keys()) {
-            let (shown, found) =
-                (sources.get(at).unwrap_or(&none), now.sources.get(at).unwrap_or(&none));
+            let (shown, found) = (sources.get(at).unwrap_or(&none), now.sources.get(at).unwrap_or(&none));
             if let Some(worse) = found.difference(shown).find(|name| WEAK.contains(&name.as_str())) {
                 return Some(format!("the value of {at} has the source {worse} since"));
             }
@@ -191,7 +190,9 @@ mod tests {
             let differs = binding().differs_from(&now);
             match part {
                 "" => assert_eq!(differs, None),
-                part => assert!(differs.as_deref().is_some_and(|why| why.contains(part)), "{part}: {differs:?}"),
+                part => {
+                    assert!(differs.as_deref().is_some_and(|why| why.contains(part)), "{part}: {differs:?}")
+                }
             }
         };
         check(|_| {}, "");
@@ -202,18 +203,50 @@ mod tests {
         check(|now| now.arguments = Digest::of(b"[]"), "another call");
         check(|now| now.resource.push('x'), "another call");
         check(|now| now.definition = Digest::of(b"x"), "defined otherwise");
-        check(|now| { now.labels.insert("untrusted".to_owned()); }, "is untrusted since");
+        check(
+            |now| {
+                now.labels.insert("untrusted".to_owned());
+            },
+            "is untrusted since",
+        );
         check(|now| now.labels.clear(), "");
-        check(|now| { now.sources.entry("to".into()).or_default().insert("system".into()); }, "");
-        check(|now| { now.sources.entry("to".into()).or_default().insert("anyone".into()); }, "source anyone since");
-        check(|now| { now.sources.entry("of".into()).or_default().insert("unknown".into()); }, "source unknown since");
-        check(|now| { now.sources.entry("to".into()).or_default().remove("request"); }, "lost the source request");
-        check(|now| { now.sources.entry("to".into()).or_default().remove("computed"); }, "");
+        check(
+            |now| {
+                now.sources.entry("to".into()).or_default().insert("system".into());
+            },
+            "",
+        );
+        check(
+            |now| {
+                now.sources.entry("to".into()).or_default().insert("anyone".into());
+            },
+            "source anyone since",
+        );
+        check(
+            |now| {
+                now.sources.entry("of".into()).or_default().insert("unknown".into());
+            },
+            "source unknown since",
+        );
+        check(
+            |now| {
+                now.sources.entry("to".into()).or_default().remove("request");
+            },
+            "lost the source request",
+        );
+        check(
+            |now| {
+                now.sources.entry("to".into()).or_default().remove("computed");
+            },
+            "",
+        );
     }
 
     #[test]
     fn approvers_read_as_they_are_written() {
-        for (text, written) in [("person:alice", "person:alice"), ("group:ops", "group:ops"), ("alice", "person:alice")] {
+        for (text, written) in
+            [("person:alice", "person:alice"), ("group:ops", "group:ops"), ("alice", "person:alice")]
+        {
             assert_eq!(text.parse::<Approver>().unwrap().to_string(), written);
         }
         for text in ["group:", "", "person:"] {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    ActionConstraint, Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator,
 };
 use miette::Diagnostic;
 use warrantor_model::{GroupName, Manifest, ServerName};
@@ -146,8 +147,11 @@ pub(super) fn read_policy(
             ));
         }
         if names_approve(policy) {
-            let message = "@ask stands on a forbid of approving: nobody is asked whether somebody may be asked";
-            faults.push(Fault::error(place(), message).cure("forbid it without @ask, or on the calls themselves"));
+            let message =
+                "@ask stands on a forbid of approving: nobody is asked whether somebody may be asked";
+            faults.push(
+                Fault::error(place(), message).cure("forbid it without @ask, or on the calls themselves"),
+            );
         }
         if !known.has_group(group) {
             faults.push(Fault::error(place(), format!("@ask names the group {group:?}, which nobody is in")));
@@ -205,7 +209,8 @@ pub(super) fn read_policy(
     let attributes = match policy.to_json() {
         Ok(json) => {
             if !forbids && reads_approval(&json) {
-                let message = "a permit looks at context.approval: what is permitted does not depend on an answer";
+                let message =
+                    "a permit looks at context.approval: what is permitted does not depend on an answer";
                 let cure = "permit it, and forbid it with @ask where a person has to answer";
                 faults.push(Fault::error(place(), message).cure(cure));
             }
@@ -259,7 +264,8 @@ fn reads_approval(json: &serde_json::Value) -> bool {
         serde_json::Value::Object(members) => {
             let reads = |operator: &str| {
                 members.get(operator).is_some_and(|operand| {
-                    let of_context = operand.pointer("/left/Var").and_then(|var| var.as_str()) == Some("context");
+                    let of_context =
+                        operand.pointer("/left/Var").and_then(|var| var.as_str()) == Some("context");
                     let attr = operand.get("attr");
                     let first = attr.and_then(|attr| attr.as_str().or_else(|| attr.get(0)?.as_str()));
                     of_context && first == Some("approval")

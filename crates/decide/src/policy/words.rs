@@ -7,8 +7,18 @@ use serde_json::Value;
 use warrantor_model::{Manifest, ServerName, ToolRef};
 
 /// Names of sources that stand for themselves.
-const SOURCES: [&str; 10] =
-    ["request", "quoted", "self", "person", "literal", "system", "organization", "anyone", "computed", "unknown"];
+const SOURCES: [&str; 10] = [
+    "request",
+    "quoted",
+    "self",
+    "person",
+    "literal",
+    "system",
+    "organization",
+    "anyone",
+    "computed",
+    "unknown",
+];
 
 /// What is wrong with a policy's words, in sentences.
 pub(super) fn unknown_words(

@@ -184,6 +184,16 @@ impl History {
         })
     }
 
+    /// The calls of a tool that passed, the last first: the decision and the arguments of each.
+    pub fn passed_calls<'a>(&'a self, tool: &'a ToolRef) -> impl Iterator<Item = (&'a str, &'a Json)> {
+        self.events.iter().rev().filter_map(move |event| match &event.what {
+            What::Call(call) if call.passed && event.tool == *tool => {
+                Some((event.id.as_str(), &call.arguments))
+            }
+            _ => None,
+        })
+    }
+
     /// The arguments of the call that a result answers.
     pub(crate) fn call_of(&self, result: &Event) -> Option<&Call> {
         self.events.iter().find_map(|event| match &event.what {

@@ -304,7 +304,9 @@ pub fn explain(decision: &Decision) -> String {
     };
     match decision {
         Decision::Pass(_) => "pass".into(),
-        Decision::Ask(question, _) => format!("ask {:?}{}", question.question.asked, lines(&question.question.findings)),
+        Decision::Ask(question, _) => {
+            format!("ask {:?}{}", question.question.asked, lines(&question.question.findings))
+        }
         Decision::Deny(refusal, _) => format!("deny{}", lines(refusal.findings())),
     }
 }

@@ -48,7 +48,8 @@ fn answered(world: &World, by: &[(&str, &str)]) -> Approval {
     }
 }
 
-const EVERYBODY: [(&str, &str); 3] = [("group:finance", "bob"), ("group:ops", "bob"), ("person:alice", "alice")];
+const EVERYBODY: [(&str, &str); 3] =
+    [("group:finance", "bob"), ("group:ops", "bob"), ("person:alice", "alice")];
 
 fn with(world: World, approval: Approval) -> World {
     world.with(|w| w.facts.approval = Some(Arc::new(approval)))
@@ -96,13 +97,21 @@ fn an_answer_lifts_nothing_that_is_no_question() {
             other => panic!("{name}: {other:?}"),
         }
     };
-    check("a bound", |w| w.call("bank/send_money", r#"{"amount":500,"recipient":"DE1234567890"}"#), &["argument_out_of_bounds"]);
+    check(
+        "a bound",
+        |w| w.call("bank/send_money", r#"{"amount":500,"recipient":"DE1234567890"}"#),
+        &["argument_out_of_bounds"],
+    );
     check("revoked", |w| w.stopped("mandate:m0"), &["mandate_revoked"]);
     check("a lockdown", |w| w.stopped("deployment"), &["lockdown"]);
     check("the agent", |w| w.stopped("agent:bot"), &["agent_inactive"]);
     check("the person", |w| w.stopped("person:alice"), &["person_inactive"]);
     check("expired", |w| w.with(|w| w.now = at("2026-10-05T13:00:01Z")), &["mandate_expired"]);
-    check("a forbid", |w| w.policies(&format!("{ALL} {ASKS} forbid(principal is Agent, action, resource);")), &["policy_forbids"]);
+    check(
+        "a forbid",
+        |w| w.policies(&format!("{ALL} {ASKS} forbid(principal is Agent, action, resource);")),
+        &["policy_forbids"],
+    );
     check("no permit", |w| w.policies(ASKS), &["no_policy_permits"]);
 }
 
@@ -114,27 +123,81 @@ fn an_answer_counts_for_the_call_that_was_asked_about_and_for_no_other() {
         assert_eq!(outcome(&change(with(send(), approval.clone())).decide()), expected, "{name}");
     };
     check("the call", |w| w, pass());
-    check("the same in another order", |w| w.call("bank/send_money", r#"{ "recipient":"DE1234567890", "amount":5}"#), pass());
-    check("another amount", |w| w.call("bank/send_money", r#"{"amount":6,"recipient":"DE1234567890"}"#), again.clone());
-    check("the same written otherwise", |w| w.call("bank/send_money", r#"{"amount":5.0,"recipient":"DE1234567890"}"#), again.clone());
-    check("one argument more", |w| w.call("bank/send_money", r#"{"amount":5,"recipient":"DE1234567890","subject":null}"#), again.clone());
-    check("another mandate", |w| w.with(|w| {
-        w.mandates[0].id = "m9".parse().unwrap();
-        w.call.mandate = "m9".parse().unwrap();
-    }), again.clone());
+    check(
+        "the same in another order",
+        |w| w.call("bank/send_money", r#"{ "recipient":"DE1234567890", "amount":5}"#),
+        pass(),
+    );
+    check(
+        "another amount",
+        |w| w.call("bank/send_money", r#"{"amount":6,"recipient":"DE1234567890"}"#),
+        again.clone(),
+    );
+    check(
+        "the same written otherwise",
+        |w| w.call("bank/send_money", r#"{"amount":5.0,"recipient":"DE1234567890"}"#),
+        again.clone(),
+    );
+    check(
+        "one argument more",
+        |w| w.call("bank/send_money", r#"{"amount":5,"recipient":"DE1234567890","subject":null}"#),
+        again.clone(),
+    );
+    check(
+        "another mandate",
+        |w| {
+            w.with(|w| {
+                w.mandates[0].id = "m9".parse().unwrap();
+                w.call.mandate = "m9".parse().unwrap();
+            })
+        },
+        again.clone(),
+    );
     check("another task", |w| w.with(|w| w.mandates[0].task = "task-2".parse().unwrap()), again.clone());
-    check("another definition", |w| w.with(|w| {
-        let tool = w.parts.manifests[0].tools.get_mut(&"send_money".parse().unwrap()).unwrap();
-        tool.definition = warrantor_model::Digest::of(b"new");
-    }), again.clone());
-    check("the policy says something else", |w| w.policies(&format!("{ALL} {}", ASKS.replace("amount", "recipient"))), ask(&["group:finance"]));
-    check("the policy says it of another group", |w| w.policies(&format!("{ALL} {}", ASKS.replace("finance", "ops"))), ask(&["group:ops"]));
-    check("one more policy", |w| w.policies(&format!(r#"{ALL} {ASKS} @id("more") @ask("ops") forbid(principal, action, resource);"#)), ask(&["group:ops"]));
+    check(
+        "another definition",
+        |w| {
+            w.with(|w| {
+                let tool = w.parts.manifests[0].tools.get_mut(&"send_money".parse().unwrap()).unwrap();
+                tool.definition = warrantor_model::Digest::of(b"new");
+            })
+        },
+        again.clone(),
+    );
+    check(
+        "the policy says something else",
+        |w| w.policies(&format!("{ALL} {}", ASKS.replace("amount", "recipient"))),
+        ask(&["group:finance"]),
+    );
+    check(
+        "the policy says it of another group",
+        |w| w.policies(&format!("{ALL} {}", ASKS.replace("finance", "ops"))),
+        ask(&["group:ops"]),
+    );
+    check(
+        "one more policy",
+        |w| {
+            w.policies(&format!(
+                r#"{ALL} {ASKS} @id("more") @ask("ops") forbid(principal, action, resource);"#
+            ))
+        },
+        ask(&["group:ops"]),
+    );
     check("a policy fewer", |w| w.policies(ALL), pass());
-    check("a label more", |w| w.with(|w| {
-        w.labels.insert("untrusted".into());
-    }), again.clone());
-    check("where anyone writes", |w| w.saw("mail/read", "{}", r#"{"body":"DE1234567890"}"#), again.clone());
+    check(
+        "a label more",
+        |w| {
+            w.with(|w| {
+                w.labels.insert("untrusted".into());
+            })
+        },
+        again.clone(),
+    );
+    check(
+        "where anyone writes",
+        |w| w.saw("mail/read", "{}", r#"{"body":"DE1234567890"}"#),
+        deny(&["source_not_allowed", "approval_required"]),
+    );
     check("just before it ends", |w| w.with(|w| w.now = at("2026-10-05T12:09:59Z")), pass());
     check("as it ends", |w| w.with(|w| w.now = at("2026-10-05T12:10:00Z")), again);
 }
@@ -149,18 +212,38 @@ fn whoever_answered_must_be_somebody_who_may_answer_when_it_is_used() {
     check("suspended", |w| w.stopped("person:bob"), both);
     check("gone from the directory", |w| w.stopped("directory:bob"), both);
     check("left", |w| w.with(|w| w.parts.people[1].status = PersonStatus::Left), both);
-    check("not there any more", |w| w.with(|w| {
-        w.parts.people[1].id = "rob".parse().unwrap();
-        w.parts.agents.retain(|agent| agent.id.as_str() != "clerk");
-    }), both);
-    check("in the group no more", |w| w.with(|w| {
-        w.parts.people[1].groups.remove(&"ops".parse().unwrap());
-        w.parts.people[2].groups.insert("ops".parse().unwrap());
-    }), &["group:ops"]);
-    let only = |what: &str| format!(r#"permit(principal, action, resource) unless {{ principal is Person && {what} }}; {ASKS}"#);
+    check(
+        "not there any more",
+        |w| {
+            w.with(|w| {
+                w.parts.people[1].id = "rob".parse().unwrap();
+                w.parts.agents.retain(|agent| agent.id.as_str() != "clerk");
+            })
+        },
+        both,
+    );
+    check(
+        "in the group no more",
+        |w| {
+            w.with(|w| {
+                w.parts.people[1].groups.remove(&"ops".parse().unwrap());
+                w.parts.people[2].groups.insert("ops".parse().unwrap());
+            })
+        },
+        &["group:ops"],
+    );
+    let only = |what: &str| {
+        format!(r#"permit(principal, action, resource) unless {{ principal is Person && {what} }}; {ASKS}"#)
+    };
     let world = |what: &str| with(send(), approval.clone()).policies(&only(what));
-    assert_eq!(outcome(&world(r#"action == Action::"approve""#).decide()), ask(&["group:finance", "group:ops", "person:alice"]));
-    assert_eq!(outcome(&world(r#"action == Action::"approve" && principal == Person::"alice""#).decide()), ask(&["person:alice"]));
+    assert_eq!(
+        outcome(&world(r#"action == Action::"approve""#).decide()),
+        ask(&["group:finance", "group:ops", "person:alice"])
+    );
+    assert_eq!(
+        outcome(&world(r#"action == Action::"approve" && principal == Person::"alice""#).decide()),
+        ask(&["person:alice"])
+    );
 }
 
 fn may(world: &World, who: &str, by: &str) -> Result<Vec<String>, String> {
@@ -190,7 +273,9 @@ fn whoever_may_answer_is_ruled_by_policy_and_nobody_approves_what_is_done_for_th
     let allowed = r#"@allow("self_approval") permit(principal, action == Action::"approve", resource);"#;
     check(allowed, "group:finance", "alice", "");
     check("permit(principal is Agent, action, resource);", "group:finance", "bob", "no policy lets");
-    let forbid = |when: &str| format!(r#"{ALL} forbid(principal, action == Action::"approve", resource) when {{ {when} }};"#);
+    let forbid = |when: &str| {
+        format!(r#"{ALL} forbid(principal, action == Action::"approve", resource) when {{ {when} }};"#)
+    };
     for (when, hits) in [
         (r#"context.tool == "bank/send_money""#, true),
         (r#"context.effects.contains("pay")"#, true),
@@ -208,7 +293,12 @@ fn whoever_may_answer_is_ruled_by_policy_and_nobody_approves_what_is_done_for_th
         check(&forbid(when), "group:finance", "bob", if hits { "policy does not let" } else { "" });
     }
     // A policy that errs keeps from it, as one that forbids.
-    check(&forbid(r#"(context.task.calls + 2) * 9223372036854775807 > 1"#), "group:finance", "bob", "policy does not let");
+    check(
+        &forbid(r#"(context.task.calls + 2) * 9223372036854775807 > 1"#),
+        "group:finance",
+        "bob",
+        "policy does not let",
+    );
     // One that asks is about calls.
     check(&format!(r#"{ALL} @ask("ops") forbid(principal, action, resource);"#), "group:finance", "bob", "");
 }
@@ -230,11 +320,26 @@ fn policies_see_who_approved_and_permits_may_not_look() {
     let approval = answered(&world(), &[("person:alice", "alice")]);
     assert_eq!(outcome(&with(world(), approval).decide()), ask(&["group:finance", "group:ops"]));
     for (policy, part) in [
-        ("permit(principal, action, resource) when { context has approval };", "a permit looks at context.approval"),
-        (r#"permit(principal, action == Action::"bank/send_money", resource) when { context has approval.by && context.approval.at > datetime("2020-01-01") };"#, "a permit looks at context.approval"),
-        (r#"@allow("self_approval") permit(principal, action == Action::"bank/send_money", resource);"#, "permits nobody to approve"),
-        (r#"@allow("self_approval") forbid(principal, action == Action::"approve", resource);"#, "permits nobody to approve"),
-        (r#"@ask("ops") forbid(principal, action == Action::"approve", resource);"#, "nobody is asked whether"),
+        (
+            "permit(principal, action, resource) when { context has approval };",
+            "a permit looks at context.approval",
+        ),
+        (
+            r#"permit(principal, action == Action::"bank/send_money", resource) when { context has approval.by && context.approval.at > datetime("2020-01-01") };"#,
+            "a permit looks at context.approval",
+        ),
+        (
+            r#"@allow("self_approval") permit(principal, action == Action::"bank/send_money", resource);"#,
+            "permits nobody to approve",
+        ),
+        (
+            r#"@allow("self_approval") forbid(principal, action == Action::"approve", resource);"#,
+            "permits nobody to approve",
+        ),
+        (
+            r#"@ask("ops") forbid(principal, action == Action::"approve", resource);"#,
+            "nobody is asked whether",
+        ),
         (r#"@allow("everything") permit(principal, action, resource);"#, "allows nothing that is known"),
     ] {
         let faults = warrantor_decide::Snapshot::build(send().policies(policy).parts).unwrap_err();

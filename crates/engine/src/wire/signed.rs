@@ -165,7 +165,10 @@ impl Verified {
                 Some(Answer::Permitted(Permit {
                     decision: permit.decision.clone(),
                     tool: permit.tool.clone(),
-                    arguments: presented.arguments.clone(),
+                    arguments: match &permit.edited {
+                        Some(edited) => edited.clone().into_bytes(),
+                        None => presented.arguments.clone(),
+                    },
                     receipt: Box::new(receipt),
                     uses,
                     handed_over: permit.handed_over.clone(),

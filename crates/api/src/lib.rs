@@ -5,6 +5,7 @@
 //! recorded and told as a problem of the catalogue.
 
 mod agents;
+mod approvals;
 mod bundles;
 mod clients;
 mod delegations;
@@ -30,6 +31,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use warrantor_bundle::Loaded;
 use warrantor_control::{
+    approvals::{Approvals, ApprovalsParts},
     enforcement::{Enforcement, EnforcementParts},
     handover::Desk,
     office::{Authority, Office, OfficeError},
@@ -92,6 +94,7 @@ pub struct Api<S> {
     pub(crate) provider: Option<Provider>,
     pub(crate) oauth: Option<OAuth>,
     pub(crate) enforcement: Enforcement<S>,
+    pub(crate) approvals: Approvals<S>,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) spans: Spans,
 }
@@ -108,8 +111,16 @@ impl<S: Store> Api<S> {
             clock: Arc::clone(&parts.clock),
             randomness: Arc::clone(&parts.randomness),
         });
+        let approvals = Approvals::new(ApprovalsParts {
+            store: Arc::clone(&parts.store),
+            stop: Arc::clone(&parts.stop),
+            seal: parts.seal.clone(),
+            clock: Arc::clone(&parts.clock),
+            randomness: Arc::clone(&parts.randomness),
+        });
         Self {
             enforcement,
+            approvals,
             office: parts.office,
             store: parts.store,
             stop: parts.stop,

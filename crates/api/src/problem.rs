@@ -59,6 +59,8 @@ catalogue! {
     Invalid = "invalid", BAD_REQUEST, "A field does not fit";
     /// No credential that counts now.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first";
+    /// Somebody has to prove again who they are.
+    SignInAgain = "sign-in-again", UNAUTHORIZED, "Sign in again first";
     /// Policies do not permit it.
     NotPermitted = "not-permitted", FORBIDDEN, "This is not permitted to you";
     /// It is not there, or not for this caller to see.
@@ -158,8 +160,16 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.kind == Kind::Unauthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"warrantor\""));
+        let challenge = match self.kind {
+            Kind::Unauthenticated => Some("Bearer realm=\"warrantor\""),
+            // RFC 9470, section 3.
+            Kind::SignInAgain => Some(
+                "Bearer realm=\"warrantor\", error=\"insufficient_user_authentication\", max_age=\"300\"",
+            ),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         // The request's id is put in where it is known.
         response.extensions_mut().insert(body);

@@ -24,7 +24,7 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, bundles, clients, delegations, deployment, enforcement, mandates, oauth, people,
+    Api, agents, approvals, bundles, clients, delegations, deployment, enforcement, mandates, oauth, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, servers, sessions,
 };
@@ -124,6 +124,10 @@ table! {
     get "/v1/mandates/{id}" mandates::read __path_read;
     post "/v1/mandates/{id}/revoke" mandates::revoke __path_revoke;
     post "/v1/mandates/{id}/complete" mandates::complete __path_complete;
+    get "/v1/approvals" approvals::list __path_list;
+    get "/v1/approvals/{id}" approvals::read __path_read;
+    post "/v1/approvals/{id}/approve" approvals::approve __path_approve;
+    post "/v1/approvals/{id}/deny" approvals::deny __path_deny;
     post "/v1/bundles" bundles::publish __path_publish;
     get "/v1/bundles" bundles::list __path_list;
     get "/v1/bundles/{number}/difference" bundles::compare __path_compare;

@@ -7,10 +7,12 @@ use warrantor_model::{
     AgentId, EnforcementPoint, MandateId, PersonId, ServerName, TaskId, TemplateId, TokenId,
 };
 
+mod approvals;
 mod secrets;
 mod servers;
 mod tokens;
 
+pub(crate) use approvals::*;
 pub(crate) use secrets::*;
 pub(crate) use servers::*;
 pub(crate) use tokens::*;
@@ -124,6 +126,9 @@ pub(crate) enum Command {
     /// Hand over tasks, and see which are handed over.
     #[command(subcommand)]
     Mandate(MandateCommand),
+    /// See what agents ask persons, and answer: each answer is for one call.
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
     /// Stop an agent, a person, a mandate or a tool server, at once and in every process on this data directory.
     #[command(
         after_help = "Examples:\n  warrantor revoke agent invoice-bot --reason \"acts oddly\"\n  warrantor revoke person alice\n  warrantor revoke mandate tidy-notes\n  warrantor revoke server office --reason \"its new release leaks\"\n  warrantor revoke person alice --lift\n\nA mandate is named by its id in the bundle (all its instances) or by an instance.\nExit code 3 when the stop could not be acknowledged."

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Usage,
     /// It cannot be decided or acknowledged.
     CannotDecide,
+    /// It waits for a person.
+    Waiting,
 }
 
 /// What was asked for does not make sense; the text says what would.
@@ -37,6 +39,18 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// An answer to a question was not taken: the text says why.
+#[derive(Debug)]
+pub(crate) struct NotAnswered(pub(crate) String);
+
+impl std::fmt::Display for NotAnswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotAnswered {}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
@@ -44,6 +58,7 @@ impl From<Exit> for ExitCode {
             Exit::Wrong => 1,
             Exit::Usage => 2,
             Exit::CannotDecide => 3,
+            Exit::Waiting => 4,
         })
     }
 }
@@ -53,6 +68,7 @@ impl Exit {
     pub(crate) fn of_error(cause: &anyhow::Error) -> Self {
         let handover = cause.downcast_ref::<HandoverError>();
         if cause.is::<Report>()
+            || cause.is::<NotAnswered>()
             || matches!(handover, Some(HandoverError::Ended { .. } | HandoverError::Refused { .. }))
         {
             Self::Wrong

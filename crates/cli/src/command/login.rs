@@ -112,7 +112,7 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str)
 }
 
-fn problem(status: StatusCode, answer: &Value) -> anyhow::Error {
+pub(super) fn problem(status: StatusCode, answer: &Value) -> anyhow::Error {
     let detail = text(answer, "detail").or_else(|| text(answer, "error_description"));
     let title = text(answer, "title").or_else(|| text(answer, "error")).unwrap_or("it was refused");
     match detail {
@@ -299,6 +299,13 @@ async fn by_device(how: &SignIn, out: Output) -> anyhow::Result<Value> {
         }
     };
     tokio::time::timeout(SIGN_IN, asking).await.context("nobody signed in in time")?
+}
+
+/// The address of a control plane as it is asked, and the token of the session there.
+pub(super) fn session(url: &str) -> anyhow::Result<(String, String)> {
+    let server = server(&ServerArgs { server: url.to_owned() })?;
+    let token = kept(&server)?.token;
+    Ok((server, token))
 }
 
 /// The session at a control plane, if there is one.

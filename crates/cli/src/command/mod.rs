@@ -1,5 +1,6 @@
 //! The commands, one file a group.
 
+mod approvals;
 mod audit;
 mod bundle;
 mod control;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::replay(&args, *out),
         Command::Manifest(command) => manifest::run(command, *out),
         Command::Mandate(command) => mandate::run(command, *out),
+        Command::Approvals(command) => approvals::approvals(command, *out),
         Command::Revoke(args) => stop::revoke(&args, *out),
         Command::Lockdown(args) => stop::lockdown(&args, *out),
         Command::Explain(args) => explain::explain(&args, *out),

@@ -42,6 +42,14 @@ impl Opened {
         Ok(Self { deployment, office })
     }
 
+    /// A data directory that must be there.
+    pub(super) async fn existing(place: &OfficePlace) -> anyhow::Result<Self> {
+        let bundle = bundle(place.bundle.as_deref())?;
+        let deployment = Deployment::existing(&place.place).await?;
+        let office = office(&deployment, &bundle, administration(None)?);
+        Ok(Self { deployment, office })
+    }
+
     pub(super) fn authority(&self, act: Act, on: impl Into<String>) -> Authority {
         Authority::of_the_host(act, on, &self.deployment.hand)
     }

@@ -26,9 +26,11 @@ use crate::{
     tree::short,
 };
 
+mod asking;
 mod credentials;
 mod sets;
 
+pub use asking::AskingConfig;
 pub use credentials::{ForeignIssuer, KeySource, OAuthConfig, SecretsConfig};
 pub use sets::ToolSet;
 
@@ -70,6 +72,8 @@ pub struct GatewayConfig {
     pub tokens: BTreeMap<Digest, Token>,
     /// Whose access tokens count.
     pub oauth: Option<OAuthConfig>,
+    /// How persons are asked.
+    pub asking: AskingConfig,
     /// Where sealed secrets are.
     pub secrets: Option<SecretsConfig>,
     /// What its author should know.
@@ -305,6 +309,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
     };
     let oauth = config.oauth.as_ref().map(|entry| credentials::oauth(&doc, entry, base, &endpoints, report));
     let secrets = config.secrets.as_ref().and_then(|entry| credentials::secrets(&doc, entry, base, report));
+    let asking = asking::asking(&doc, config.approvals.as_ref(), plane.as_ref(), report);
     let bundle = bundle?;
     known(&doc, &config, &bundle, report);
     sets::known(&doc, &sets, &bundle, report);
@@ -334,6 +339,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         sets,
         tokens,
         oauth,
+        asking,
         secrets,
         bundle,
         warnings: Vec::new(),

@@ -211,6 +211,9 @@ pub(crate) struct RunArgs {
     /// Append the session to this file as a trace, to be replayed on another bundle. It holds arguments and results in the clear.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Let a call that asks a person wait so long for the answer, such as `30s`, before its client is told that it waits.
+    #[arg(long, value_name = "TIME", value_parser = warrantor_model::time::parse_duration)]
+    pub(crate) hold: Option<std::time::Duration>,
     #[command(flatten)]
     pub(crate) place: Place,
     /// The server's command and its arguments.

@@ -13,6 +13,8 @@ use warrantor_bundle::{Loaded, load_files};
 use warrantor_decide::{Output, Presence, Snapshot};
 use warrantor_engine::{
     Answer, DecisionPoint, Permit, Presented, Receipt, Refused, Release, Stop, Withheld,
+    approvals::QuestionStanding,
+    bodies::SealKey,
     wire::{Answered, Question, Verified, WireCall, WireFinding},
 };
 use warrantor_model::{
@@ -64,6 +66,8 @@ struct Inner {
     point: EnforcementPoint,
     settings: Settings,
     randomness: Arc<dyn Randomness>,
+    /// What states of clients are sealed with: another one after each start, so that a client calls anew then.
+    states: SealKey,
     snapshot: RwLock<Arc<Snapshot>>,
     /// When the control plane was last asked something that it answered.
     contact: Mutex<Option<Duration>>,
@@ -101,7 +105,10 @@ impl Remote {
         let question = Plane::question(Question::Bundle { have: None }, &*randomness)?;
         let verified = plane.ask(question, BUNDLE_PATIENCE).await?;
         let bundle = taken(&verified)?.ok_or(PlaneError::Unexpected)?;
+        let states =
+            SealKey::generate(&*randomness).map_err(|cause| PlaneError::Question(cause.to_string()))?;
         let inner = Inner {
+            states,
             plane: RwLock::new(Arc::new(plane)),
             point: settings.point.clone(),
             contact: Mutex::new(Some((own.uptime)())),
@@ -366,6 +373,16 @@ impl DecisionPoint for Remote {
         }
     }
 
+    async fn standing_of(&self, question: &DecisionId) -> Option<QuestionStanding> {
+        let question = Question::Standing { question: question.clone() };
+        match self.ask(question, PATIENCE).await.as_ref().map(Verified::answered) {
+            Ok(Answered::Standing { standing: Some(standing) }) => {
+                QuestionStanding::ALL.into_iter().find(|known| known.as_str() == standing)
+            }
+            _ => None,
+        }
+    }
+
     async fn agent_of(&self, mandate: &MandateId) -> Option<AgentId> {
         self.mandate(mandate).await.ok().map(|(agent, _)| agent)
     }
@@ -466,6 +483,18 @@ impl DecisionPoint for Remote {
             while all.join_next().await.is_some() {}
         };
         let _ = tokio::time::timeout(FAREWELL, told).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.settings.clock.now()
+    }
+
+    fn seal_state(&self, context: &str, state: &[u8]) -> Option<Vec<u8>> {
+        self.0.states.seal_value(&*self.0.randomness, context, state).ok()
+    }
+
+    fn open_state(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        Some(self.0.states.open_value(context, sealed).ok()?.to_vec())
     }
 
     fn unguessable(&self) -> Option<String> {

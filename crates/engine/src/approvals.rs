@@ -123,6 +123,10 @@ pub enum QuestionStanding {
 }
 
 impl QuestionStanding {
+    /// Every standing.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Approved, Self::Denied, Self::Used, Self::Withdrawn, Self::Expired];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -477,7 +477,9 @@ impl<S: Store> Engine<S> {
                         tracking: draft.tracking().to_vec(),
                         failure: self.failure(&call.tool),
                         obligations: draft.grounds().obligations.clone(),
-                        edited: using.is_some_and(|using| using.known.question.edited.is_some()),
+                        edited: using
+                            .filter(|using| using.known.question.edited.is_some())
+                            .map(|_| String::from_utf8_lossy(&presented.arguments).into()),
                         proof: None,
                     }),
                     uses: draft.uses().clone(),
@@ -792,6 +794,25 @@ impl<S: Store> Engine<S> {
             .map_err(|cause| format!("the key of {owner} does not open: {cause}"))?;
         remember(&self.0.seals, owner.to_string(), opened.clone());
         Ok(opened)
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.parts.clock.now()
+    }
+
+    /// Seals a state that a client brings back. None when that fails.
+    #[must_use]
+    pub fn seal_state(&self, context: &str, state: &[u8]) -> Option<Vec<u8>> {
+        self.0.parts.seal.seal_value(&*self.0.parts.randomness, &format!("state/{context}"), state).ok()
+    }
+
+    /// Opens what [`Engine::seal_state`] sealed in the same context. None of anything else.
+    #[must_use]
+    pub fn open_state(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let opened = self.0.parts.seal.open_value(&format!("state/{context}"), sealed).ok()?;
+        Some(opened.to_vec())
     }
 
     /// A name that nobody can guess: 256 random bits, in hexadecimal. None when there are no random bytes.

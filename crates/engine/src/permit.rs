@@ -143,8 +143,8 @@ pub struct Receipt {
     pub(crate) tracking: Vec<Tracking>,
     pub(crate) failure: Failure,
     pub(crate) obligations: BTreeSet<Obligation>,
-    /// The arguments are not those that were presented: whoever approved the call put others in.
-    pub(crate) edited: bool,
+    /// The arguments, where they are not those that were presented: whoever approved the call put them in.
+    pub(crate) edited: Option<Arc<str>>,
     /// The signed answer that it came by, for whoever has to show it to the control plane again.
     pub(crate) proof: Option<Arc<Signed>>,
 }
@@ -162,10 +162,10 @@ impl Receipt {
         &self.decision
     }
 
-    /// Whether whoever approved the call put other arguments in the place of those that were presented. The agent has to be told.
+    /// The arguments that whoever approved the call put in the place of those that were presented. The agent has to be told.
     #[must_use]
-    pub fn is_edited(&self) -> bool {
-        self.edited
+    pub fn edited(&self) -> Option<&str> {
+        self.edited.as_deref()
     }
 
     /// What has to be done with the result before it is shown.

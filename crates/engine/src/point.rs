@@ -4,12 +4,14 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use warrantor_decide::{Output, Presence, Snapshot};
 use warrantor_model::{
-    AgentId, Finding, MandateId, Refusal, ServerName, ToolName,
+    AgentId, DecisionId, Finding, MandateId, Refusal, ServerName, Timestamp, ToolName,
     record::{DefinitionsRecord, Outcome},
 };
 use warrantor_store::Store;
 
-use crate::{Answer, Engine, Permit, Presented, Receipt, Refused, Release, Stop, Withheld};
+use crate::{
+    Answer, Engine, Permit, Presented, Receipt, Refused, Release, Stop, Withheld, approvals::QuestionStanding,
+};
 
 /// Whatever answers for calls. Clones are the same decision point.
 ///
@@ -42,6 +44,9 @@ pub trait DecisionPoint: Clone + Send + Sync + 'static {
         mandate: &MandateId,
         presence: &Presence,
     ) -> impl Future<Output = Result<(), Box<Finding>>> + Send;
+
+    /// Where a question that was asked here stands; none where that cannot be told.
+    fn standing_of(&self, question: &DecisionId) -> impl Future<Output = Option<QuestionStanding>> + Send;
 
     /// The agent that a mandate is for; none when it is not known.
     fn agent_of(&self, mandate: &MandateId) -> impl Future<Output = Option<AgentId>> + Send;
@@ -92,6 +97,15 @@ pub trait DecisionPoint: Clone + Send + Sync + 'static {
     /// Waits until everything in the background is recorded or kept.
     fn settle(&self) -> impl Future<Output = ()> + Send;
 
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// Seals a state that a client brings back, for this decision point alone. None when that fails.
+    fn seal_state(&self, context: &str, state: &[u8]) -> Option<Vec<u8>>;
+
+    /// Opens what [`DecisionPoint::seal_state`] sealed in the same context. None of anything else.
+    fn open_state(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>>;
+
     /// A name that nobody can guess. None when there are no random bytes.
     fn unguessable(&self) -> Option<String>;
 }
@@ -119,6 +133,10 @@ impl<S: Store> DecisionPoint for Engine<S> {
 
     async fn stands(&self, mandate: &MandateId, presence: &Presence) -> Result<(), Box<Finding>> {
         Self::stands(self, mandate, presence).await
+    }
+
+    async fn standing_of(&self, question: &DecisionId) -> Option<QuestionStanding> {
+        Self::standing_of(self, question).await
     }
 
     async fn agent_of(&self, mandate: &MandateId) -> Option<AgentId> {
@@ -176,6 +194,18 @@ impl<S: Store> DecisionPoint for Engine<S> {
 
     async fn settle(&self) {
         Self::settle(self).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    fn seal_state(&self, context: &str, state: &[u8]) -> Option<Vec<u8>> {
+        Self::seal_state(self, context, state)
+    }
+
+    fn open_state(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        Self::open_state(self, context, sealed)
     }
 
     fn unguessable(&self) -> Option<String> {

@@ -86,6 +86,11 @@ pub enum Question {
         /// Layer 1.
         evidence: WireEvidence,
     },
+    /// Where a question to persons stands that was asked at this point.
+    Standing {
+        /// The decision that asked.
+        question: DecisionId,
+    },
     /// The agent of a mandate, and until when it lives.
     Mandate {
         /// The mandate.
@@ -199,6 +204,11 @@ pub enum Answered {
     Listed {
         /// Each.
         tools: BTreeSet<String>,
+    },
+    /// Where a question to persons stands; none where that cannot be told.
+    Standing {
+        /// Its standing.
+        standing: Option<String>,
     },
     /// A mandate.
     Mandate {
@@ -560,7 +570,7 @@ impl WirePermit {
             obligations: receipt.obligations.clone(),
             uses: permit.uses.iter().map(ToString::to_string).collect(),
             handed_over: permit.handed_over.clone(),
-            edited: receipt.edited.then(|| String::from_utf8_lossy(&permit.arguments).into_owned()),
+            edited: receipt.edited.as_deref().map(str::to_owned),
         }
     }
 
@@ -590,7 +600,7 @@ impl WirePermit {
             tracking: self.tracking.iter().map(tracking).collect(),
             failure: self.failure,
             obligations: self.obligations.clone(),
-            edited: self.edited.is_some(),
+            edited: self.edited.as_deref().map(Into::into),
             proof: None,
         }
     }

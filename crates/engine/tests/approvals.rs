@@ -178,7 +178,7 @@ async fn a_call_that_was_approved_is_made_once() {
     let used = decision(&*bank.world.store, permit.decision().as_str()).await.unwrap().approval.unwrap();
     assert_eq!((used.question.as_str(), used.used), (id.as_str(), true));
     assert_eq!(used.given[0].by, "alice");
-    assert!(!permit.receipt().is_edited());
+    assert_eq!(permit.receipt().edited(), None);
     assert_eq!(bank.engine.question(&id).await.unwrap().standing, QuestionStanding::Used);
     // It stays used whatever becomes of the call.
     let receipt = bank.engine.release(permit).unwrap().spend();
@@ -387,7 +387,7 @@ async fn edited_arguments_are_what_is_made_and_still_have_to_be_within_bounds() 
     assert_eq!(shown.arguments.unwrap().canonical(), r#"{"amount":700,"recipient":"DE2"}"#);
     assert_eq!(shown.presented.unwrap().canonical(), r#"{"amount":900,"recipient":"DE1"}"#);
     let permit = permitted(bank.authorize("send_money", PAY).await);
-    assert!(permit.receipt().is_edited());
+    assert_eq!(permit.receipt().edited(), Some(r#"{"recipient":"DE2","amount":700}"#));
     let record = decision(&*bank.world.store, permit.decision().as_str()).await.unwrap();
     assert_eq!(record.approval.unwrap().edited, ["amount", "recipient"]);
     assert_eq!(record.sources[0].names, ["person"]);
@@ -404,7 +404,7 @@ async fn edited_arguments_are_what_is_made_and_still_have_to_be_within_bounds() 
     let id = bank.asked("send_money", PAY).await;
     bank.edit(&id, "bob", r#"{"recipient":"DE1","amount":200}"#).await.unwrap();
     let permit = permitted(bank.authorize("send_money", PAY).await);
-    assert!(permit.receipt().is_edited());
+    assert!(permit.receipt().edited().is_some());
     drop(permit);
     let answer = refused(bank.authorize("send_money", PAY).await);
     assert_eq!(answer.refusal.findings()[0].code, ReasonCode::LimitReached, "the recipient is used up");

@@ -8,7 +8,7 @@ use warrantor_decide::{Obligation, Output};
 use warrantor_engine::{DecisionPoint, Release};
 use warrantor_mcp::{
     Fragment, Id, RpcError, envelope,
-    result::{InputRequired, ResultError, ResultKind, Shown, ToolResult, made_private},
+    result::{InputRequired, ResultError, ResultKind, Shown, ToolResult, made_private, with_text},
     rpc,
     uses::{Onward, Target},
 };
@@ -239,7 +239,7 @@ impl<P: DecisionPoint> Exchange<P> {
                 Ok(ResultKind::Task) if using.client.has("tasks") && using.asked.method == "tools/call" => {
                     return self.begin_task(using, owed, tool, result).await;
                 }
-                _ => self.read(using, tool, &owes, result, rounds > 0),
+                _ => self.read(using, tool, (&owes, owed.edited().as_deref()), result, rounds > 0),
             },
             Err(why) => Err(why),
         };
@@ -285,14 +285,14 @@ impl<P: DecisionPoint> Exchange<P> {
         &self,
         using: &Use<'_>,
         tool: &ToolRef,
-        owes: &BTreeSet<Obligation>,
+        (owes, edited): (&BTreeSet<Obligation>, Option<&str>),
         result: &'a RawValue,
         is_retry: bool,
     ) -> Result<Brought<'a>, String> {
         let id = using.asked.id;
         let body = result.get().as_bytes();
         if let Target::Tool(_) = &using.params.target {
-            let ToolAnswer { outcome, shown, output } = self.tool_answer(tool, owes, result)?;
+            let ToolAnswer { outcome, shown, output } = self.tool_answer(tool, (owes, edited), result)?;
             let fragment = Fragment::from(shown.as_deref().unwrap_or(result));
             return Ok(Brought {
                 outcome,
@@ -327,7 +327,7 @@ impl<P: DecisionPoint> Exchange<P> {
     pub(crate) fn tool_answer(
         &self,
         tool: &ToolRef,
-        owes: &BTreeSet<Obligation>,
+        (owes, edited): (&BTreeSet<Obligation>, Option<&str>),
         result: &RawValue,
     ) -> Result<ToolAnswer, String> {
         let parsed = ToolResult::parse(result).map_err(|cause| cause.to_string())?;
@@ -336,9 +336,15 @@ impl<P: DecisionPoint> Exchange<P> {
             self.engine.snapshot().check_output(tool, output.structured.as_ref())?;
         }
         let outcome = if parsed.is_error { Outcome::Failed } else { Outcome::Succeeded };
-        let shown = obligations::shown_of_tool(owes, result)?;
+        let mut shown = obligations::shown_of_tool(owes, result)?;
         if let Some(shown) = &shown {
             output = output_of(&ToolResult::parse(shown).map_err(|cause| cause.to_string())?);
+        }
+        // Our own words are no part of what the tool said.
+        if let Some(arguments) = edited {
+            let told = with_text(shown.as_deref().unwrap_or(result), &edited_text(arguments))
+                .map_err(|cause| cause.to_string())?;
+            shown = Some(told.into_raw().map_err(|cause| cause.to_string())?);
         }
         Ok(ToolAnswer { outcome, shown, output })
     }
@@ -421,6 +427,11 @@ fn withheld<P: DecisionPoint>(id: &Id<'_>, owed: Owed<P>, why: &str, took: Durat
             format!("the tool server's answer was withheld: {WITHHELD}{name}"),
         ),
     )
+}
+
+/// What an agent is told whose call was made with other arguments than its own.
+fn edited_text(arguments: &str) -> String {
+    format!("The person who approved this call changed its arguments. It was made with: {arguments}")
 }
 
 /// The methods that use something, as constants.

@@ -215,8 +215,8 @@ impl<P: DecisionPoint> Exchange<P> {
         let granted = self.granted().await;
         let is_granted =
             |name: &str| ToolName::of(Offer::Client, name).is_ok_and(|name| granted.contains(&name));
-        let client = match Capabilities::read(params.capabilities) {
-            Ok(client) => client.only(is_granted),
+        let (client, able) = match Capabilities::read(params.capabilities) {
+            Ok(able) => (able.only(is_granted), able),
             Err(cause) => {
                 self.handshake().initializing = false;
                 return Reply::fault(id, &ParamsError::from(cause).to_rpc());
@@ -240,6 +240,7 @@ impl<P: DecisionPoint> Exchange<P> {
                 let mut handshake = self.handshake();
                 handshake.era = Some(Era::Legacy);
                 handshake.client = client;
+                handshake.able = able;
                 Reply::Line(line)
             }
             Err(reply) => {

@@ -29,6 +29,7 @@ use warrantor_mcp::{
 use warrantor_model::{Evidence, Json, MandateId, ServerName, Timestamp, ToolRef};
 
 use crate::{
+    approvals::Asking,
     definitions::Definitions,
     metrics::{Metrics, verdict},
     owed::Late,
@@ -63,6 +64,8 @@ pub struct SessionSettings {
     pub client_limits: FrameLimits,
     /// Bounds on the upstream's messages.
     pub upstream_limits: FrameLimits,
+    /// How persons are asked.
+    pub asking: Asking,
     /// Where the session is written down, if anywhere.
     pub trace: Option<Arc<TraceWriter>>,
 }
@@ -112,6 +115,8 @@ pub(crate) struct Handshake {
     pub(crate) modern_meta: Option<String>,
     /// What the client of an older session can be asked, as far as it is granted.
     pub(crate) client: Capabilities,
+    /// The same, whatever is granted.
+    pub(crate) able: Capabilities,
 }
 
 /// What the tasks that serve one client share.
@@ -231,6 +236,11 @@ impl Flight {
     /// Tells the client something about the request.
     pub(crate) fn tell(&self, line: Vec<u8>) {
         (self.outlet)(line);
+    }
+
+    /// Whether the client has taken the request back.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        matches!(*lock(&self.stage), Stage::TakenBack)
     }
 
     /// The client takes the request back.

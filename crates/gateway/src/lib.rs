@@ -7,6 +7,7 @@
 //! It does not decide anything, and does not know policies, mandates or the store.
 
 mod answers;
+mod approvals;
 mod calls;
 mod definitions;
 mod exchange;
@@ -28,6 +29,7 @@ mod trace;
 mod upstream;
 mod uses;
 
+pub use approvals::Asking;
 pub use exchange::{SessionSettings, Shown};
 pub use set::ToolSet;
 pub use spans::Spans;

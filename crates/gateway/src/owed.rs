@@ -63,6 +63,11 @@ impl<P: DecisionPoint> Owed<P> {
         self.receipt.as_ref().map(|receipt| receipt.obligations().clone()).unwrap_or_default()
     }
 
+    /// The arguments that the call was made with, where they are not the client's.
+    pub(crate) fn edited(&self) -> Option<String> {
+        self.receipt.as_ref().and_then(Receipt::edited).map(str::to_owned)
+    }
+
     /// What its server's log may be taken in by once it has ended.
     pub(crate) fn late(&self) -> Option<Late> {
         Some(Late { receipt: self.receipt.clone()?, aside: self.aside })

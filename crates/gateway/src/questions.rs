@@ -26,7 +26,7 @@ use crate::{
     answers::{Asking, Going, Live, Unsent},
     exchange::{Exchange, Reply, lock},
     owed::Owed,
-    uses::{Told, Use, from_question, from_refused},
+    uses::{Told, Use, WRONG_STATE, from_question, from_refused},
 };
 
 /// Most questions that may be open, and most calls that may wait for a client.
@@ -295,8 +295,7 @@ impl<P: DecisionPoint> Exchange<P> {
         // Whatever was changed, the answer is one and the same.
         let Some(waiting) = waiting.filter(|waiting| waiting.is_same(&using.params, using.asked.method))
         else {
-            let why = "this state belongs to no call that waits: it was used, has expired, or was for another request. Call anew without it";
-            return Reply::error(id, rpc::INVALID_PARAMS, why);
+            return Reply::error(id, rpc::INVALID_PARAMS, WRONG_STATE);
         };
         let decision = waiting.owed.decision().map(|decision| decision.to_string()).unwrap_or_default();
         let end = |waiting: Suspended<P>, code: ReasonCode| {

@@ -263,10 +263,12 @@ impl<P: DecisionPoint> Exchange<P> {
             return Err(obligations::TOO_LARGE.to_owned());
         }
         let ended = match state.result {
-            Some(result) => self.tool_answer(&task.tool, &owes, result).map(|answer| {
-                let shown = answer.shown.unwrap_or_else(|| result.to_owned());
-                (answer.outcome, shown, answer.output)
-            }),
+            Some(result) => {
+                self.tool_answer(&task.tool, (&owes, owed.edited().as_deref()), result).map(|answer| {
+                    let shown = answer.shown.unwrap_or_else(|| result.to_owned());
+                    (answer.outcome, shown, answer.output)
+                })
+            }
             None if obligations::redacts(&owes) => {
                 Err("it is an error, of which nothing can be left out".to_owned())
             }

@@ -21,9 +21,13 @@ use warrantor_model::{
 };
 
 use crate::{
+    approvals::Try,
     exchange::{Asked, Exchange, Reply, lock},
     owed::take_in_aside,
 };
+
+/// What a client is told whose state belongs to nothing: one and the same, whatever was changed.
+pub(crate) const WRONG_STATE: &str = "this state belongs to no call that waits: it was used, has expired, or was for another request. Call anew without it";
 
 /// One use under way: what is asked for, and in which words.
 pub(crate) struct Use<'a> {
@@ -60,13 +64,20 @@ impl<P: DecisionPoint> Exchange<P> {
             return self.unsubscribe(&using).await;
         }
         // Answers without a state answer nothing that was asked: the call is a new one.
-        if using.params.retry.state.is_some() {
-            return self.resume(using).await;
+        let mut nth = Try::First;
+        if let Some(state) = using.params.retry.state.as_deref() {
+            if !Self::is_of_question(state) {
+                return self.resume(using).await;
+            }
+            match self.asked_again(&using).await {
+                Some(again) => nth = again,
+                None => return Reply::error(asked.id, rpc::INVALID_PARAMS, WRONG_STATE),
+            }
         }
         let (offer, name) = self.offered(&using.params.target);
         let definition = self.definition(offer, &name).await;
         let presented = self.presented(asked.method, offer, &name, using.params.arguments(), definition);
-        let decided = self.authorize(&presented).await;
+        let decided = self.authorize_patiently(&using, &presented, nth).await;
         self.trace_call(&decided, &presented);
         let refused = match decided {
             Decided::Permitted(permit) if self.standing_definition(offer, &name).await != definition => {
@@ -78,7 +89,9 @@ impl<P: DecisionPoint> Exchange<P> {
                 Err(refused) => from_refused(&refused),
             },
             Decided::Refused(refused) => from_refused(&refused),
-            Decided::Asked(decision, question) => from_question(&decision, &question),
+            Decided::Asked(decision, question) => {
+                return self.tell_question(&using, &decision, &question, nth).await;
+            }
         };
         self.refuse(&using, &refused).await
     }

@@ -35,6 +35,14 @@ impl<'a> Fragment<'a> {
         &self.0
     }
 
+    /// The value, to be read again.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`], which well-formed text never gives.
+    pub fn into_raw(self) -> serde_json::Result<Box<RawValue>> {
+        RawValue::from_string(self.0.into_owned())
+    }
+
     /// The bytes, for a transport.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {

@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
-    Era, Fragment, ShapeError,
+    Era, Fragment, RpcError, ShapeError,
     fragment::ObjectWriter,
     members::{self, Members},
+    rpc,
 };
 
 /// Why an upstream's result is refused. The upstream's fault.
@@ -233,6 +234,78 @@ pub fn made_private(result: &RawValue, era: Era, is_retry: bool) -> Result<Fragm
             out.member("ttlMs", &Fragment::count(lasts)).text("cacheScope", "private").finish()
         }
     })
+}
+
+/// A result of a tool with one more text at the end of its content.
+///
+/// # Errors
+/// [`ResultError`] when it is no tool's result.
+pub fn with_text(result: &RawValue, text: &str) -> Result<Fragment<'static>, ResultError> {
+    let members = Members::read(result, "result")?;
+    let content = members.need("content", members.get("content"))?;
+    let content = members::elements(content).ok_or_else(|| members.wrong("content", "an array"))?;
+    let block = ObjectWriter::new().text("type", "text").text("text", text).finish();
+    let content = Fragment::array(content.into_iter().map(Fragment::from).chain([block]));
+    let out = members.iter().fold(ObjectWriter::new(), |out, (name, raw)| match name {
+        "content" => out.member(name, &content),
+        _ => out.member(name, &Fragment::from(raw)),
+    });
+    Ok(out.finish())
+}
+
+/// What a client is sent to a page for: an elicitation by URL of our own.
+#[derive(Debug, Clone, Copy)]
+pub struct PageToOpen<'a> {
+    /// Names it.
+    pub id: &'a str,
+    /// The page.
+    pub url: &'a str,
+    /// What for, in words without secrets.
+    pub message: &'a str,
+}
+
+impl PageToOpen<'_> {
+    fn params(&self) -> ObjectWriter {
+        ObjectWriter::new()
+            .text("mode", "url")
+            .text("elicitationId", self.id)
+            .text("url", self.url)
+            .text("message", self.message)
+    }
+
+    /// The result that asks the client to open it and then to ask again with this state (2026-07-28).
+    #[must_use]
+    pub fn to_result(&self, state: &str) -> Fragment<'static> {
+        let asked = ObjectWriter::new()
+            .text("method", "elicitation/create")
+            .member("params", &self.params().finish())
+            .finish();
+        let requests = ObjectWriter::new().member(Self::KEY, &asked).finish();
+        ObjectWriter::new()
+            .text("resultType", "input_required")
+            .member("inputRequests", &requests)
+            .text("requestState", state)
+            .finish()
+    }
+
+    /// The error that asks the client to open it and then to ask again (2025-11-25).
+    #[must_use]
+    pub fn to_rpc(&self) -> RpcError {
+        let elicitations = Fragment::array([self.params().finish()]);
+        let data = ObjectWriter::new().member("elicitations", &elicitations).finish();
+        RpcError { code: rpc::URL_ELICITATION_REQUIRED, message: self.message.to_owned(), data: Some(data) }
+    }
+
+    /// The key under which the client answers.
+    pub const KEY: &'static str = "approval";
+}
+
+/// Whether a client's answer to an elicitation is that it was accepted.
+#[must_use]
+pub fn is_accepted(answer: &RawValue) -> bool {
+    let members = Members::read(answer, "answer").ok();
+    members
+        .is_some_and(|members| matches!(members.text("action", 16), Ok(Some(action)) if action == "accept"))
 }
 
 /// How long a result may be kept, in milliseconds: not at all when nothing is said that can be read.

@@ -35,6 +35,8 @@ pub struct GatewayFile {
     pub metrics: Option<String>,
     /// Where spans go. None are made if nothing is said.
     pub traces: Option<TracesEntry>,
+    /// How persons are asked, where a call waits for one.
+    pub approvals: Option<ApprovalsEntry>,
     /// Where sealed secrets are, which headers and environments of servers name by `{ sealed = "…" }`.
     pub secrets: Option<SecretsEntry>,
     /// Names that clients may reach the gateway by, as in the header `Host`, without a port. The listening address is one, and on loopback
@@ -132,6 +134,19 @@ pub struct PlaneEntry {
     pub keys: Vec<String>,
     /// A file of certificates to trust instead of the system's, PEM, from this file's directory.
     pub certificates: Option<String>,
+}
+
+/// How persons are asked.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Approvals")]
+pub struct ApprovalsEntry {
+    /// Where questions are answered, such as `https://warrantor.example.com/approvals`: the address of each is this and its id. With `plane` it is that of the
+    /// control plane when nothing is said; without one there is no page, and `warrantor approvals` answers.
+    pub page: Option<String>,
+    /// How long a call waits for its answer before its client is told that it waits, at most `10m`; not at all when nothing is said.
+    #[schemars(with = "Option<DurationText>")]
+    pub hold: Option<String>,
 }
 
 /// A file of sealed secrets (`warrantor secret`), and where the key is that opens it: one of `key_file`, `key_env` and `key_command`.

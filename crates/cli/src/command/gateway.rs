@@ -28,7 +28,7 @@ use warrantor_bundle::{
 use warrantor_control::handover::{Desk, HandoverError};
 use warrantor_engine::{DecisionPoint, Engine, EngineParts, Settings};
 use warrantor_gateway::{
-    HttpTarget, Spans,
+    Asking, HttpTarget, Spans,
     http::{
         CallerSettings, EndpointSettings, ForeignClient, ForeignIssuer, Gateway, GatewayLimits, GatewayParts,
         Handle, Mandates, ResourceSettings, Serving, SetSettings, UpstreamSettings,
@@ -383,6 +383,7 @@ fn endpoint(
         request_timeout: REQUEST_TIMEOUT,
         client_limits: FrameLimits::default().with_bytes(config.limits.request_bytes),
         upstream_limits: FrameLimits::default().with_bytes(bytes),
+        asking: Asking { page: config.asking.page.clone(), hold: config.asking.hold },
     })
 }
 

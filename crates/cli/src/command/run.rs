@@ -8,7 +8,7 @@ use warrantor_bundle::{Loaded, ServerSettings, launch_digest, load};
 use warrantor_control::handover::{Desk, Handed};
 use warrantor_decide::Presence;
 use warrantor_engine::{Engine, EngineParts, Settings};
-use warrantor_gateway::{Ended, Session, SessionSettings, TraceWriter};
+use warrantor_gateway::{Asking, Ended, Session, SessionSettings, TraceWriter};
 use warrantor_mcp::message::FrameLimits;
 use warrantor_store_sql::SqliteStore;
 
@@ -150,6 +150,7 @@ fn session(
             request_timeout: REQUEST_TIMEOUT,
             client_limits: FrameLimits::default(),
             upstream_limits: FrameLimits::default().with_bytes(upstream_bytes(settings)),
+            asking: Asking { page: None, hold: args.hold.unwrap_or_default() },
             trace,
         },
     )

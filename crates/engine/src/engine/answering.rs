@@ -155,6 +155,14 @@ impl<S: Store> Engine<S> {
         })
     }
 
+    /// Where a question that was asked at this enforcement point stands; none where that cannot be told.
+    pub async fn standing_of(&self, id: &DecisionId) -> Option<QuestionStanding> {
+        let asked = self.known_question(id);
+        let known = tokio::time::timeout(self.0.parts.settings.commit_deadline, asked).await.ok()?.ok()?;
+        let here = known.question.point == self.0.parts.settings.enforcement_point;
+        here.then(|| known.question.standing(self.0.parts.clock.now()))
+    }
+
     async fn known_question(&self, id: &DecisionId) -> Result<KnownQuestion, AnswerError> {
         let known = approvals::question(&*self.0.parts.store, id).await?;
         known.ok_or_else(|| AnswerError::Unknown(id.clone()))

@@ -88,6 +88,10 @@ impl<S: Store> Engine<S> {
                 let hindered = self.stands(&mandate, &presence).await.err();
                 Answered::Hindered { findings: hindered.iter().map(|finding| (&**finding).into()).collect() }
             }
+            Question::Standing { question } => {
+                let standing = self.standing_of(&question).await;
+                Answered::Standing { standing: standing.map(|standing| standing.as_str().to_owned()) }
+            }
             Question::Decline { permit } => {
                 let receipt = known.receipt(permit)?;
                 self.outcome(&receipt, Outcome::NotSent, Duration::ZERO).await;

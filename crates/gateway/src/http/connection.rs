@@ -18,6 +18,7 @@ use warrantor_mcp::message::FrameLimits;
 use warrantor_model::{Digest, MandateId, ServerName};
 
 use crate::{
+    approvals::Asking,
     exchange::{Exchange, SessionSettings, Shown, lock},
     launch::{Launch, Running},
     lines::{self, Incoming},
@@ -45,6 +46,8 @@ pub struct EndpointSettings {
     pub client_limits: FrameLimits,
     /// Bounds on the upstream's messages.
     pub upstream_limits: FrameLimits,
+    /// How persons are asked.
+    pub asking: Asking,
 }
 
 /// How an upstream is reached.
@@ -96,6 +99,7 @@ impl<P: DecisionPoint> Connection<P> {
             request_timeout: endpoint.request_timeout,
             client_limits: endpoint.client_limits,
             upstream_limits: endpoint.upstream_limits,
+            asking: endpoint.asking.clone(),
             trace: None,
         };
         let closing = watch::Sender::new(false);

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 use warrantor_engine::Engine;
-use warrantor_gateway::{Ended, Session, SessionSettings};
+use warrantor_gateway::{Asking, Ended, Session, SessionSettings};
 use warrantor_model::Evidence;
 use warrantor_store::Store;
 use warrantor_testkit::{BundleFiles, World};
@@ -92,6 +92,11 @@ impl<S: Store> Rig<S> {
     }
 
     pub async fn with_pipes(store: S, files: &BundleFiles, pipe: usize) -> Self {
+        Self::asking(store, files, pipe, Asking::default()).await
+    }
+
+    /// One that asks persons so.
+    pub async fn asking(store: S, files: &BundleFiles, pipe: usize, asking: Asking) -> Self {
         let world = World::of(store, files);
         let handed = world.hand_over("pay").await;
         let engine = world.engine(files);
@@ -107,6 +112,7 @@ impl<S: Store> Rig<S> {
             request_timeout: Duration::from_secs(30),
             client_limits: Default::default(),
             upstream_limits: Default::default(),
+            asking,
             trace: None,
         };
         let session = Session::new(engine.clone(), settings);

@@ -148,6 +148,13 @@ impl Policies {
             slices.insert(action.to_owned(), policies.slice(known.roster, action, &[]));
         }
         policies.slices = slices;
+        if !policies.anyone_may_approve() {
+            for rule in policies.rules.values().filter(|rule| rule.ask.is_some()) {
+                let message = "it asks, and no policy lets anybody answer: it only forbids";
+                let cure = "permit `Action::\"approve\"` to whoever is to answer";
+                faults.push(Fault::warning(rule.place.clone(), message).cure(cure));
+            }
+        }
         Some(policies)
     }
 
@@ -332,6 +339,11 @@ impl Policies {
     /// What goes with a policy when it permits.
     pub(crate) fn obligations(&self, policy: &str) -> &[Obligation] {
         self.rules.get(&PolicyId::new(policy)).map(|rule| rule.obligations.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether any policy lets anybody answer a question.
+    pub(crate) fn anyone_may_approve(&self) -> bool {
+        self.slices.get(APPROVE).is_some_and(|slice| !slice.permits.is_empty())
     }
 
     /// The digest of a policy as it is written.

@@ -327,6 +327,12 @@ impl Snapshot {
         &self.bundle.trackers
     }
 
+    /// Whether any policy lets anybody answer a question.
+    #[must_use]
+    pub fn anyone_may_approve(&self) -> bool {
+        self.policies().anyone_may_approve()
+    }
+
     pub(crate) fn policies(&self) -> &Policies {
         &self.bundle.policies
     }

@@ -26,6 +26,8 @@ const ANNOTATIONS: [&str; 8] = ["id", "ask", "allow", "mode", "description", "re
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) policy: Policy,
+    /// Where it stands.
+    pub(super) place: Place,
     pub(super) ask: Option<GroupName>,
     /// It lets people approve what is done for them.
     pub(super) self_approval: bool,
@@ -237,6 +239,7 @@ pub(super) fn read_policy(
     };
     Some(Rule {
         policy: policy.new_id(PolicyId::new(id)),
+        place: place(),
         ask,
         self_approval,
         observe,

@@ -31,6 +31,15 @@ pub enum Answer {
     },
     /// The call was refused, or waits for a person.
     Refused(Refused),
+    /// A person said yes to a call.
+    Approved {
+        /// The decision that asked.
+        question: String,
+        /// The person.
+        person: String,
+        /// The program's own answer.
+        answer: Value,
+    },
     /// A person is suspended.
     Suspended {
         /// The person.
@@ -178,7 +187,9 @@ impl Answer {
             (Self::Explained { findings, .. }, Expected::Explained(wanted)) => {
                 wanted.iter().all(|word| findings.iter().any(|finding| finding.contains(word)))
             }
-            (Self::Suspended { .. } | Self::Witnessed { .. }, Expected::InOrder) => true,
+            (Self::Approved { .. } | Self::Suspended { .. } | Self::Witnessed { .. }, Expected::InOrder) => {
+                true
+            }
             (Self::Intact { size, signed, .. }, Expected::InOrder) => *size > 0 && signed == size,
             (Self::Tampered { located, .. }, Expected::Found) => *located,
             _ => false,

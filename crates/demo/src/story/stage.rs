@@ -66,6 +66,7 @@ impl Stage {
         let done = match &step.action {
             Action::ListTools => self.list_tools().await,
             Action::Call { tool, arguments } => self.call(step, tool, &object(arguments)).await,
+            Action::Approve { step, person } => self.approve(step, person).await,
             Action::Suspend { person } => self.suspend(person).await,
             Action::Witness => self.witness().await,
             Action::Explain { step } => self.explain(step).await,
@@ -98,6 +99,18 @@ impl Stage {
         let result = self.agent().await?.call(tool, arguments).await;
         let result = result.map_err(|cause| self.with_last_words(told(&cause)))?;
         Ok(Answer::of_call(result, step.shows))
+    }
+
+    async fn approve(&mut self, step: &str, person: &str) -> Result<Answer, String> {
+        let (decision, _) = self.refused(step)?;
+        let words = ["approvals", "approve", &decision, "--as", person];
+        let ran = program::run(&self.program, &words, &self.data()).await.map_err(|cause| told(&cause))?;
+        match ran.code {
+            Some(0) => {
+                Ok(Answer::Approved { question: decision, person: person.to_owned(), answer: ran.answer })
+            }
+            _ => Err(format!("the answer of {person} was not taken: {}", ran.answer)),
+        }
     }
 
     async fn suspend(&mut self, person: &str) -> Result<Answer, String> {

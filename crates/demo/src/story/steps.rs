@@ -35,6 +35,13 @@ pub enum Action {
         /// Its arguments, in the order in which they are told.
         arguments: Vec<(&'static str, Value)>,
     },
+    /// A person answers what an earlier call asked.
+    Approve {
+        /// The earlier step.
+        step: &'static str,
+        /// The person's id in the bundle.
+        person: &'static str,
+    },
     /// An operator suspends a person.
     Suspend {
         /// The person's id in the bundle.
@@ -159,6 +166,16 @@ fn payment() -> Vec<Step> {
     ]
 }
 
+fn attach(id: &'static str, title: &'static str) -> Step {
+    let arguments = [
+        ("to", json!(["nora.brandt@brightwell.example"])),
+        ("attachments", json!([INVOICE])),
+        ("subject", "Re: Invoice BW-1043".into()),
+        ("body", "For your reference.".into()),
+    ];
+    call(id, title, "send_mail", arguments)
+}
+
 fn approval() -> Vec<Step> {
     let to = || ("to", json!(["nora.brandt@brightwell.example"]));
     let subject = || ("subject", "Re: Invoice BW-1043".into());
@@ -171,13 +188,15 @@ fn approval() -> Vec<Step> {
         )
         .under("It needs a person")
         .showing("sent, mail ", "/id", ""),
-        call(
-            "attach",
-            "It wants to attach a file, which a controller has to approve",
-            "send_mail",
-            [to(), ("attachments", json!([INVOICE])), subject(), ("body", "For your reference.".into())],
-        )
-        .expecting(Expected::Ask),
+        attach("attach", "It wants to attach a file, which a controller has to approve")
+            .expecting(Expected::Ask),
+        step(
+            "approve",
+            "Jonas Weber, a controller, says yes to exactly this mail",
+            Action::Approve { step: "attach", person: "jonas-weber" },
+        ),
+        attach("attached", "It makes the same call again").showing("sent, mail ", "/id", ""),
+        attach("attach-again", "It tries it once more: a yes is for one call").expecting(Expected::Ask),
     ]
 }
 
@@ -294,11 +313,18 @@ mod tests {
         for (at, step) in steps.iter().enumerate() {
             let before = &steps[..at];
             assert!(before.iter().all(|other| other.id != step.id), "{}", step.id);
-            let (Action::Explain { step: about } | Action::Tamper { step: about }) = step.action else {
-                continue;
+            let (about, asked) = match step.action {
+                Action::Explain { step } | Action::Tamper { step } => (step, false),
+                Action::Approve { step, .. } => (step, true),
+                _ => continue,
             };
             let found = before.iter().find(|other| other.id == about).expect(about);
-            assert!(matches!((&found.action, found.expected), (Action::Call { .. }, Expected::Deny(_))));
+            assert!(matches!(found.action, Action::Call { .. }));
+            assert!(match found.expected {
+                Expected::Deny(_) => !asked,
+                Expected::Ask => asked,
+                _ => false,
+            });
         }
     }
 

@@ -125,6 +125,10 @@ impl<'a> Terminal<'a> {
                 let text = format!("{} Next: {}.", refused.sentence, refused.next_step);
                 self.excerpt(PLAIN, &text)
             }
+            Answer::Approved { question, person, .. } => {
+                let text = format!("warrantor approvals approve {question} --as {person}");
+                self.paragraph(INDENT, FAINT, &text)
+            }
             Answer::Suspended { person, .. } => {
                 self.paragraph(INDENT, FAINT, &format!("warrantor revoke person {person}"))
             }
@@ -228,6 +232,7 @@ fn verdict(answer: &Answer) -> (&'static str, Style, Option<String>) {
         Answer::Passed { .. } => ("✓", GOOD, Some("pass".to_owned())),
         Answer::Refused(refused) if refused.asks() => ("?", OPEN, Some(format!("ask {}", refused.reason))),
         Answer::Refused(refused) => ("✗", BAD, Some(format!("deny {}", refused.reason))),
+        Answer::Approved { .. } => ("✓", GOOD, Some("approved".to_owned())),
         Answer::Suspended { .. } => ("■", OPEN, Some("suspended".to_owned())),
         Answer::Witnessed { .. } => ("✓", GOOD, Some("agrees".to_owned())),
         Answer::Intact { .. } => ("✓", GOOD, Some("intact".to_owned())),

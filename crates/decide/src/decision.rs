@@ -204,7 +204,7 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
                 obstacles.hard.push(Finding::new(ReasonCode::ApprovalRequired, detail).by("approval"));
             }
         }
-        policies(snapshot, tool, task, call, now, &counting.given, &mut obstacles, &mut grounds);
+        policies(&judged, &counting.given, &mut obstacles, &mut grounds);
         passing.markers = success_markers(task, call);
         if obstacles.is_clear() && !grounds.effects.is_pure_read() {
             let remembered = tracer.echoes(&handed);
@@ -442,16 +442,8 @@ fn unlimited(charge: Charge) -> Charge {
 
 /// Layer 5 for both principals of every hop: what an agent may not do it cannot have done by another, and no mandate says for another whose task,
 /// purpose or sponsor it is.
-fn policies(
-    snapshot: &Snapshot,
-    facts: &ToolFacts,
-    task: &TaskState,
-    call: &Call,
-    now: Timestamp,
-    given: &[Given],
-    obstacles: &mut Obstacles,
-    grounds: &mut Grounds,
-) {
+fn policies(judged: &Judged<'_>, given: &[Given], obstacles: &mut Obstacles, grounds: &mut Grounds) {
+    let Judged { snapshot, tool: facts, task, call, now, .. } = *judged;
     let Some(root) = task.chain.first() else { return };
     let mut inexact = Vec::new();
     let arguments = facts.shape.cedar_object(&call.arguments, &mut inexact);

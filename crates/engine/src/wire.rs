@@ -177,7 +177,7 @@ pub enum Answered {
     /// The call passed, and its record is durable.
     Permitted {
         /// What was permitted.
-        permit: WirePermit,
+        permit: Box<WirePermit>,
     },
     /// A person has to be asked.
     Asked {

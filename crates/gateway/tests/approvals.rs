@@ -209,7 +209,7 @@ async fn an_older_client_that_can_open_a_page_is_sent_there_and_others_are_told_
     assert_eq!(told(&rig.client.next().await), "sent");
 }
 
-fn modern(id: u32, arguments: &str, capabilities: &str, retry: &str) -> String {
+fn modern(id: usize, arguments: &str, capabilities: &str, retry: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"send_money","arguments":{arguments}{retry},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"agent","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{capabilities}}}}}}}"#
     )
@@ -277,14 +277,14 @@ async fn a_state_that_was_forged_stolen_or_is_for_another_request_is_refused() {
     let cases = [
         (LARGE, flipped(10)),
         (LARGE, flipped(state.len() - 3)),
-        (LARGE, format!("q.{}", &state[20..])),
+        (LARGE, format!("q.{}", state.split_at(20).1)),
         (LARGE, "q.".to_owned()),
         (LARGE, format!("q.{}", "A".repeat(9000))),
         (r#"{"recipient":"DE1","amount":901}"#, state.clone()),
         (r#"{"amount":900,"recipient":"DE1"}"#, state.clone()),
     ];
     for (nth, (arguments, state)) in cases.iter().enumerate() {
-        rig.client.send(&modern(10 + nth as u32, arguments, URL, &retry(state, "accept"))).await;
+        rig.client.send(&modern(10 + nth, arguments, URL, &retry(state, "accept"))).await;
         assert_eq!(rig.client.next().await["error"]["code"], -32602, "{arguments} {state}");
     }
     // Another process, on another task: the state names whose it is.

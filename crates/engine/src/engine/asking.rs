@@ -91,11 +91,10 @@ impl<S: Store> Engine<S> {
                 }
                 QuestionStanding::Approved => {
                     let using = Using { known, place: &led.place };
-                    match self.use_answers(under_way, &using).await {
-                        Some(attempt) => return attempt,
-                        // They do not count any more: somebody has to look at it again.
-                        None => {}
+                    if let Some(attempt) = self.use_answers(under_way, &using).await {
+                        return attempt;
                     }
+                    // They do not count any more: somebody has to look at it again.
                 }
                 _ => {}
             }

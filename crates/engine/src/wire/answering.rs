@@ -63,7 +63,7 @@ impl<S: Store> Engine<S> {
         Ok(match question {
             Question::Decide { call } => match self.authorize(&presented(&call)?).await {
                 Answer::Permitted(permit) => match self.still(&permit) {
-                    None => Answered::Permitted { permit: WirePermit::of(&permit) },
+                    None => Answered::Permitted { permit: Box::new(WirePermit::of(&permit)) },
                     Some(finding) => Answered::from(&self.decline(permit, finding)),
                 },
                 Answer::Asked(decision, question) => Answered::Asked {

@@ -274,7 +274,8 @@ mod tests {
 
     fn verified(permit: WirePermit) -> Verified {
         let trusted = [key(1).verifier().clone()];
-        let signed = sign(&key(1), &point("eu"), QUESTION, &Answered::Permitted { permit }).unwrap();
+        let signed =
+            sign(&key(1), &point("eu"), QUESTION, &Answered::Permitted { permit: Box::new(permit) }).unwrap();
         Verified::of(signed, &trusted, &point("eu"), QUESTION).unwrap()
     }
 

@@ -1,5 +1,7 @@
 //! Questions to persons: listed, shown, answered.
 
+pub(crate) mod browser;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State};

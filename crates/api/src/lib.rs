@@ -8,6 +8,7 @@ mod agents;
 mod approvals;
 mod bundles;
 mod clients;
+mod cookies;
 mod delegations;
 mod deployment;
 mod enforcement;
@@ -25,6 +26,7 @@ mod scim;
 mod serve;
 mod servers;
 mod sessions;
+mod signing_in;
 mod spans;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,6 +46,7 @@ use warrantor_ledger::SigningKey;
 use warrantor_model::{Clock, PersonId, Randomness, ServerName};
 use warrantor_store::Store;
 
+pub use approvals::browser::Browser;
 pub use oauth::{OAuth, OAuthUnready};
 pub use reference::reference;
 pub use routes::{OPEN, openapi, router};
@@ -76,6 +79,8 @@ pub struct ApiParts<S> {
     pub provider: Option<Provider>,
     /// The token service.
     pub tokens: Option<OAuth>,
+    /// The pages where people answer.
+    pub browser: Option<Browser>,
     /// The key that signs answers to enforcement points.
     pub decisions: SigningKey,
     /// Where spans go.
@@ -93,6 +98,7 @@ pub struct Api<S> {
     randomness: Arc<dyn Randomness>,
     pub(crate) provider: Option<Provider>,
     pub(crate) oauth: Option<OAuth>,
+    pub(crate) browser: Option<Browser>,
     pub(crate) enforcement: Enforcement<S>,
     pub(crate) approvals: Approvals<S>,
     pub(crate) metrics: metrics::Metrics,
@@ -130,6 +136,7 @@ impl<S: Store> Api<S> {
             randomness: parts.randomness,
             provider: parts.provider,
             oauth: parts.tokens,
+            browser: parts.browser,
             metrics: metrics::Metrics::new(),
             spans: parts.spans,
         }

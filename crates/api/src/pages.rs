@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use warrantor_control::sentences::Section;
+use warrantor_control::{approvals::AskedQuestion, sentences::Section};
 use warrantor_model::Digest;
 
 /// The style of every page. It stands in the page, and the policy names its digest: there is nothing else to fetch.
@@ -46,6 +46,59 @@ pub(crate) struct ChoiceShown {
     pub(crate) purpose: String,
     pub(crate) ends: String,
     pub(crate) sections: Vec<Section>,
+}
+
+/// The questions that somebody is asked.
+#[derive(Template)]
+#[template(path = "approvals.html")]
+pub(crate) struct ApprovalsPage<'a> {
+    pub(crate) style: &'static str,
+    pub(crate) person: &'a str,
+    pub(crate) questions: &'a [AskedQuestion],
+    /// Whether there are more than are listed.
+    pub(crate) more: bool,
+}
+
+/// One question, and the form that answers it.
+#[derive(Template)]
+#[template(path = "approval.html")]
+pub(crate) struct ApprovalPage<'a> {
+    pub(crate) style: &'static str,
+    pub(crate) person: &'a str,
+    pub(crate) question: &'a AskedQuestion,
+    /// Where the form goes.
+    pub(crate) action: &'a str,
+    /// What was shown, sealed.
+    pub(crate) page: &'a str,
+    pub(crate) can_answer: bool,
+    /// The words of the person who handed the task over.
+    pub(crate) request: Option<String>,
+    pub(crate) values: Vec<ArgumentShown>,
+    /// The arguments as JSON.
+    pub(crate) raw: String,
+    /// What the agent gave, where somebody put other arguments in its place, and who.
+    pub(crate) before: Option<String>,
+    pub(crate) edited_by: Option<&'a str>,
+    pub(crate) why: Vec<String>,
+    pub(crate) labels: String,
+    pub(crate) earlier: Vec<EarlierShown>,
+    pub(crate) effects: String,
+    pub(crate) grave: bool,
+}
+
+/// The value of an argument.
+pub(crate) struct ArgumentShown {
+    pub(crate) at: String,
+    pub(crate) value: String,
+    /// Where it comes from.
+    pub(crate) told: String,
+}
+
+/// An earlier call of the same tool.
+pub(crate) struct EarlierShown {
+    pub(crate) arguments: String,
+    /// Places whose values are others now.
+    pub(crate) changed: String,
 }
 
 /// Tells something.

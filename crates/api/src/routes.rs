@@ -24,7 +24,9 @@ use utoipa::{
 use warrantor_store::Store;
 
 use crate::{
-    Api, agents, approvals, bundles, clients, delegations, deployment, enforcement, mandates, oauth, people,
+    Api, agents, approvals,
+    approvals::browser as approvals_browser,
+    bundles, clients, delegations, deployment, enforcement, mandates, oauth, people,
     problem::{Kind, Problem, ProblemBody, TYPE},
     scim, servers, sessions,
 };
@@ -58,6 +60,12 @@ pub const OPEN: &[&str] = &[
     "GET /oauth/callback",
     "POST /oauth/consent",
     "GET /.well-known/oauth-authorization-server",
+    "GET /approvals",
+    "GET /approvals/sign-in",
+    "GET /approvals/callback",
+    "POST /approvals/sign-out",
+    "GET /approvals/{id}",
+    "POST /approvals/{id}",
 ];
 
 macro_rules! table {
@@ -124,6 +132,12 @@ table! {
     get "/v1/mandates/{id}" mandates::read __path_read;
     post "/v1/mandates/{id}/revoke" mandates::revoke __path_revoke;
     post "/v1/mandates/{id}/complete" mandates::complete __path_complete;
+    get "/approvals" approvals_browser::list __path_list;
+    get "/approvals/sign-in" approvals_browser::sign_in __path_sign_in;
+    get "/approvals/callback" approvals_browser::callback __path_callback;
+    post "/approvals/sign-out" approvals_browser::sign_out __path_sign_out;
+    get "/approvals/{id}" approvals_browser::read __path_read;
+    post "/approvals/{id}" approvals_browser::answer __path_answer;
     get "/v1/approvals" approvals::list __path_list;
     get "/v1/approvals/{id}" approvals::read __path_read;
     post "/v1/approvals/{id}/approve" approvals::approve __path_approve;

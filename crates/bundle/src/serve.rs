@@ -56,6 +56,8 @@ pub struct ServeConfig {
     pub provider: Option<ProviderConfig>,
     /// The token service.
     pub tokens: Option<TokensConfig>,
+    /// The address of the pages where people answer, an origin.
+    pub pages: Option<String>,
     /// What its author should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -159,6 +161,17 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         let message = "people cannot sign in with an application when they cannot sign in at all";
         doc.error(report, &["tokens", "applications"], message, "add [provider]");
     }
+    if let Some(entry) = config.approvals.as_ref().filter(|entry| !is_origin(&entry.url)) {
+        let message = format!("{:?} is no address of a server", short(&entry.url));
+        let cure = "write one such as https://control.example.com, without a path; http on this machine only";
+        doc.error(report, &["approvals", "url"], message, cure);
+    }
+    if provider.is_none() && config.approvals.is_some() {
+        let message = "people cannot answer on a page when they cannot sign in";
+        doc.error(report, &["approvals"], message, "add [provider]");
+    }
+    let pages = config.approvals.map(|entry| entry.url);
+    let pages = pages.or_else(|| Some(tokens.as_ref()?.issuer.clone())).filter(|_| provider.is_some());
     Some(ServeConfig {
         bundle: bundle?,
         place: ServingPlace { point, data: config.data.map(|data| base.join(data)), plane: None },
@@ -169,6 +182,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         administration: config.administration.map(|file| base.join(file)),
         provider,
         tokens,
+        pages,
         warnings: Vec::new(),
     })
 }

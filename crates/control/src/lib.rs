@@ -30,6 +30,7 @@ pub mod servers;
 pub mod standing;
 pub mod tokens;
 mod upgrade;
+pub mod visible;
 
 use warrantor_model::{Randomness, Timestamp, time::NoRandomness};
 use warrantor_store::{Commit, CommitError, Committed, Store};

@@ -71,7 +71,8 @@ pub(crate) fn pointer(location: &[Step]) -> String {
 }
 
 /// A location as text, cut where it would fill a screen.
-pub(crate) fn shown(location: &[Step]) -> String {
+#[must_use]
+pub fn shown(location: &[Step]) -> String {
     let mut text = String::new();
     for (nth, step) in location.iter().enumerate() {
         if nth > 0 {

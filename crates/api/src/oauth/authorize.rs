@@ -11,29 +11,29 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 use warrantor_bundle::serve::may_go_back_to;
 use warrantor_control::tokens::{Code, TokenError, is_verifier};
 use warrantor_issuers::{DocumentError, is_loopback};
-use warrantor_model::{Digest, MandateId, Timestamp};
+use warrantor_model::{MandateId, Timestamp};
 use warrantor_store::Store;
-use warrantor_tokens::{MandateDetails, Nonce};
+use warrantor_tokens::MandateDetails;
 
 use super::{OAuth, answer::plain, form::Form};
 use crate::{
-    Api, pages,
+    Api,
+    cookies::{self, Along},
+    pages,
     problem::{Kind, ProblemBody},
     provider::Provider,
+    signing_in::{NotNow, NotSignedIn, Secrets, cookie_of},
 };
 
 /// How long a person may take to sign in, and then to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// The longest of each thing that is asked for: all of them go along in a cookie, together with what is added to them.
 const LONGEST: usize = 500;
-/// The largest cookie that browsers keep, attributes and all.
-const LARGEST_COOKIE: usize = 4096;
 /// Where cookies go along.
 const PATH: &str = "/oauth";
 
@@ -53,9 +53,7 @@ pub(super) struct Asks {
 #[derive(Debug, Serialize, Deserialize)]
 struct SigningIn {
     asks: Asks,
-    state: String,
-    nonce: String,
-    verifier: String,
+    secrets: Secrets,
     until: Timestamp,
 }
 
@@ -118,40 +116,19 @@ impl OAuth {
         value: &impl Serialize,
         same_site: &str,
     ) -> Option<HeaderValue> {
-        let text = serde_json::to_vec(value).ok()?;
-        let sealed = self.sealing.seal_value(&*api.randomness, name, &text).ok()?;
-        let secure = if self.service().settings().issuer.starts_with("https:") { "; Secure" } else { "" };
-        let cookie = format!(
-            "{name}={}; Path={PATH}; Max-Age={}; HttpOnly; SameSite={same_site}{secure}",
-            BASE64_URL_SAFE_NO_PAD.encode(sealed),
-            PATIENCE.as_secs(),
-        );
-        // Browsers drop a larger one without a word.
-        (cookie.len() <= LARGEST_COOKIE)
-            .then_some(cookie)
-            .and_then(|cookie| HeaderValue::from_str(&cookie).ok())
+        let along = Along { path: PATH, same_site, lasts: PATIENCE };
+        self.cookies.sealed(&*api.randomness, name, value, along)
     }
 
     /// What the cookie of this name holds.
     pub(super) fn opened<T: DeserializeOwned>(&self, headers: &HeaderMap, name: &str) -> Option<T> {
-        let all = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut values = all.flat_map(|line| line.split(';')).filter_map(|pair| {
-            let (of, value) = pair.trim().split_once('=')?;
-            (of == name).then_some(value)
-        });
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(values.next()?).ok()?;
-        serde_json::from_slice(&self.sealing.open_value(name, &sealed).ok()?).ok()
+        self.cookies.opened(headers, name)
     }
 }
 
 /// Takes a cookie away.
 pub(super) fn forgotten(name: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(&format!("{name}=; Path={PATH}; Max-Age=0; HttpOnly")).ok()
-}
-
-/// The name of the cookie that a sign-in goes along in, by its state: several may be under way in one browser.
-fn cookie_of(state: &str) -> String {
-    format!("warrantor_sign_in_{}", state.get(..16).unwrap_or_default())
+    cookies::forgotten(name, PATH)
 }
 
 /// Begins a sign-in for an application that asks to act for whoever is at the browser.
@@ -334,34 +311,12 @@ impl<S: Store> Api<S> {
 
     async fn sent_to_sign_in(&self, oauth: &OAuth, asks: Asks) -> Result<Response, Ends> {
         let provider = self.signs_in(&asks)?;
-        let now = self.office.now();
-        let not_now =
-            |why: &str| Ends::Back(Box::new(asks.clone()), "temporarily_unavailable", why.to_owned());
-        let places = provider.places(now).await.map_err(|cause| {
-            tracing::warn!(%cause, "the identity provider does not answer");
-            not_now("the identity provider does not answer: try again")
+        let begun = self.begin_sign_in(provider, &oauth.service().settings().callback(), &[]).await;
+        let (url, secrets) = begun.map_err(|NotNow(why)| {
+            Ends::Back(Box::new(asks.clone()), "temporarily_unavailable", why.to_owned())
         })?;
-        let mut fresh = [const { String::new() }; 3];
-        for text in &mut fresh {
-            *text = self.unguessable().ok_or_else(|| not_now("there are no random bytes: try again"))?;
-        }
-        let [state, nonce, verifier] = fresh;
-        let challenge = BASE64_URL_SAFE_NO_PAD.encode(Digest::of(verifier.as_bytes()).as_bytes());
-        let settings = provider.settings();
-        let mut url =
-            Url::parse(&places.authorization).map_err(|_| not_now("the identity provider has no address"))?;
-        url.query_pairs_mut().extend_pairs([
-            ("response_type", "code"),
-            ("client_id", &settings.client_id),
-            ("redirect_uri", &oauth.service().settings().callback()),
-            ("scope", &settings.scope),
-            ("state", &state),
-            ("nonce", &nonce),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ]);
-        let name = cookie_of(&state);
-        let along = SigningIn { asks: asks.clone(), state, nonce, verifier, until: now.plus(PATIENCE) };
+        let name = cookie_of(&secrets.state);
+        let along = SigningIn { asks: asks.clone(), secrets, until: self.office.now().plus(PATIENCE) };
         let too_long = || {
             let why = "the request is too long to go along in a browser".to_owned();
             Ends::Back(Box::new(asks.clone()), "invalid_request", why)
@@ -383,13 +338,6 @@ impl<S: Store> Api<S> {
         self.provider.as_ref().ok_or_else(none)
     }
 
-    /// A text that nobody can guess.
-    pub(super) fn unguessable(&self) -> Option<String> {
-        let mut bytes = [0; 32];
-        self.randomness.fill(&mut bytes).ok()?;
-        Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-    }
-
     /// Whoever comes back from the identity provider, to the browser that they were sent from.
     async fn came_back(&self, oauth: &OAuth, query: &str, headers: &HeaderMap) -> Result<Response, Ends> {
         let lost = || {
@@ -401,7 +349,7 @@ impl<S: Store> Api<S> {
         let state = form.one("state").ok_or_else(lost)?;
         let name = cookie_of(state);
         let along: SigningIn = oauth.opened(headers, &name).ok_or_else(lost)?;
-        if along.state != state || self.office.now() >= along.until {
+        if along.secrets.state != state || self.office.now() >= along.until {
             return Err(lost());
         }
         let asks = along.asks;
@@ -424,16 +372,13 @@ impl<S: Store> Api<S> {
             return Err(Ends::Back(Box::new(asks), "temporarily_unavailable", why));
         }
         let redirect_uri = oauth.service().settings().callback();
-        let redeemed = provider.redeem(code, &along.verifier, &redirect_uri, self.office.now()).await;
-        let id_token = redeemed.map_err(|cause| {
-            tracing::warn!(%cause, "a sign-in for an application did not come about");
-            let why = "the identity provider gave no token for the sign-in".to_owned();
-            Ends::Back(Box::new(asks.clone()), "server_error", why)
-        })?;
-        let signed_in = match self.signed_in(&id_token, Nonce::Exactly(&along.nonce)).await {
+        let signed_in = match self.end_sign_in(provider, &redirect_uri, &along.secrets, Some(code)).await {
             Ok(signed_in) => signed_in,
-            Err(problem) => {
-                tracing::warn!(problem = problem.detail, "somebody who signed in is not let in");
+            Err(NotSignedIn::ByProvider | NotSignedIn::NoToken) => {
+                let why = "the identity provider gave no token for the sign-in".to_owned();
+                return Err(Ends::Back(Box::new(asks), "server_error", why));
+            }
+            Err(NotSignedIn::Here(problem)) => {
                 // Why stands in the log: the application need not know how things are here.
                 let (error, why) = match problem.kind {
                     Kind::Unavailable | Kind::ProviderUnavailable => ("temporarily_unavailable", "try again"),

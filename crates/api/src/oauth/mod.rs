@@ -25,7 +25,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use warrantor_bundle::serve::{BundleSource, TokensConfig};
 use warrantor_control::tokens::{Attempt, Code, Made, TokenError, TokenService};
-use warrantor_engine::bodies::{SealError, SealKey};
+use warrantor_engine::bodies::SealError;
 use warrantor_issuers::{Documents, SettingsError, TrustDomain, TrustError};
 use warrantor_model::{Digest, Randomness, Timestamp};
 use warrantor_store::Store;
@@ -41,6 +41,7 @@ pub(crate) use self::{
 };
 use crate::{
     Api,
+    cookies::Cookies,
     problem::{Kind, Problem},
 };
 
@@ -60,8 +61,8 @@ pub struct OAuth {
     domains: Domains,
     trust_domains: BTreeMap<String, TrustDomain>,
     documents: Documents,
-    /// What goes along in browsers is sealed under this. One of each process: a sign-in that outlives it begins again.
-    sealing: SealKey,
+    /// What goes along in browsers.
+    cookies: Cookies,
     /// What strangers can have asked of others.
     asking: DefaultDirectRateLimiter,
     recording: DefaultDirectRateLimiter,
@@ -77,7 +78,7 @@ impl OAuth {
             domains: Domains::new(service.settings())?,
             trust_domains: trust_domains(service.settings()).map_err(SettingsError::from)?,
             documents: Documents::new().map_err(SettingsError::from)?,
-            sealing: SealKey::generate(randomness)?,
+            cookies: Cookies::new(&service.settings().issuer, randomness)?,
             service,
             asking: RateLimiter::direct(Quota::per_second(ASKED_A_SECOND)),
             recording: RateLimiter::direct(Quota::per_second(RECORDED_A_SECOND)),

@@ -226,6 +226,10 @@ impl Plane {
                 )
                 .unwrap(),
             ),
+            browser: Some(
+                warrantor_api::Browser::new("https://control.example.com".to_owned(), &SeededBytes::new(13))
+                    .unwrap(),
+            ),
             decisions: decisions(),
             spans: warrantor_api::Spans::default(),
         }));
@@ -311,6 +315,16 @@ impl Plane {
             None => Body::empty(),
         };
         self.answered(request.body(body).unwrap()).await
+    }
+
+    /// Sends JSON as it is written.
+    pub(crate) async fn ask_text(&self, token: &str, method: &str, path: &str, body: &str) -> Answered {
+        let request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        self.answered(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     async fn answered(&self, request: Request<Body>) -> Answered {

@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod approvals;
 mod bundles;
 mod common;
 mod enforcement;

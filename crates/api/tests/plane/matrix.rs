@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use warrantor_api::{OPEN, openapi};
 
-use crate::common::{Plane, spec};
+use crate::{
+    approvals,
+    common::{Plane, spec},
+};
 
 /// Everybody who asks, and how they are known.
 const ROLES: &[&str] = &[
@@ -26,7 +29,7 @@ const ROLES: &[&str] = &[
 
 /// A world in which each of them could do something, and what a request needs to know of it.
 async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
-    let plane = Plane::new();
+    let plane = Plane::of(approvals::bundle());
     let mut tokens = BTreeMap::new();
     for (id, roles) in [
         ("person", &[][..]),
@@ -78,7 +81,11 @@ async fn world(role: &str) -> (Plane, String, BTreeMap<&'static str, String>) {
     let mandate = plane.settle(&tokens["giver"], "bot").await;
     assert_eq!(plane.call(&mandate).await, None);
     let decision = last_decision(&plane).await;
+    let bought = approvals::buy(&plane, &tokens["giver"], "bot").await;
+    let (question, shown) = approvals::question(&plane, &bought, r#"{"recipient":"DE1","amount":5}"#).await;
     let known = BTreeMap::from([
+        ("question", question),
+        ("shown", shown),
         ("digest", proposed.proposal.unwrap().digest.to_string()),
         ("manifest", manifest.digest.to_string()),
         ("mandate", mandate),
@@ -147,6 +154,15 @@ fn request(endpoint: &str, known: &BTreeMap<&'static str, String>) -> (String, O
         }
         "POST /v1/mandates/{id}/complete" => {
             return (format!("/v1/mandates/{}/complete", known["mandate"]), None);
+        }
+        "GET /v1/approvals/{id}" => return (format!("/v1/approvals/{}", known["question"]), None),
+        "POST /v1/approvals/{id}/approve" => {
+            let body = json!({ "arguments_digest": known["shown"] });
+            return (format!("/v1/approvals/{}/approve", known["question"]), Some(body));
+        }
+        "POST /v1/approvals/{id}/deny" => return (format!("/v1/approvals/{}/deny", known["question"]), None),
+        "GET /approvals/{id}" | "POST /approvals/{id}" => {
+            return (format!("/approvals/{}", known["question"]), None);
         }
         "GET /v1/decisions/{id}" => return (format!("/v1/decisions/{}", known["decision"]), None),
         "POST /v1/bundles" => {

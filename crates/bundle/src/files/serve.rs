@@ -37,6 +37,18 @@ pub struct ServeFile {
     pub provider: Option<ProviderEntry>,
     /// The token service. Without it no tokens are made.
     pub tokens: Option<TokensEntry>,
+    /// The pages where people answer what agents ask. Without it there are some where there is a token service, at its address.
+    pub approvals: Option<ApprovalPagesEntry>,
+}
+
+/// The pages where people answer what agents ask.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ApprovalPages")]
+pub struct ApprovalPagesEntry {
+    /// The address of this control plane as browsers know it, without a path, such as `https://control.example.com`. The identity provider has to know
+    /// `/approvals/callback` under it as an address to send people back to.
+    pub url: String,
 }
 
 /// The token service: access tokens for agents, each for one mandate and one place.

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
-use warrantor_api::{Api, ApiParts, ApiServer, OAuth, Spans, provider::Provider};
+use warrantor_api::{Api, ApiParts, ApiServer, Browser, OAuth, Spans, provider::Provider};
 use warrantor_bundle::{
     Loaded, Report, load,
     serve::{DEFAULT_LISTEN, ServeConfig, load_serve, load_serve_beside, serve_place},
@@ -137,6 +137,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         administration: policies,
         provider: entry,
         tokens: tokens_config,
+        pages,
         traces,
         ..
     } = config;
@@ -158,7 +159,8 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         .map(|service| OAuth::new(service, &*deployment.randomness))
         .transpose()
         .context("[tokens] of serve.toml")?;
-    let api = api(&deployment, &bundle, administration, provider, service, spans).await?;
+    let browser = pages.map(|url| Browser::new(url, &*deployment.randomness)).transpose()?;
+    let api = api(&deployment, &bundle, administration, provider, (service, browser), spans).await?;
     let listening = Listening {
         url: format!("{scheme}://{}", listener.local_addr()?),
         metrics: match &metrics {
@@ -217,7 +219,7 @@ async fn api(
     bundle: &Arc<Loaded>,
     administration: Arc<Administration>,
     provider: Option<Provider>,
-    tokens: Option<OAuth>,
+    (tokens, browser): (Option<OAuth>, Option<Browser>),
     spans: Spans,
 ) -> anyhow::Result<Arc<Api<SqliteStore>>> {
     deployment.absorb().await;
@@ -239,6 +241,7 @@ async fn api(
         randomness: Arc::clone(&deployment.randomness) as _,
         provider,
         tokens,
+        browser,
         decisions: deployment.keys.decisions(&deployment.origin, &*deployment.randomness)?,
         spans,
     })))
@@ -370,7 +373,7 @@ async fn dev_world(args: &DevArgs, out: Output) -> anyhow::Result<Exit> {
     let mut listen = DEFAULT_LISTEN;
     listen.set_port(args.port);
     let listener = bind("--port", listen).await?;
-    let api = api(&deployment, &bundle, administration(None)?, None, None, Spans::default()).await?;
+    let api = api(&deployment, &bundle, administration(None)?, None, (None, None), Spans::default()).await?;
     let sessions = seed(api.office(), &bundle, &deployment).await?;
     let ready = Ready {
         url: format!("http://{}", listener.local_addr()?),

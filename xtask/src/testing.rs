@@ -17,14 +17,19 @@ use crate::tools;
 
 /// The Python that has the packages of `xtask/tools/requirements.txt`.
 const PYTHON: &str = "WARRANTOR_TEST_PYTHON";
+/// A Chromium.
+const BROWSER: &str = "WARRANTOR_TEST_BROWSER";
 /// The directory that has the packages of `xtask/tools/package-lock.json`.
 const NODE_MODULES: &str = "WARRANTOR_TEST_NODE_MODULES";
 
 #[expect(clippy::disallowed_methods, reason = "tells a person how long it took; nothing is decided by it")]
 pub(crate) fn run(repository: &Repository, filter: Option<&str>, packages: &[String]) -> Result<Ending> {
     let began = Instant::now();
-    let environment =
-        [(PYTHON, tools::python(repository)?), (NODE_MODULES, tools::node_modules(repository)?)];
+    let environment = [
+        (PYTHON, tools::python(repository)?),
+        (NODE_MODULES, tools::node_modules(repository)?),
+        (BROWSER, tools::browser(repository)?),
+    ];
     let mut passed = 0;
     let documented = documented(&Metadata::read(repository)?, packages);
     let commands = [Some(suite(filter, packages)), documented.map(|packages| doc_tests(filter, &packages))];

@@ -86,6 +86,36 @@ pub(crate) fn node_modules(repository: &Repository) -> Result<PathBuf> {
     Ok(modules)
 }
 
+/// Names that Chromium goes by.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// A Chromium: the one that is there, or Debian's, which is installed.
+pub(crate) fn browser(repository: &Repository) -> Result<PathBuf> {
+    let there = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&path)
+            .flat_map(|directory| BROWSERS.map(|name| directory.join(name)))
+            .collect::<Vec<_>>()
+            .into_iter();
+        places.find(|place| place.is_file())
+    };
+    if let Some(found) = there() {
+        return Ok(found);
+    }
+    println!("installing chromium");
+    let is_root =
+        process::answer(process::program("id").arg("-u"), repository.root()).is_ok_and(|id| id.trim() == "0");
+    let install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"];
+    let mut command = match is_root {
+        true => process::program(install[0]),
+        false => process::program("sudo"),
+    };
+    let words = if is_root { &install[1..] } else { &install[..] };
+    process::answer(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"), repository.root())
+        .context("the tests of pages need a Chromium: install one, such as Debian's `chromium`")?;
+    there().context("chromium was installed and is not in the search path")
+}
+
 fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }

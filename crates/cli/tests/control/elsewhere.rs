@@ -75,7 +75,7 @@ fn echo(client: &mut Client) -> Value {
 }
 
 /// Asks until it is so, within reason.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = ask() {

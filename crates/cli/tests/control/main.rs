@@ -14,6 +14,7 @@
 mod support;
 
 mod applications;
+mod approvals;
 mod attacks;
 mod crash;
 mod domains;

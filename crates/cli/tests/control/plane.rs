@@ -96,6 +96,12 @@ impl Plane {
         Self { running, url, sessions: tempfile::tempdir().unwrap() }
     }
 
+    /// One that runs already.
+    pub(crate) fn of(running: Running) -> Self {
+        let url = running.said["url"].as_str().unwrap().to_owned();
+        Self { running, url, sessions: tempfile::tempdir().unwrap() }
+    }
+
     /// The directory where somebody keeps sessions.
     fn home(&self, who: &str) -> PathBuf {
         self.sessions.path().join(who)

@@ -21,7 +21,7 @@ const provider = new Provider(issuer, {
       client_id: "warrantor",
       token_endpoint_auth_method: "none",
       application_type: "native",
-      redirect_uris: ["http://127.0.0.1/callback", "http://127.0.0.1/oauth/callback"],
+      redirect_uris: ["http://127.0.0.1/callback", "http://127.0.0.1/oauth/callback", "http://127.0.0.1/approvals/callback"],
       grant_types: ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
       response_types: ["code"],
     },

@@ -119,7 +119,8 @@ def perform(request_id, params, _line):
 
 def pay(request_id, params, _line):
     append("effects", json.dumps(params["arguments"]).encode())
-    answer(request_id, text("paid"))
+    more = {"resultType": "complete"} if is_modern(params) else {}
+    answer(request_id, text("paid", **more))
 
 
 def crash(_request_id, _params, _line):

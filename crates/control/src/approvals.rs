@@ -155,7 +155,7 @@ pub struct WholeQuestion {
     /// In a line.
     #[serde(flatten)]
     pub question: AskedQuestion,
-    /// The arguments as they would be used. None where they were erased.
+    /// The arguments as they would be used. None where they were erased, or hold a number that has no form here.
     #[schema(value_type = Option<Object>)]
     pub arguments: Option<serde_json::Value>,
     /// The arguments as they would be used, as they were written.
@@ -166,6 +166,8 @@ pub struct WholeQuestion {
     /// The arguments that the agent gave, where somebody has put others in their place.
     #[schema(value_type = Option<Object>)]
     pub presented: Option<serde_json::Value>,
+    /// The arguments that the agent gave, as they were written.
+    pub presented_text: Option<String>,
     /// Who put others in their place.
     pub edited_by: Option<String>,
     /// The person's own words, as they handed the task over.
@@ -196,9 +198,11 @@ pub struct Why {
 pub struct EarlierCall {
     /// Its decision.
     pub decision: String,
-    /// Its arguments.
-    #[schema(value_type = Object)]
-    pub arguments: serde_json::Value,
+    /// Its arguments. None where they hold a number that has no form here.
+    #[schema(value_type = Option<Object>)]
+    pub arguments: Option<serde_json::Value>,
+    /// Its arguments, as they were written.
+    pub arguments_text: String,
     /// Arguments whose values are others now, by place.
     pub changed: Vec<String>,
 }
@@ -372,7 +376,8 @@ impl<S: Store> Approvals<S> {
             let changed = arguments.as_ref().map(|now| changed_places(&before, now)).unwrap_or_default();
             Some(EarlierCall {
                 decision: text(call, "decision")?,
-                arguments: plain(&before)?,
+                arguments: plain(&before),
+                arguments_text: before.canonical(),
                 changed: changed.into_iter().collect(),
             })
         });
@@ -387,6 +392,7 @@ impl<S: Store> Approvals<S> {
             arguments_text: arguments.as_ref().map(Json::canonical),
             arguments_digest: arguments.as_ref().map(Json::digest),
             presented: presented.as_ref().and_then(plain),
+            presented_text: presented.as_ref().map(Json::canonical),
             edited_by: known.question.edited.as_ref().map(|edited| edited.by.to_string()),
             request,
             why: why.collect(),

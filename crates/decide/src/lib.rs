@@ -39,7 +39,7 @@ pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;
 pub use obligations::{Obligation, redacted, redacted_text};
 pub use parts::{Fault, Parts, Place, PolicySource, Severity};
-pub use places::shown as place_text;
+pub use places::{cut as value_text, shown as place_text};
 pub use snapshot::{Built, Snapshot};
 pub use tally::Tally;
 pub use task::{Charge, Facts, Hop, TaskState, Wanted};

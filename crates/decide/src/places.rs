@@ -98,7 +98,8 @@ pub fn shown(location: &[Step]) -> String {
 }
 
 /// A text, cut where it would fill a screen.
-pub(crate) fn cut(text: &str) -> String {
+#[must_use]
+pub fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

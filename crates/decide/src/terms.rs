@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use warrantor_model::{Asked, EffectSet, Grant, Json, Limits, Match, Path, Terms, ToolRef, mandate::Earlier};
+use warrantor_model::{
+    Answer, Asked, EffectSet, Grant, Json, Limits, Match, Otherwise, Path, Terms, ToolRef, mandate::Earlier,
+};
 
 use crate::{
     bounds::Compiled,
@@ -76,6 +78,12 @@ pub(crate) fn compile(snapshot: &Snapshot, terms: Terms) -> Result<CompiledTerms
     Ok(CompiledTerms { terms: Arc::new(terms), grants, warnings: faults })
 }
 
+/// Whether a line says that somebody is asked.
+fn asks(otherwise: Otherwise) -> bool {
+    let Otherwise { untrusted, elsewhere, computed } = otherwise;
+    [untrusted, elsewhere, computed].contains(&Answer::Ask)
+}
+
 impl Checker<'_> {
     fn place(&self, fields: &[&str]) -> Place {
         Place::Mandate { template: self.terms.template.clone(), pointer: pointer(fields) }
@@ -126,6 +134,11 @@ impl Checker<'_> {
             self.tools(grant).iter().filter_map(|tool| self.snapshot.facts(tool)).collect();
         self.ceiling(&at, grant);
         self.limits(&["grants", &at, "limits"], &grant.limits, &tools);
+        let asks_in_vain = !self.snapshot.anyone_may_approve();
+        let in_vain = "no policy lets anybody answer, so it only denies: permit `Action::\"approve\"` to whoever is to answer";
+        if asks_in_vain && grant.ask.is_some() {
+            self.warn(&["grants", &at, "ask"], in_vain);
+        }
         if let Some(Asked::Group(group)) = &grant.ask
             && !self.snapshot.has_group(group)
         {
@@ -141,6 +154,9 @@ impl Checker<'_> {
         for (path, bounds) in &grant.arguments {
             let text = path.to_string();
             let fields = ["grants", at.as_str(), "arguments", text.as_str()];
+            if asks_in_vain && bounds.provenance.otherwise.is_some_and(asks) {
+                self.warn(&["grants", &at, "arguments", &text, "otherwise"], in_vain);
+            }
             if arguments.iter().any(|(known, _)| known == path) {
                 self.error(
                     &fields,

@@ -757,6 +757,37 @@ fn what_can_never_pass_is_warned_of_and_loads() {
 }
 
 #[test]
+fn what_asks_where_nobody_may_answer_is_warned_of() {
+    let asking =
+        r#"@id("asks") @ask("finance") forbid (principal, action == Action::"files/read", resource);"#;
+    let calls = r#"@id("calls") permit (principal, action == Action::"files/read", resource);"#;
+    let answers = r#"@id("answers") permit (principal, action == Action::"approve", resource);"#;
+    for (policies, is_warned) in
+        [([asking, calls].concat(), true), ([asking, calls, answers].concat(), false)]
+    {
+        let mut parts = bundle::parts();
+        parts.policies = vec![PolicySource { file: "p.cedar".into(), text: policies }];
+        let built = Snapshot::build(parts).unwrap();
+        let words = "no policy lets anybody answer";
+        let told = |faults: &[Fault]| faults.iter().filter(|f| f.message.contains(words)).count();
+        assert_eq!(told(&built.warnings), usize::from(is_warned), "{}", show(&built.warnings));
+        for (text, at) in [
+            (r#"{"grants":[{"tool":"files/read","ask":"person"}]}"#, "grants 0 ask"),
+            (
+                r#"{"grants":[{"tool":"files/read","arguments":{"path":{"from":["request"],"otherwise":"ask"}}}]}"#,
+                "grants 0 arguments path otherwise",
+            ),
+        ] {
+            let compiled = built.snapshot.compile(common::terms(&json(text))).unwrap();
+            if is_warned {
+                expect(text, compiled.warnings(), Severity::Warning, &mandate(at), words);
+            }
+            assert_eq!(told(compiled.warnings()), usize::from(is_warned), "{text}");
+        }
+    }
+}
+
+#[test]
 fn every_fault_is_told_and_not_the_first_alone() {
     let mut parts = bundle::parts();
     parts.agents[0] = bundle::agent("bot", "zoe", &["yann"]);

@@ -60,6 +60,15 @@ impl Timestamp {
     pub fn minus(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
+
+    /// The minute it is in, for people: `29 November 2026, 13:05 UTC`.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(instant) => instant.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+            Err(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -155,6 +164,12 @@ mod tests {
         assert!(Timestamp::from_micros(i64::MAX).to_string().starts_with("9999"));
         assert!(Timestamp::from_micros(i64::MIN).to_string().starts_with("-009999"));
         assert!(Timestamp::from_micros(i64::MIN).plus(Duration::MAX) > instant);
+    }
+
+    #[test]
+    fn people_read_a_time_to_the_minute() {
+        let at: Timestamp = "2026-11-09T03:05:59.999999Z".parse().unwrap();
+        assert_eq!(at.in_words(), "9 November 2026, 03:05 UTC");
     }
 
     #[test]

@@ -390,10 +390,9 @@ impl<S: Store> Api<S> {
         let text = whole.arguments_text.as_deref();
         let arguments = text.and_then(|text| Json::parse(text.as_bytes()).ok());
         let values = arguments.as_ref().map(|arguments| leaves(arguments, whole)).unwrap_or_default();
-        let before = whole.presented.as_ref().map(ToString::to_string);
-        let pretty = whole.arguments.as_ref().and_then(|value| serde_json::to_string_pretty(value).ok());
+        let pretty = arguments.as_ref().and_then(|value| serde_json::to_string_pretty(value).ok());
         let earlier = whole.earlier.iter().map(|call| EarlierShown {
-            arguments: visible(&call.arguments.to_string()),
+            arguments: visible(&call.arguments_text),
             changed: call.changed.join(", "),
         });
         let waits = question.state == warrantor_engine::approvals::QuestionStanding::Waiting;
@@ -407,7 +406,7 @@ impl<S: Store> Api<S> {
             request: whole.request.as_deref().map(visible),
             values,
             raw: pretty.unwrap_or_default(),
-            before: before.as_deref().map(visible),
+            before: whole.presented_text.as_deref().map(visible),
             edited_by: whole.edited_by.as_deref(),
             why: whole.why.iter().map(|why| visible(&why.detail)).collect(),
             labels: whole.labels.join(", "),
@@ -464,9 +463,17 @@ fn leaves(arguments: &Json, whole: &WholeQuestion) -> Vec<ArgumentShown> {
             return;
         }
         let at = warrantor_decide::place_text(location);
-        let told = whole.sources.get(&at).map(|told| visible(told)).unwrap_or_default();
+        let told = whole.sources.get(&at).map(|told| {
+            // It says the value first, which stands beside it here.
+            let named = warrantor_decide::value_text(&value.canonical());
+            visible(told.strip_prefix(&named).unwrap_or(told).trim_start())
+        });
         let value = value.as_str().map_or_else(|| value.canonical(), str::to_owned);
-        found.push(ArgumentShown { at: visible(&at), value: visible(&value), told });
+        found.push(ArgumentShown {
+            at: visible(&at),
+            value: visible(&value),
+            told: told.unwrap_or_default(),
+        });
     });
     found
 }

@@ -12,7 +12,7 @@ use warrantor_control::{
 };
 use warrantor_decide::administration::Act;
 use warrantor_engine::AnswerError;
-use warrantor_model::{DecisionId, Digest, MandateId, PersonId, Subject};
+use warrantor_model::{DecisionId, Digest, Json, MandateId, PersonId, Subject};
 use warrantor_store_sql::SqliteStore;
 
 use super::{
@@ -279,7 +279,7 @@ async fn approve(args: &ApproveArgs, out: Output) -> anyhow::Result<Exit> {
         (None, None) => None,
     };
     if let Some(bytes) = &arguments
-        && let Err(cause) = warrantor_model::Json::parse(bytes)
+        && let Err(cause) = Json::parse(bytes)
     {
         return Err(Usage(format!("the arguments are no JSON: {cause}")).into());
     }
@@ -348,11 +348,11 @@ fn tell(question: &Value, to: &mut dyn Write) -> std::io::Result<()> {
         writeln!(to, "  the person's words: {request}")?;
     }
     writeln!(to, "\narguments")?;
-    match question.get("arguments").filter(|arguments| !arguments.is_null()) {
+    match question.get("arguments_text").and_then(Value::as_str) {
         Some(arguments) => indented(arguments, to)?,
         None => writeln!(to, "  cannot be shown: the person's key is gone")?,
     }
-    if let Some(presented) = question.get("presented").filter(|presented| !presented.is_null()) {
+    if let Some(presented) = question.get("presented_text").and_then(Value::as_str) {
         writeln!(to, "{} put these in the place of", get("edited_by"))?;
         indented(presented, to)?;
     }
@@ -382,12 +382,7 @@ fn tell(question: &Value, to: &mut dyn Write) -> std::io::Result<()> {
         } else {
             format!("others: {}", changed.join(", "))
         };
-        writeln!(
-            to,
-            "  {}  {} ({others})",
-            text(call, "decision"),
-            call.get("arguments").unwrap_or(&Value::Null)
-        )?;
+        writeln!(to, "  {}  {} ({others})", text(call, "decision"), text(call, "arguments_text"))?;
     }
     writeln!(to, "\nto be answered by\n  {}", texts(question, "asked").join(", "))?;
     for given in question.get("given").and_then(Value::as_array).into_iter().flatten() {
@@ -411,7 +406,8 @@ fn tell(question: &Value, to: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn indented(value: &Value, to: &mut dyn Write) -> std::io::Result<()> {
-    let told = serde_json::to_string_pretty(value).unwrap_or_default();
-    told.lines().try_for_each(|line| writeln!(to, "  {line}"))
+/// JSON over several lines, its numbers as they are written.
+fn indented(text: &str, to: &mut dyn Write) -> std::io::Result<()> {
+    let told = Json::parse(text.as_bytes()).ok().and_then(|json| serde_json::to_string_pretty(&json).ok());
+    told.as_deref().unwrap_or(text).lines().try_for_each(|line| writeln!(to, "  {line}"))
 }

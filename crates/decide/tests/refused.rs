@@ -774,7 +774,7 @@ fn what_asks_where_nobody_may_answer_is_warned_of() {
         for (text, at) in [
             (r#"{"grants":[{"tool":"files/read","ask":"person"}]}"#, "grants 0 ask"),
             (
-                r#"{"grants":[{"tool":"files/read","arguments":{"path":{"from":["request"],"otherwise":"ask"}}}]}"#,
+                r#"{"request":"read it","grants":[{"tool":"files/read","arguments":{"path":{"from":["request"],"otherwise":"ask"}}}]}"#,
                 "grants 0 arguments path otherwise",
             ),
         ] {

@@ -59,12 +59,6 @@ pub enum ApprovalError {
     /// The answer was not taken.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// Whoever answers has to sign in again first.
-    #[error("{person} signed in too long ago to approve this: sign in again")]
-    SignInAgain {
-        /// Who.
-        person: PersonId,
-    },
     /// The store, or a bundle that is not kept.
     #[error(transparent)]
     Office(#[from] OfficeError),
@@ -251,7 +245,7 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
         task: question.binding.task.to_string(),
         purpose: question.purpose.clone(),
         tool: question.tool.to_string(),
-        effects: question.effects.clone(),
+        effects: question.binding.effects.clone(),
         asked_at: question.asked_at,
         until,
         asked: question.asked().iter().map(ToString::to_string).collect(),
@@ -303,6 +297,8 @@ impl<S: Store> Approvals<S> {
         after: Option<&DecisionId>,
         limit: usize,
     ) -> Result<(Vec<AskedQuestion>, Option<DecisionId>), ApprovalError> {
+        let earliest = approvals::earliest_open(self.parts.clock.now());
+        let after = after.max(earliest.as_ref());
         let ids = approvals::open(&*self.parts.store, after, limit).await?;
         let next = (ids.len() >= limit).then(|| ids.last().cloned()).flatten();
         let now = self.parts.clock.now();
@@ -422,13 +418,9 @@ impl<S: Store> Approvals<S> {
         let question = approvals::question(&*self.parts.store, id).await?;
         let question = question.ok_or_else(|| AnswerError::Unknown(id.clone()))?.question;
         let now = self.parts.clock.now();
-        let approves = matches!(reply, Reply::Approve { .. });
-        let stale = by.authenticated_at.is_some_and(|at| at.plus(FRESH) < now);
-        if approves && stale && question.is_grave() {
-            return Err(ApprovalError::SignInAgain { person: by.person.clone() });
-        }
+        let is_fresh = by.authenticated_at.is_none_or(|at| at.plus(FRESH) >= now);
         let evidence = format!("{} ({})", by.hand.actor, by.hand.evidence);
-        let answerer = Answerer { person: by.person, evidence: &evidence };
+        let answerer = Answerer { person: by.person, evidence: &evidence, is_fresh };
         let answer = match reply {
             Reply::Approve { shown, arguments } => AnswerTo::Approve { shown, edited: arguments },
             Reply::Deny { reason } => AnswerTo::Deny { reason },

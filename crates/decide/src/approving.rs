@@ -13,6 +13,7 @@ use warrantor_model::{
 
 use crate::{
     decision::{
+        NEVER_OBSERVED,
         context::{effect_set, shared_context, text_set},
         resource,
     },
@@ -118,7 +119,7 @@ pub fn changed_places(before: &Json, after: &Json) -> BTreeSet<String> {
 
 /// What a question about a call is bound to. None of a call that acts on something without a name.
 pub(crate) fn binding(judged: &Judged<'_>, sources: &BTreeMap<String, BTreeSet<String>>) -> Option<Binding> {
-    let Judged { tool, task, call, .. } = judged;
+    let Judged { tool, task, call, effects, .. } = judged;
     let resource = match resource(tool, call).ok()? {
         Some((entity_type, id)) => format!("{entity_type}::{id:?}"),
         None => format!("Server::{:?}", call.tool.server.as_str()),
@@ -132,6 +133,7 @@ pub(crate) fn binding(judged: &Judged<'_>, sources: &BTreeMap<String, BTreeSet<S
         resource,
         sources: sources.clone(),
         labels: task.labels.clone(),
+        effects: effects.iter().collect(),
     })
 }
 
@@ -190,7 +192,10 @@ fn may(judged: &Judged<'_>, answering: &Answering<'_>) -> Result<Vec<String>, Ma
     let evaluation = evaluate(judged, answering).map_err(MayNot::because)?;
     // A forbid that asks says nothing here: what it forbids is the call, and asking whether somebody may be asked would never end.
     let errors = evaluation.errors.iter().map(|failure| &failure.policy);
-    let against: Vec<String> = evaluation.forbids.iter().chain(errors).cloned().collect();
+    // What observe mode does not let through it does not let anybody approve.
+    let stands = NEVER_OBSERVED.iter().any(|effect| judged.effects.contains(*effect));
+    let observed = evaluation.observed.iter().filter(|_| stands);
+    let against: Vec<String> = evaluation.forbids.iter().chain(errors).chain(observed).cloned().collect();
     if !against.is_empty() {
         return Err(MayNot { why: format!("policy does not let {by} approve this"), policies: against });
     }

@@ -32,7 +32,7 @@ pub(crate) mod context;
 use context::{approval_value, effect_set, shared_context, source_sets, tracked};
 
 /// Effects that observe mode never lets through: their harm is done before anybody has looked at what was observed.
-const NEVER_OBSERVED: [Effect; 5] =
+pub(crate) const NEVER_OBSERVED: [Effect; 5] =
     [Effect::Pay, Effect::Destroy, Effect::Credential, Effect::Share, Effect::Execute];
 
 /// The answer to a call. There is no way from a boolean to it, and none from it to an effect: a pass is a draft until its
@@ -199,14 +199,15 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
         grounds.binding = approving::binding(&judged, &grounds.sources);
         if let Some(approval) = approval {
             counting = counting.bound_to(approval, grounds.binding.as_ref());
-            if let Some(why) = counting.void.as_ref().filter(|_| !approval.edited.is_empty()) {
+            if let Some(why) = counting.void.as_ref().filter(|_| approval.replaced) {
                 let detail = format!("what a person put in does not count: {why}");
                 obstacles.hard.push(Finding::new(ReasonCode::ApprovalRequired, detail).by("approval"));
             }
         }
         policies(&judged, &counting.given, &mut obstacles, &mut grounds);
         passing.markers = success_markers(task, call);
-        if obstacles.is_clear() && !grounds.effects.is_pure_read() {
+        // Whatever is answered or not: what passes leaves the same behind.
+        if obstacles.hard.is_empty() && !grounds.effects.is_pure_read() {
             let remembered = tracer.echoes(&handed);
             if let (true, Some(root)) = (remembered.more, task.chain.first()) {
                 let detail = "it hands out more values that could lead somewhere than can be remembered";
@@ -219,7 +220,9 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
             }
             passing.echoes = remembered.members;
         }
-        if obstacles.lift(&counting) {
+        // A call with what a person put in rests on them also where nothing asks about it any more.
+        let rests_on_them = approval.is_some_and(|approval| approval.replaced) && counting.is_whole();
+        if obstacles.lift(&counting) || rests_on_them {
             passing.uses.extend(counting.uses);
             passing.approval.clone_from(&facts.approval);
             grounds.given = counting.given;
@@ -281,13 +284,16 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
         if tracer.is_put_in(location) {
             let told = format!("{} was put in by who approved the call", places::cut(&value.canonical()));
             grounds.told_sources.entry(places::shown(location)).or_insert(told);
-            grounds.sources.entry(generalized(location)).or_default().insert("person".to_owned());
-            return;
         }
         let kind = facts.kind(location);
         let mut names = tracer.names(value, kind, &listed, last);
         if speaking.iter().any(|(_, bounds)| bounds.names_values() && bounds.judge(value, kind).is_ok()) {
             names.insert("literal".to_owned());
+        }
+        // A stranger's words in what a person put in are still a stranger's; nothing in it is the agent's.
+        if tracer.is_put_in(location) {
+            names.remove("computed");
+            names.insert("person".to_owned());
         }
         let at = generalized(location);
         let (_, traced) = tracer.trace(value, kind);
@@ -360,10 +366,6 @@ impl Obstacles {
         self.asks.retain(|(asker, _)| !counting.lifts.contains(asker));
         self.void.clone_from(&counting.void);
         self.asks.len() < before
-    }
-
-    fn is_clear(&self) -> bool {
-        self.hard.is_empty() && self.asks.is_empty()
     }
 
     fn into_decision(mut self, grounds: Grounds, passing: Passing) -> Decision {

@@ -3,18 +3,21 @@
 //! One entry a question, under the id of the decision that asked. A second entry, under the task and the call, leads the agent's next try to it; it goes when
 //! the answers are used, so that they can be used once. Arguments stand in neither in the clear: they are sealed under the key of the person whose task it is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Asking, NO_SELF_APPROVAL};
 use warrantor_model::{
-    AgentId, Approval, Approver, Asker, Binding, Call, Decimal, DecisionId, Digest, Effect, EnforcementPoint,
-    Given, PersonId, TaskId, TemplateId, Timestamp, ToolRef,
+    AgentId, Approval, Approver, Asker, Binding, Call, Decimal, DecisionId, Digest, EnforcementPoint, Given,
+    PersonId, TaskId, TemplateId, Timestamp, ToolRef,
 };
 use warrantor_store::{Add, Commit, Key, KeyError, ReadError, Store, Wanted};
 
 use crate::keys;
+
+/// The longest that a question is open, the use of its answers included, whatever settings say.
+pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +33,6 @@ pub struct StoredQuestion {
     pub purpose: String,
     /// What it wants to call.
     pub tool: ToolRef,
-    /// The effects that has.
-    pub effects: Vec<Effect>,
     /// Where it was enforced.
     pub point: String,
     /// The bundle that it was asked on.
@@ -173,7 +174,7 @@ impl StoredQuestion {
     /// Whether it has an effect of which nobody approves what is done for themselves, and of which whoever approves must have signed in just now.
     #[must_use]
     pub fn is_grave(&self) -> bool {
-        self.effects.iter().any(|effect| NO_SELF_APPROVAL.contains(effect))
+        is_grave(&self.binding)
     }
 
     /// Whether it is what is asked now.
@@ -189,6 +190,7 @@ impl StoredQuestion {
             binding: self.binding.clone(),
             lifts: self.askers.clone(),
             given: self.given.clone(),
+            replaced: self.edited.is_some(),
             edited: self.edited.as_ref().map(|edited| edited.places.clone()).unwrap_or_default(),
             until,
         }
@@ -199,6 +201,11 @@ impl StoredQuestion {
     pub fn enforcement_point(&self) -> Option<EnforcementPoint> {
         self.point.parse().ok()
     }
+}
+
+/// Whether a call has an effect of which whoever approves it must have signed in just now.
+pub(crate) fn is_grave(binding: &Binding) -> bool {
+    binding.effects.iter().any(|effect| NO_SELF_APPROVAL.contains(effect))
 }
 
 /// A question with its id and the version of its entry.
@@ -242,6 +249,13 @@ pub async fn question<S: Store>(store: &S, id: &DecisionId) -> Result<Option<Kno
     let question = serde_json::from_slice(&entry.value)
         .map_err(|cause| QuestionError::Unreadable { id: id.to_string(), cause: cause.to_string() })?;
     Ok(Some(KnownQuestion { id: id.clone(), version: entry.version, question }))
+}
+
+/// Where to begin with questions that can be open at an instant: none lives longer than [`LONGEST`], and ids are in the order of time.
+#[must_use]
+pub fn earliest_open(now: Timestamp) -> Option<DecisionId> {
+    let millis = now.minus(LONGEST).as_micros().max(0) / 1000;
+    DecisionId::new(format!("d{millis:012x}")).ok()
 }
 
 /// The ids of questions that are open, in the order in which they were asked; `after` the one, and `limit` at most. Some may have expired.
@@ -302,9 +316,15 @@ pub async fn all<S: Store>(
     Ok(found)
 }
 
-/// What one task asks about one call, by the words of the call: the same call leads to the same question.
+/// What one task asks about one call at one enforcement point, by the words of the call: the same call leads to the same question.
 pub(crate) fn place(task: &TaskId, call: &Call) -> Result<Key, KeyError> {
-    let words = format!("{}\n{}\n{}", call.mandate, call.tool, call.arguments.canonical());
+    let words = format!(
+        "{}\n{}\n{}\n{}",
+        call.mandate,
+        call.tool,
+        call.enforcement_point,
+        call.arguments.canonical()
+    );
     keys::asked(task, &Digest::of(words.as_bytes()))
 }
 

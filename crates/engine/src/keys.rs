@@ -223,6 +223,14 @@ pub fn open_of_task_count(task: &TaskId) -> Result<Key, KeyError> {
     Key::new(format!("task/{task}/open"))
 }
 
+/// How many questions of a task were ever asked.
+///
+/// # Errors
+/// As [`standing`].
+pub fn asked_of_task_count(task: &TaskId) -> Result<Key, KeyError> {
+    Key::new(format!("task/{task}/asked"))
+}
+
 /// Which question a call of a task leads to, by the digest of the call.
 ///
 /// # Errors

@@ -102,8 +102,18 @@ impl<S: Store> Bank<S> {
         by: &str,
         answer: &AnswerTo,
     ) -> Result<QuestionStanding, AnswerError> {
+        self.answer_after(id, by, answer, true).await
+    }
+
+    async fn answer_after(
+        &self,
+        id: &DecisionId,
+        by: &str,
+        answer: &AnswerTo,
+        is_fresh: bool,
+    ) -> Result<QuestionStanding, AnswerError> {
         let person = by.parse().unwrap();
-        let by = Answerer { person: &person, evidence: "test" };
+        let by = Answerer { person: &person, evidence: "test", is_fresh };
         let settled = self.engine.answer_question(id, by, answer).await?;
         Ok(settled.question.standing(self.engine_now()))
     }
@@ -432,6 +442,79 @@ async fn whoever_edits_answers_for_it_and_the_others_see_what_was_put_in() {
     assert_ne!(bank.asked("send_money", PAY).await, id);
 }
 
+/// Notes with a text are asked about, and a text makes them shared.
+fn notes() -> BundleFiles {
+    files().with("mandates/pay.yaml", "    after: [\"bank/list_payees\"]\n", "").with(
+        "tools/bank.yaml",
+        "add_note: { effects: [write],",
+        "add_note: { effects: [write], effects_when: { text: [share] },",
+    )
+}
+
+#[tokio::test]
+async fn where_something_was_only_left_out_it_is_still_whoever_left_it_out_who_answers() {
+    let asks = "@id(\"notes\") @ask(\"ops\") forbid (principal, action == Action::\"bank/add_note\", resource) when { context.arguments has text };\n";
+    let bank = Bank::with(notes().and("policies/notes.cedar", asks)).await;
+    let id = bank.asked("add_note", r#"{"text":"hello"}"#).await;
+    assert_eq!(bank.edit(&id, "bob", "{}").await.unwrap(), QuestionStanding::Approved);
+    bank.stop("person:bob").await;
+    assert_ne!(bank.asked("add_note", r#"{"text":"hello"}"#).await, id);
+}
+
+#[tokio::test]
+async fn nobody_approves_something_grave_who_signed_in_long_ago_also_where_it_is_grave_only_by_what_they_put_in()
+ {
+    let asks =
+        "@id(\"notes\") @ask(\"ops\") forbid (principal, action == Action::\"bank/add_note\", resource);\n";
+    let bank = Bank::with(notes().and("policies/notes.cedar", asks)).await;
+    let id = bank.asked("add_note", "{}").await;
+    let shown = bank.engine.question(&id).await.unwrap().arguments.unwrap().digest();
+    let yes = |edited: Option<&str>| AnswerTo::Approve {
+        shown,
+        edited: edited.map(|text| text.as_bytes().to_vec()),
+    };
+    let with_text = yes(Some(r#"{"text":"hello"}"#));
+    let stale = bank.answer_after(&id, "bob", &with_text, false).await;
+    assert!(matches!(stale, Err(AnswerError::SignInAgain { .. })), "{stale:?}");
+    assert_eq!(bank.answer_after(&id, "bob", &yes(None), false).await.unwrap(), QuestionStanding::Approved);
+
+    let id = bank.asked("send_money", PAY).await;
+    let shown = bank.engine.question(&id).await.unwrap().arguments.unwrap().digest();
+    let stale = bank.answer_after(&id, "bob", &AnswerTo::Approve { shown, edited: None }, false).await;
+    assert!(matches!(stale, Err(AnswerError::SignInAgain { .. })), "{stale:?}");
+}
+
+#[tokio::test]
+async fn whoever_answers_for_two_is_judged_for_the_second_as_one_who_has_answered() {
+    let two = "@id(\"two\") forbid (principal, action == Action::\"approve\", resource) when { context.answered.contains(principal) };\n";
+    let bank = Bank::with(
+        files()
+            .with("people.yaml", r#"subject: "2", groups: [ops]"#, r#"subject: "2", groups: [ops, audit]"#)
+            .and("policies/two.cedar", two),
+    )
+    .await;
+    let call = r#"{"recipient":"DE1","amount":1100}"#;
+    let id = bank.asked("send_money", call).await;
+    assert_eq!(bank.approve(&id, "bob").await.unwrap(), QuestionStanding::Waiting);
+    let again = bank.approve(&id, "bob").await;
+    assert!(matches!(again, Err(AnswerError::MayNot { .. })), "{again:?}");
+    assert_eq!(bank.approve(&id, "carol").await.unwrap(), QuestionStanding::Approved);
+    permitted(bank.authorize("send_money", call).await);
+}
+
+#[tokio::test]
+async fn a_task_asks_only_so_often() {
+    let bank = Bank::with(files().with("mandates/pay.yaml", ", unique: [recipient]", "")).await;
+    let arguments = |cents: u32| format!(r#"{{"recipient":"DE1","amount":700.{cents:04}}}"#);
+    for cents in 0..200 {
+        let id = bank.asked("send_money", &arguments(cents)).await;
+        bank.deny(&id, "bob").await.unwrap();
+    }
+    let full = refused(bank.authorize("send_money", &arguments(200)).await);
+    assert_eq!(full.refusal.findings()[0].code, ReasonCode::LimitReached);
+    assert!(full.refusal.findings()[0].detail.contains("200 questions"), "{full:?}");
+}
+
 #[tokio::test]
 async fn what_has_become_worse_since_it_was_shown_is_not_approved() {
     let bank = Bank::with(files().with(
@@ -494,7 +577,12 @@ async fn nobody_is_asked_what_is_not_recorded_and_nothing_passes_by_answers_that
         assert!(!stored || open == [id.clone()], "the one that was stored after all is gone on with");
         // An answer whose record fails is none.
         bank.world.store.plan(1, fault);
-        assert!(matches!(bank.approve(&id, "bob").await, Err(AnswerError::Unavailable(_))), "{fault:?}");
+        let answered = bank.approve(&id, "bob").await.unwrap_err();
+        let is_told = match fault {
+            Fault::Refused => matches!(answered, AnswerError::Unavailable(_)),
+            _ => matches!(answered, AnswerError::Uncertain(_)),
+        };
+        assert!(is_told, "{fault:?}: {answered}");
         assert_eq!(bank.engine.question(&id).await.unwrap().standing == QuestionStanding::Approved, stored);
         if !stored {
             bank.approve(&id, "bob").await.unwrap();

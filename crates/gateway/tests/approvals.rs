@@ -58,7 +58,7 @@ async fn deny(rig: &Rig<MemoryStore>, id: &str) {
 /// Bob is asked.
 async fn answer(rig: &Rig<MemoryStore>, id: &DecisionId, answer: &AnswerTo) {
     let person = "bob".parse().unwrap();
-    let by = Answerer { person: &person, evidence: "test" };
+    let by = Answerer { person: &person, evidence: "test", is_fresh: true };
     rig.engine.answer_question(id, by, answer).await.unwrap();
 }
 

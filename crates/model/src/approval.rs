@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecisionId, Digest, GroupName, IdError, MandateId, PersonId, TaskId, Timestamp};
+use crate::{DecisionId, Digest, Effect, GroupName, IdError, MandateId, PersonId, TaskId, Timestamp};
 
 /// Who has to answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,8 @@ pub struct Binding {
     pub sources: BTreeMap<String, BTreeSet<String>>,
     /// Labels of what the task had touched.
     pub labels: BTreeSet<String>,
+    /// The effects that it has.
+    pub effects: Vec<Effect>,
 }
 
 /// Names of sources that are worse than none: what has them may be somebody else's choice, or the agent's.
@@ -100,7 +102,7 @@ impl Binding {
     /// Why an answer to this is none to that call now; nothing where it is one. Sources may be no weaker than was shown, and labels no more.
     #[must_use]
     pub fn differs_from(&self, now: &Self) -> Option<String> {
-        let Self { chain, task, tool, definition, arguments, resource, sources, labels } = self;
+        let Self { chain, task, tool, definition, arguments, resource, .. } = self;
         if *task != now.task || *chain != now.chain {
             return Some("it was given to another task or mandate".to_owned());
         }
@@ -110,12 +112,26 @@ impl Binding {
         if *definition != now.definition {
             return Some("the tool was defined otherwise when it was given".to_owned());
         }
+        self.worsened(now)
+    }
+
+    /// In what a call is worse than this one, whatever its arguments are: it has other effects, the task has touched more, or values have weaker sources. Values
+    /// that a person put in are not compared.
+    #[must_use]
+    pub fn worsened(&self, now: &Self) -> Option<String> {
+        let Self { sources, labels, effects, .. } = self;
         if let Some(label) = now.labels.difference(labels).next() {
             return Some(format!("the task has touched what is {label} since"));
+        }
+        if let Some(effect) = now.effects.iter().find(|effect| !effects.contains(effect)) {
+            return Some(format!("it has the effect {} since", effect.as_str()));
         }
         let none = BTreeSet::new();
         for at in sources.keys().chain(now.sources.keys()) {
             let (shown, found) = (sources.get(at).unwrap_or(&none), now.sources.get(at).unwrap_or(&none));
+            if found.contains("person") && !shown.contains("person") {
+                continue;
+            }
             if let Some(worse) = found.difference(shown).find(|name| WEAK.contains(&name.as_str())) {
                 return Some(format!("the value of {at} has the source {worse} since"));
             }
@@ -151,7 +167,9 @@ pub struct Approval {
     pub lifts: BTreeSet<Asker>,
     /// Who said yes.
     pub given: Vec<Given>,
-    /// Arguments whose values a person put in, by place.
+    /// Whether a person put other arguments in the place of the agent's.
+    pub replaced: bool,
+    /// Arguments whose values a person put in, by place; none where they only left some out.
     pub edited: BTreeSet<String>,
     /// When it ends.
     pub until: Timestamp,
@@ -179,6 +197,7 @@ mod tests {
             resource: "Server::\"bank\"".to_owned(),
             sources: sources.into(),
             labels: ["confidential".to_owned()].into(),
+            effects: vec![Effect::Write],
         }
     }
 
@@ -210,6 +229,8 @@ mod tests {
             "is untrusted since",
         );
         check(|now| now.labels.clear(), "");
+        check(|now| now.effects.push(Effect::Pay), "has the effect pay since");
+        check(|now| now.effects.clear(), "");
         check(
             |now| {
                 now.sources.entry("to".into()).or_default().insert("system".into());

@@ -66,8 +66,8 @@ fn not_answered(cause: ApprovalError) -> anyhow::Error {
         ApprovalError::Answer(AnswerError::Unknown(id)) => {
             Usage(format!("there is no question {id} here")).into()
         }
-        ApprovalError::Answer(AnswerError::Unavailable(_)) => cause.into(),
-        ApprovalError::Answer(_) | ApprovalError::SignInAgain { .. } => NotAnswered(cause.to_string()).into(),
+        ApprovalError::Answer(AnswerError::Unavailable(_) | AnswerError::Uncertain(_)) => cause.into(),
+        ApprovalError::Answer(_) => NotAnswered(cause.to_string()).into(),
         cause => cause.into(),
     }
 }

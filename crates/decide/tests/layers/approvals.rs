@@ -43,6 +43,7 @@ fn answered(world: &World, by: &[(&str, &str)]) -> Approval {
         binding: asking.binding,
         lifts: asking.askers,
         given: given.collect(),
+        replaced: false,
         edited: Default::default(),
         until: at("2026-10-05T12:10:00Z"),
     }
@@ -297,6 +298,15 @@ fn whoever_may_answer_is_ruled_by_policy_and_nobody_approves_what_is_done_for_th
         "bob",
         "policy does not let",
     );
+    // One that is only observed stands where the effect is grave.
+    check(
+        &format!(
+            r#"{ALL} @mode("observe") forbid(principal == Person::"bob", action == Action::"approve", resource);"#
+        ),
+        "group:finance",
+        "bob",
+        "policy does not let",
+    );
     // One that asks is about calls.
     check(&format!(r#"{ALL} @ask("ops") forbid(principal, action, resource);"#), "group:finance", "bob", "");
 }
@@ -346,6 +356,43 @@ fn policies_see_who_approved_and_permits_may_not_look() {
 }
 
 #[test]
+fn an_approved_call_leaves_behind_what_it_would_have_left_behind_unasked() {
+    let free = world_of(&GRANT.replace(r#","ask":"group:ops""#, "").replace("request", "any"))
+        .policies(ALL)
+        .call("bank/send_money", r#"{"amount":5,"recipient":"DE1234567890"}"#);
+    let Decision::Pass(unasked) = free.decide() else { panic!("no pass: {:?}", outcome(&free.decide())) };
+    let world = send();
+    let approval = answered(&world, &EVERYBODY);
+    let Decision::Pass(approved) = with(world, approval).decide() else { panic!("no pass") };
+    assert!(!unasked.echoes().is_empty());
+    assert_eq!(approved.echoes(), unasked.echoes());
+}
+
+#[test]
+fn what_a_person_put_in_rests_on_them_also_where_nothing_asks_about_it_and_where_they_only_left_something_out()
+ {
+    // Large amounts are asked about; what took its place is small.
+    let asks = r#"@id("large") @ask("finance") forbid(principal, action, resource) when { context has arguments.amount && context.arguments.amount.greaterThan(decimal("4.0")) };"#;
+    let grants =
+        r#"[{"tool":"bank/send_money","arguments":{"amount":{"max":100},"recipient":{"from":["any"]}}}]"#;
+    let world = || world_of(grants).policies(&format!("{ALL} {asks}"));
+    let large = world().call("bank/send_money", r#"{"amount":5,"recipient":"DE1234567890"}"#);
+    let small = world().call("bank/send_money", r#"{"amount":1,"recipient":"DE1234567890"}"#);
+    let mut approval = answered(&large, &[("group:finance", "bob")]);
+    approval.replaced = true;
+    approval.binding = small.decide().grounds().binding.clone().unwrap();
+    for edited in [vec!["amount".to_owned()], Vec::new()] {
+        let approval = Approval { edited: edited.into_iter().collect(), ..approval.clone() };
+        let seen = with(small.clone(), approval.clone()).decide();
+        let Decision::Pass(draft) = &seen else { panic!("no pass: {:?}", outcome(&seen)) };
+        assert!(draft.uses().contains(&"person:bob".parse().unwrap()));
+        assert_eq!(draft.approval().map(|used| &**used), Some(&approval));
+        let stopped = with(small.clone(), approval).stopped("person:bob");
+        assert_eq!(outcome(&stopped.decide()), deny(&["approval_required"]));
+    }
+}
+
+#[test]
 fn a_value_that_was_put_in_has_the_source_person() {
     let world = |from: &str, otherwise: &str| {
         let grants = format!(
@@ -356,6 +403,7 @@ fn a_value_that_was_put_in_has_the_source_person() {
     let put_in = |world: World| {
         let mut approval = answered(&world, &[("group:ops", "bob")]);
         approval.edited = ["recipient".to_owned()].into();
+        approval.replaced = true;
         // As the engine does: what is asked of the edited call is what was answered.
         let unanswered = Approval { given: Vec::new(), ..approval.clone() };
         let seen = with(world.clone(), unanswered.clone()).decide();

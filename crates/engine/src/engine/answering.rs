@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
 use warrantor_decide::{Answering, Decision, MayNot, changed_places, decide, may_approve};
 use warrantor_model::{
-    Approval, Approver, Asker, Binding, Call, DecisionId, Digest, Finding, Given, Json, PersonId, Timestamp,
+    Approval, Approver, Asker, Binding, Call, DecisionId, Digest, Finding, Given, Json, Offer, PersonId,
+    Timestamp,
     record::{ApprovalChange, ApprovalRecord, Event, Record},
 };
 use warrantor_store::{Commit, CommitError, Recency, Store};
@@ -17,7 +18,7 @@ use super::{Engine, Presented};
 use crate::{
     approvals::{
         self, Edited, KnownQuestion, QuestionError, QuestionStanding, QuestionState, StoredQuestion, close,
-        put,
+        is_grave, put,
     },
     bodies::SealKey,
     load::{Answered, Asked, Loaded},
@@ -36,6 +37,8 @@ pub struct Answerer<'a> {
     pub person: &'a PersonId,
     /// How that is known, for records.
     pub evidence: &'a str,
+    /// Whether they proved who they are just now: nobody approves something grave without.
+    pub is_fresh: bool,
 }
 
 /// What somebody answers.
@@ -110,12 +113,21 @@ pub enum AnswerError {
         /// Why not.
         why: String,
     },
+    /// It is grave, and who this person is was proved too long ago.
+    #[error("{person} signed in too long ago to approve this: sign in again")]
+    SignInAgain {
+        /// Who.
+        person: PersonId,
+    },
     /// What was sent is no answer.
     #[error("{0}")]
     Invalid(String),
     /// Somebody else answered at the same time.
     #[error("somebody else answered at the same time: look again")]
     Contended,
+    /// It cannot be told whether it was recorded.
+    #[error("it cannot be told whether the answer was taken: look again ({0})")]
+    Uncertain(String),
     /// It could not be told or recorded.
     #[error("it could not be done, and nothing was answered: {0}")]
     Unavailable(String),
@@ -125,6 +137,17 @@ impl From<QuestionError> for AnswerError {
     fn from(cause: QuestionError) -> Self {
         Self::Unavailable(cause.to_string())
     }
+}
+
+/// Arguments that are imagined to be used.
+#[derive(Clone, Copy)]
+struct Imagined<'a> {
+    /// What the agent gave.
+    original: &'a Json,
+    /// What somebody has put in its place.
+    arguments: Option<&'a (Vec<u8>, Json)>,
+    /// Whether that is new with this answer.
+    is_new: bool,
 }
 
 /// A call as it would be made if everybody said yes.
@@ -230,12 +253,21 @@ impl<S: Store> Engine<S> {
                 let arguments = Json::parse(bytes).map_err(|cause| {
                     AnswerError::Invalid(format!("the arguments cannot be read: {cause}"))
                 })?;
-                Some((bytes.to_vec(), arguments)).filter(|(_, arguments)| arguments.digest() != *shown)
+                let new = arguments.digest() != *shown;
+                if new && !matches!(presented.offer, Offer::Tool | Offer::Prompt) {
+                    let why = "what it acts on cannot be changed: the arguments of tools and prompts can";
+                    return Err(AnswerError::Invalid(why.to_owned()));
+                }
+                Some((bytes.to_vec(), arguments)).filter(|_| new)
             }
         };
         let is_new = put_in.is_some();
         let arguments = put_in.or_else(|| before.clone());
-        let foreseen = self.foresee(known, &presented, &original, arguments.as_ref(), by, now).await?;
+        let wanted = Imagined { original: &original, arguments: arguments.as_ref(), is_new };
+        let foreseen = self.foresee(known, &presented, &wanted, by, now).await?;
+        if is_grave(&foreseen.binding) && !by.is_fresh {
+            return Err(AnswerError::SignInAgain { person: by.person.clone() });
+        }
         let given_before: &[Given] = if is_new { &[] } else { &known.question.given };
         let (answers, policies) = match self.may_answer(&foreseen, by.person, given_before, now) {
             Ok(may) => may,
@@ -260,7 +292,7 @@ impl<S: Store> Engine<S> {
         let complete = question.unanswered().is_empty();
         if complete {
             let ends = foreseen.loaded.task.chain.iter().map(|hop| hop.mandate.expires_at).min();
-            let until = now.plus(self.0.parts.settings.approval_life);
+            let until = now.plus(self.0.parts.settings.approval_life.min(approvals::LONGEST / 2));
             question.state = QuestionState::Approved { until: ends.map_or(until, |ends| until.min(ends)) };
         }
         let record = ApprovalRecord {
@@ -296,11 +328,11 @@ impl<S: Store> Engine<S> {
         &self,
         known: &KnownQuestion,
         presented: &Presented,
-        original: &Json,
-        arguments: Option<&(Vec<u8>, Json)>,
+        imagined: &Imagined<'_>,
         by: Answerer<'_>,
         now: Timestamp,
     ) -> Result<Foreseen, AnswerError> {
+        let Imagined { original, arguments, is_new } = *imagined;
         let question = &known.question;
         let places = arguments.map(|(_, edited)| changed_places(original, edited)).unwrap_or_default();
         let arguments = arguments.map_or_else(|| original.clone(), |(_, edited)| edited.clone());
@@ -311,6 +343,7 @@ impl<S: Store> Engine<S> {
         // Nobody has said yes to anything, so that everything which asks is seen; what is put in counts as a person's.
         let unanswered = Approval {
             given: Vec::new(),
+            replaced: is_edited,
             edited: places.clone(),
             ..question.approval(&known.id, now.plus(A_MOMENT))
         };
@@ -341,9 +374,11 @@ impl<S: Store> Engine<S> {
                 ));
             }
         };
-        if is_edited {
-            if let Some(label) = binding.labels.difference(&question.binding.labels).next() {
-                return Err(AnswerError::Stale(format!("the task has touched what is {label} since")));
+        if is_new {
+            // What was shown may not have become worse, but for what is put in and what that does.
+            let shown = Binding { effects: binding.effects.clone(), ..question.binding.clone() };
+            if let Some(why) = shown.worsened(&binding) {
+                return Err(AnswerError::Stale(why));
             }
         } else if let Some(why) = question.binding.differs_from(&binding) {
             return Err(AnswerError::Stale(why));
@@ -377,18 +412,21 @@ impl<S: Store> Engine<S> {
         now: Timestamp,
     ) -> Result<(BTreeSet<Approver>, Vec<String>), MayNot> {
         let Foreseen { loaded, call, askers, .. } = foreseen;
-        let answered: BTreeSet<&Approver> = before.iter().map(|given| &given.who).collect();
+        let answered: BTreeSet<Approver> = before.iter().map(|given| given.who.clone()).collect();
         let asked: BTreeSet<&Approver> = askers.iter().map(|asker| &asker.who).collect();
         let (mut answers, mut policies) = (BTreeSet::new(), BTreeSet::new());
         let mut refused = MayNot {
             why: "everybody they could answer for has been answered for".to_owned(),
             policies: Vec::new(),
         };
+        // As they will be judged when they are used: each after the others.
+        let mut before = before.to_vec();
         for who in asked.into_iter().filter(|who| !answered.contains(who)) {
-            let answering = Answering { who, by, before };
+            let answering = Answering { who, by, before: &before };
             match may_approve(&loaded.snapshot, &loaded.task, &loaded.facts, call, now, &answering) {
                 Ok(permits) => {
                     answers.insert(who.clone());
+                    before.push(Given { who: who.clone(), by: by.clone(), at: now });
                     policies.extend(permits);
                 }
                 Err(may_not) => refused = may_not,
@@ -457,7 +495,7 @@ impl<S: Store> Engine<S> {
         let mut question = known.question.clone();
         question.state = QuestionState::Withdrawn { at: now, why: why.to_owned() };
         let nobody = known.question.person.clone();
-        let by = Answerer { person: &nobody, evidence: "the engine" };
+        let by = Answerer { person: &nobody, evidence: "the engine", is_fresh: false };
         let record = ApprovalRecord {
             by: "engine".to_owned(),
             reason: Some(why.to_owned()),
@@ -511,6 +549,7 @@ impl<S: Store> Engine<S> {
         match self.commit_within(commit, self.0.parts.settings.commit_deadline).await {
             Ok(committed) => Ok(committed.revision),
             Err(CommitError::Moved { .. }) => Err(AnswerError::Contended),
+            Err(cause @ CommitError::Unknown { .. }) => Err(AnswerError::Uncertain(cause.to_string())),
             Err(cause) => Err(unavailable(cause.to_string())),
         }
     }

@@ -20,6 +20,8 @@ use crate::{
 
 /// Most questions of one task that are open at a time: nobody answers more, and an agent that asks about everything needs another mandate.
 const MAX_OPEN: u32 = 20;
+/// Most questions that one task asks in all: a call is made another one by a trifle, and nobody reads the hundredth.
+const MAX_ASKED: u32 = 200;
 /// Most expired questions that are put away where there are too many.
 const MAX_SWEPT: usize = 64;
 
@@ -332,6 +334,12 @@ impl<S: Store> Engine<S> {
             Err(CommitError::Moved { .. } | CommitError::Overtaken { .. } | CommitError::NotNew { .. }) => {
                 Attempt::Moved
             }
+            Err(CommitError::LimitReached { at_most, .. }) if at_most == MAX_ASKED.into() => {
+                let detail = format!("this task has asked {MAX_ASKED} questions");
+                let sentence = "This task has asked a person as often as a task may.";
+                let finding = Finding::new(ReasonCode::LimitReached, detail).by("questions").saying(sentence);
+                Attempt::done(self.refuse(id, presented, Some(call), finding).await)
+            }
             Err(CommitError::LimitReached { .. }) => {
                 if self.sweep(&question, under_way.now).await {
                     return Attempt::Moved;
@@ -380,18 +388,13 @@ impl<S: Store> Engine<S> {
         let key = self.seal_key(&person).await?;
         let sealed = key.seal_value(&*self.0.parts.randomness, &format!("question/{id}"), &wire);
         let ends = loaded.task.chain.iter().map(|hop| hop.mandate.expires_at).min();
-        let until = now.plus(self.0.parts.settings.question_life);
+        let until = now.plus(self.0.parts.settings.question_life.min(approvals::LONGEST / 2));
         Ok(StoredQuestion {
             person,
             agent: last.mandate.terms.agent.clone(),
             template: last.mandate.terms.template.clone(),
             purpose: last.mandate.terms.purpose.clone(),
             tool: call.tool.clone(),
-            effects: loaded
-                .snapshot
-                .tool(&call.tool)
-                .map(|tool| loaded.snapshot.effects(tool, &call.arguments).iter().collect())
-                .unwrap_or_default(),
             point: call.enforcement_point.clone(),
             bundle: loaded.snapshot.revision(),
             asked_at: now,
@@ -459,6 +462,11 @@ fn question_commit(
         counter: keys::open_of_task_count(task).map_err(|cause| text(&cause))?,
         amount: Decimal::ONE,
         at_most: Some(MAX_OPEN.into()),
+    });
+    commit.adds.push(Add {
+        counter: keys::asked_of_task_count(task).map_err(|cause| text(&cause))?,
+        amount: Decimal::ONE,
+        at_most: Some(MAX_ASKED.into()),
     });
     Ok(())
 }

@@ -94,7 +94,11 @@ impl<P: DecisionPoint> Exchange<P> {
         let not_sent = if rounds > 0 { Outcome::Cancelled } else { Outcome::NotSent };
         let Use { asked, params, .. } = using;
         let own = match &params.target {
-            Target::Tool(named) | Target::Prompt(named) => named.arguments.is_some(),
+            // A person may have put arguments where there were none.
+            Target::Tool(named) | Target::Prompt(named) => {
+                named.arguments.is_some() || decided != params.arguments()
+            }
+            // Of anything else what is decided is what was asked for: nobody can put anything else in its place.
             _ => false,
         };
         let arguments: Option<&RawValue> = match own.then(|| serde_json::from_slice(&decided)) {

@@ -17,10 +17,10 @@ use warrantor_mcp::{
     params::ProgressParams,
     result::{PageToOpen, is_accepted},
 };
-use warrantor_model::{DecisionId, Digest, MandateId, Question, ServerName, Timestamp};
+use warrantor_model::{DecisionId, Digest, Question, Timestamp};
 
 use crate::{
-    exchange::{Exchange, Reply},
+    exchange::{Exchange, Reply, lock},
     uses::{Use, from_question},
 };
 
@@ -54,18 +54,16 @@ const PREFIX: &str = "q.";
 const CONTEXT: &str = "the state of a request that waits for a person";
 /// Longest state that is opened.
 const MAX_STATE: usize = 4096;
+/// Most questions of one connection of which it is remembered that its client was sent to them.
+const MAX_SENT: usize = 256;
 
 /// What a state says, sealed: for which request it was given out, by whom it may be brought back, and until when. It is no permission: that it is good for one
-/// use follows from its question, whose answers are used up once.
+/// use follows from its question, whose answers are used up once. The request is named by a digest, so that it is short whatever was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
     question: DecisionId,
-    mandate: MandateId,
-    server: ServerName,
-    method: String,
-    target: Option<String>,
-    arguments: Digest,
+    request: Digest,
     until: Timestamp,
 }
 
@@ -91,14 +89,21 @@ impl<P: DecisionPoint> Exchange<P> {
         let decided = self.authorize(presented).await;
         let Decided::Asked(question, _) = &decided else { return decided };
         let hold = match nth {
-            Try::First => self.settings.asking.hold,
-            Try::Opened => self.settings.asking.hold.max(AFTER_OPENING),
+            Try::First if !self.was_sent(using, question) => self.settings.asking.hold,
+            Try::First | Try::Opened => self.settings.asking.hold.max(AFTER_OPENING),
             Try::NotOpened => Duration::ZERO,
         };
-        match self.held(using, question, hold).await {
+        let is_answered = self.held(using, question, hold).await;
+        // Nobody would have anything of a call whose client has gone, and the answers would be used up.
+        match is_answered && !using.asked.flight.is_taken_back() {
             true => self.authorize(presented).await,
             false => decided,
         }
+    }
+
+    /// Whether a client of the older era was sent to a question's page before: it tells that it comes back from there by calling again.
+    fn was_sent(&self, using: &Use<'_>, question: &DecisionId) -> bool {
+        using.era == Era::Legacy && lock(&self.questions).sent.contains(question)
     }
 
     /// Waits until a question waits no more. Whether it does so now.
@@ -149,10 +154,16 @@ impl<P: DecisionPoint> Exchange<P> {
         };
         let able = self.able(using);
         let url = RawValue::from_string(r#"{"mode":"url"}"#.to_owned()).ok();
-        let opens = nth == Try::First && able.can("elicitation", url.as_deref());
+        let opens =
+            nth == Try::First && !self.was_sent(using, decision) && able.can("elicitation", url.as_deref());
         let message = format!("A person has to approve a call before it is made ({decision}).");
         let page = PageToOpen { id: decision.as_str(), url: &address, message: &message };
         if opens && using.era == Era::Legacy {
+            let sent = &mut lock(&self.questions).sent;
+            if sent.len() >= MAX_SENT {
+                sent.clear();
+            }
+            sent.insert(decision.clone());
             return Reply::fault(using.asked.id, &page.to_rpc());
         }
         if opens
@@ -166,15 +177,17 @@ impl<P: DecisionPoint> Exchange<P> {
     }
 
     fn state_of(&self, using: &Use<'_>, question: &DecisionId, until: Timestamp) -> State {
-        State {
-            question: question.clone(),
-            mandate: self.settings.mandate.clone(),
-            server: self.settings.server.clone(),
-            method: using.asked.method.to_owned(),
-            target: using.params.mirrored().map(str::to_owned),
-            arguments: Digest::of(&using.params.arguments()),
-            until,
-        }
+        let arguments = Digest::of(&using.params.arguments()).to_string();
+        let words = [
+            self.settings.mandate.as_str(),
+            self.settings.server.as_str(),
+            using.asked.method,
+            using.params.mirrored().unwrap_or_default(),
+            &arguments,
+        ];
+        // As JSON, so that no two requests read alike.
+        let request = Digest::of(serde_json::json!(words).to_string().as_bytes());
+        State { question: question.clone(), request, until }
     }
 
     fn state_for(&self, using: &Use<'_>, question: &DecisionId) -> Option<String> {

@@ -6,7 +6,7 @@
 //! call that goes on, what the server wants back, what was asked), good for one use: the server's own state never leaves.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +20,7 @@ use warrantor_engine::{Answer as Decided, DecisionPoint};
 use warrantor_mcp::{
     Id, Message, Outcome as Said, RpcError, capabilities::asked_by, envelope, rpc, uses::UseParams,
 };
-use warrantor_model::{Definition, Digest, Offer, ReasonCode, ToolRef, record::Outcome};
+use warrantor_model::{DecisionId, Definition, Digest, Offer, ReasonCode, ToolRef, record::Outcome};
 
 use crate::{
     answers::{Asking, Going, Live, Unsent},
@@ -40,11 +40,13 @@ pub(crate) struct Questions<P: DecisionPoint> {
     last: Arc<AtomicU64>,
     open: HashMap<u64, Open>,
     suspended: HashMap<String, Suspended<P>>,
+    /// Questions to persons to whose page the client was sent.
+    pub(crate) sent: HashSet<DecisionId>,
 }
 
 impl<P: DecisionPoint> Default for Questions<P> {
     fn default() -> Self {
-        Self { last: Arc::default(), open: HashMap::new(), suspended: HashMap::new() }
+        Self { last: Arc::default(), open: HashMap::new(), suspended: HashMap::new(), sent: HashSet::new() }
     }
 }
 
@@ -96,6 +98,8 @@ struct Suspended<P: DecisionPoint> {
     method: String,
     target: Option<String>,
     arguments: Digest,
+    /// What was released, which a person may have put in the place of that.
+    decided: Vec<u8>,
     tool: ToolRef,
     state: Option<String>,
     asked: BTreeMap<String, &'static str>,
@@ -271,7 +275,8 @@ impl<P: DecisionPoint> Exchange<P> {
             rounds: rounds.saturating_add(1),
             method: using.asked.method.to_owned(),
             target: using.params.mirrored().map(str::to_owned),
-            arguments: Digest::of(decided),
+            arguments: Digest::of(&using.params.arguments()),
+            decided: decided.to_vec(),
             tool: tool.clone(),
             state: required.state.as_deref().map(str::to_owned),
             asked,
@@ -336,8 +341,7 @@ impl<P: DecisionPoint> Exchange<P> {
                 }
             }
         }
-        let Suspended { owed, rounds, tool, state, .. } = waiting;
-        let decided = using.params.arguments();
+        let Suspended { owed, rounds, decided, tool, state, .. } = waiting;
         let state = state.as_deref();
         let going = Going { owed, decided, tool, responses: &responses, answers, state, rounds };
         self.go_on(&using, going).await

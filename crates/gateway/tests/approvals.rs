@@ -68,8 +68,10 @@ fn told(answer: &Value) -> &str {
 }
 
 fn question(answer: &Value) -> String {
-    assert_eq!(answer["result"]["structuredContent"]["reason"], "approval_required", "{answer}");
-    answer["result"]["structuredContent"]["decision"].as_str().unwrap().to_owned()
+    let result = &answer["result"];
+    let told = result.get("structuredContent").unwrap_or(&result["_meta"]["dev.warrantor/refusal"]);
+    assert_eq!(told["reason"], "approval_required", "{answer}");
+    told["decision"].as_str().unwrap().to_owned()
 }
 
 /// A session of the older era whose definitions are known.
@@ -144,6 +146,21 @@ async fn what_was_put_in_is_made_and_the_agent_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn arguments_are_put_in_also_where_there_were_none() {
+    let files = files().with("mandates/pay.yaml", "    after: [\"bank/list_payees\"]\n", "").and(
+        "policies/notes.cedar",
+        "@id(\"notes\") @ask(\"ops\") forbid (principal, action == Action::\"bank/add_note\", resource);",
+    );
+    let mut rig = Rig::asking(MemoryStore::new(), &files, 1 << 20, Asking::default()).await.legacy().await;
+    rig.client.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add_note"}}"#).await;
+    rig.list_definitions().await;
+    let id = question(&rig.client.next().await);
+    approve(&rig, &id, Some(r#"{"text":"as agreed"}"#)).await;
+    rig.client.send(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add_note"}}"#).await;
+    assert_eq!(rig.server.next().await["params"]["arguments"], json!({"text": "as agreed"}));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_waits_as_long_as_is_said_and_goes_on_with_the_answer() {
     let mut rig = legacy(None, 30).await;
     rig.client
@@ -202,6 +219,11 @@ async fn an_older_client_that_can_open_a_page_is_sent_there_and_others_are_told_
     assert_eq!(page["url"], format!("https://control.example.com/approvals/{id}"));
     assert_eq!(page["mode"], "url");
     assert!(!sent.to_string().contains("900"), "{sent}");
+    // It comes back before anybody has answered: it waits a while, and is told in words then.
+    rig.call("9", "send_money", LARGE).await;
+    assert!(rig.client.is_quiet().await);
+    tokio::time::advance(Duration::from_secs(25)).await;
+    assert_eq!(question(&rig.client.next().await), id);
     approve(&rig, id, None).await;
     rig.call("2", "send_money", LARGE).await;
     let asked = rig.server.next().await;
@@ -234,7 +256,9 @@ fn sent_there(answer: &Value) -> (String, String) {
     assert_eq!((&asked["method"], &asked["params"]["mode"]), (&json!("elicitation/create"), &json!("url")));
     let id = asked["params"]["elicitationId"].as_str().unwrap().to_owned();
     assert_eq!(asked["params"]["url"], format!("https://control.example.com/approvals/{id}"));
-    (result["requestState"].as_str().unwrap().to_owned(), id)
+    let state = result["requestState"].as_str().unwrap().to_owned();
+    assert!(state.len() < 512, "{state}");
+    (state, id)
 }
 
 fn retry(state: &str, action: &str) -> String {

@@ -43,6 +43,7 @@ pub(super) fn asking(
                     && url.query().is_none()
                     && url.fragment().is_none()
                     && url.username().is_empty()
+                    && url.path().trim_end_matches('/').ends_with("/approvals")
             });
             if !fits {
                 let message = format!("{:?} is no address of a page", short(page));

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use warrantor_control::{
     access::Presenter,
-    approvals::{ApprovalError, AskedQuestion, Reply, Replying, WholeQuestion, is_asked},
+    approvals::{ApprovalError, AskedQuestion, FRESH, Reply, Replying, WholeQuestion, is_asked},
 };
 use warrantor_decide::administration::{Act, Actor};
 use warrantor_engine::AnswerError;
-use warrantor_model::{DecisionId, Digest, GroupName, MandateId, Subject};
+use warrantor_model::{DecisionId, Digest, GroupName, MandateId, Subject, Timestamp};
 use warrantor_store::Store;
 
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) struct No {
     /// Why, for the agent.
     #[schema(max_length = 1000)]
     pub(crate) reason: Option<String>,
-    /// Whether the mandate ends with it.
+    /// Whether the whole task ends with it: the mandate that its person handed over.
     #[serde(default)]
     pub(crate) end_mandate: bool,
 }
@@ -134,6 +134,11 @@ impl<S: Store> Api<S> {
         Ok(self.approvals.whole(&self.office, &self.bundle(), id).await?)
     }
 
+    /// Whether somebody has just proved who they are. Where the identity provider does not say when they did, nobody has.
+    pub(crate) fn is_fresh(&self, authenticated_at: Option<Timestamp>) -> bool {
+        authenticated_at.is_some_and(|at| at.plus(FRESH) >= self.office.now())
+    }
+
     /// Takes an answer of whoever calls, who must be a person that sees the question.
     pub(crate) async fn replied(
         &self,
@@ -148,7 +153,8 @@ impl<S: Store> Api<S> {
         if !self.sees_question(caller, &question).await? {
             return Err(Problem::unknown("question", id.as_str()));
         }
-        let by = Replying { person, hand, authenticated_at: Some(*authenticated_at) };
+        let is_fresh = self.is_fresh(*authenticated_at);
+        let by = Replying { person, hand, is_fresh };
         Ok(self.approvals.reply(&self.office, &self.bundle(), id, &by, reply).await?)
     }
 }
@@ -229,6 +235,17 @@ pub(crate) async fn deny<S: Store>(
 }
 
 impl<S: Store> Api<S> {
+    /// The mandate that a person handed over for what a question is a part of.
+    pub(crate) async fn whole_task(
+        &self,
+        question: &AskedQuestion,
+    ) -> Result<(MandateId, warrantor_decide::administration::Resource), Problem> {
+        let mandate =
+            MandateId::new(question.root_mandate.as_str()).map_err(|cause| Problem::internal(&cause))?;
+        let resource = self.office.mandate_resource(&mandate).await?;
+        Ok((mandate, resource))
+    }
+
     /// A no, and the end of the mandate where it says so and policies let the caller end it.
     pub(crate) async fn denied(
         &self,
@@ -237,19 +254,14 @@ impl<S: Store> Api<S> {
         reason: Option<String>,
         end_mandate: bool,
     ) -> Result<AskedQuestion, Problem> {
-        let mut ends = None;
-        if end_mandate {
-            let question = self.approvals.question(id).await?;
-            if !self.sees_question(caller, &question).await? {
-                return Err(Problem::unknown("question", id.as_str()));
-            }
-            let mandate =
-                MandateId::new(question.mandate.as_str()).map_err(|cause| Problem::internal(&cause))?;
-            let resource = self.office.mandate_resource(&mandate).await?;
-            ends = Some((self.may(caller, Act::RevokeMandate, &resource).await?, mandate));
-        }
         let answered = self.replied(caller, id, Reply::Deny { reason }).await?;
-        if let Some((authority, mandate)) = ends {
+        if end_mandate {
+            // The no stands whatever comes of the rest.
+            let (mandate, resource) = self.whole_task(&answered).await?;
+            let authority = self.may(caller, Act::RevokeMandate, &resource).await.map_err(|_| {
+                let told = "Your no was taken. The task was not ended: that is not yours to do.";
+                Problem::new(Kind::NotPermitted, told)
+            })?;
             let why = format!("with the answer to {id}");
             self.office.end_mandate(&authority, &Subject::Mandate(mandate), Some(&why)).await?;
         }

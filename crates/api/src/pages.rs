@@ -70,7 +70,11 @@ pub(crate) struct ApprovalPage<'a> {
     pub(crate) action: &'a str,
     /// What was shown, sealed.
     pub(crate) page: &'a str,
-    pub(crate) can_answer: bool,
+    /// Whether a yes of whoever reads it counts.
+    pub(crate) can_approve: bool,
+    pub(crate) can_deny: bool,
+    /// Whether they may end the whole task.
+    pub(crate) can_end: bool,
     /// The words of the person who handed the task over.
     pub(crate) request: Option<String>,
     pub(crate) values: Vec<ArgumentShown>,
@@ -134,6 +138,7 @@ pub(crate) fn shown(status: StatusCode, page: &impl Template) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }

@@ -108,7 +108,8 @@ pub(crate) struct JustSignedIn {
     pub(crate) person: PersonId,
     /// For records.
     pub(crate) hand: Hand,
-    pub(crate) authenticated_at: Timestamp,
+    /// When they proved who they are, where the provider says so. A sign-in alone does not: a browser that was left open signs in without a word.
+    pub(crate) authenticated_at: Option<Timestamp>,
 }
 
 impl<S: Store> Api<S> {
@@ -147,7 +148,7 @@ impl<S: Store> Api<S> {
                 }
                 cause => cause.into(),
             })?;
-        let authenticated_at = claims.instant("auth_time").unwrap_or(now);
+        let authenticated_at = claims.instant("auth_time");
         let gone = || Problem::new(Kind::Unauthenticated, "you may not act here now");
         let hand = Hand { actor: format!("person:{}", person.id), evidence: evidence.clone() };
         let live = self
@@ -236,7 +237,7 @@ impl<S: Store> Api<S> {
             actor: format!("person:{id}"),
             evidence: format!("access token of {} for the application {application:?}", claims.issuer()),
         };
-        let at = claims.instant("auth_time").unwrap_or_else(|| claims.instant("iat").unwrap_or(now));
+        let at = claims.instant("auth_time");
         Ok(self.office.person_presents(&id, hand, None, at, claims.expires_at()).await?)
     }
 }

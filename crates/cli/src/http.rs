@@ -20,6 +20,8 @@ pub(crate) enum Sent<'a> {
     Nothing,
     /// JSON.
     Json(&'a Value),
+    /// JSON as it is written.
+    Written(&'a str),
     /// A form.
     Form(&'a [(&'a str, &'a str)]),
 }
@@ -34,6 +36,7 @@ pub(crate) async fn ask(
     let (body, media) = match sent {
         Sent::Nothing => (Bytes::new(), None),
         Sent::Json(value) => (Bytes::from(serde_json::to_vec(value)?), Some("application/json")),
+        Sent::Written(text) => (Bytes::copy_from_slice(text.as_bytes()), Some("application/json")),
         Sent::Form(pairs) => {
             let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
             (Bytes::from(form), Some("application/x-www-form-urlencoded"))

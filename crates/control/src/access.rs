@@ -37,8 +37,8 @@ pub struct StoredSession {
     pub evidence: String,
     /// When it began.
     pub begun: Timestamp,
-    /// When the person last proved who it is, as the provider tells.
-    pub authenticated_at: Timestamp,
+    /// When the person last proved who it is, if the provider tells.
+    pub authenticated_at: Option<Timestamp>,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -106,7 +106,7 @@ pub enum Presenter {
         /// The session; none where the person presents something else, such as a token of the provider.
         session: Option<Digest>,
         /// When the person last proved who it is.
-        authenticated_at: Timestamp,
+        authenticated_at: Option<Timestamp>,
         /// When what was presented ends.
         expires_at: Timestamp,
     },
@@ -157,7 +157,7 @@ impl<S: Store> Office<S> {
         authority: &Authority,
         person: &PersonId,
         lasts: Duration,
-        authenticated_at: Timestamp,
+        authenticated_at: Option<Timestamp>,
     ) -> Result<Made<StoredSession>, OfficeError> {
         self.person(person).await?;
         self.purge_sessions(authority, person).await?;
@@ -167,7 +167,7 @@ impl<S: Store> Office<S> {
             person: person.clone(),
             evidence: authority.hand().evidence.clone(),
             begun: now,
-            authenticated_at: authenticated_at.min(now),
+            authenticated_at: authenticated_at.map(|at| at.min(now)),
             expires_at: now.plus(lasts.min(LONGEST_SESSION)),
         };
         let said = vec![format!("session {} until {}", short(&digest), session.expires_at)];
@@ -302,7 +302,7 @@ impl<S: Store> Office<S> {
         id: &PersonId,
         hand: Hand,
         session: Option<Digest>,
-        authenticated_at: Timestamp,
+        authenticated_at: Option<Timestamp>,
         expires_at: Timestamp,
     ) -> Result<Option<Presenter>, OfficeError> {
         let actor = self.actor(id).await?;

@@ -12,14 +12,14 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 use warrantor_bundle::Loaded;
-use warrantor_decide::changed_places;
+use warrantor_decide::{changed_places, place_text, value_text};
 use warrantor_engine::{
     AnswerError, AnswerTo, Answerer, Engine, EngineParts, Settings, ShownQuestion, StopFile,
-    approvals::{self, QuestionError, QuestionStanding, QuestionState, StoredQuestion},
+    approvals::{self, Edited, QuestionError, QuestionStanding, QuestionState, StoredQuestion},
     bodies::SealKey,
 };
 use warrantor_model::{
-    Approver, Clock, DecisionId, Digest, Effect, GroupName, Json, PersonId, Randomness, Timestamp,
+    Approver, Clock, DecisionId, Digest, Effect, GroupName, Json, PersonId, Randomness, Timestamp, path::walk,
 };
 use warrantor_store::Store;
 
@@ -87,10 +87,15 @@ pub struct AskedQuestion {
     pub template: String,
     /// The mandate that it acts under.
     pub mandate: String,
+    /// The mandate that the person handed over, of which that is a part or the same.
+    pub root_mandate: String,
     /// The task.
     pub task: String,
-    /// The task's purpose.
+    /// The task's purpose, as it was handed over.
     pub purpose: String,
+    /// What the agent has to do of it, in the words of the agent that handed on a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// What it wants to call.
     pub tool: String,
     /// The effects that has.
@@ -225,12 +230,12 @@ pub struct Replying<'a> {
     pub person: &'a PersonId,
     /// By whose hand, for records.
     pub hand: &'a Hand,
-    /// When they last proved who they are; none for whoever answers on the host of the data directory.
-    pub authenticated_at: Option<Timestamp>,
+    /// Whether they proved who they are just now.
+    pub is_fresh: bool,
 }
 
 fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQuestion {
-    let last = question.binding.chain.last();
+    let (root, last) = (question.binding.chain.first(), question.binding.chain.last());
     let until = match &question.state {
         QuestionState::Approved { until } => *until,
         _ => question.until,
@@ -242,8 +247,10 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
         person: question.person.to_string(),
         template: question.template.to_string(),
         mandate: last.map(|(mandate, _)| mandate.to_string()).unwrap_or_default(),
+        root_mandate: root.map(|(mandate, _)| mandate.to_string()).unwrap_or_default(),
         task: question.binding.task.to_string(),
         purpose: question.purpose.clone(),
+        part: question.part.clone(),
         tool: question.tool.to_string(),
         effects: question.binding.effects.clone(),
         asked_at: question.asked_at,
@@ -378,6 +385,11 @@ impl<S: Store> Approvals<S> {
             })
         });
         let sources = body.get("sources").and_then(|value| value.as_object()).cloned().unwrap_or_default();
+        let mut sources: BTreeMap<String, String> =
+            sources.into_iter().filter_map(|(at, told)| Some((at, told.as_str()?.to_owned()))).collect();
+        if let (Some(edited), Some(arguments)) = (&known.question.edited, &arguments) {
+            put_in(&mut sources, edited, arguments);
+        }
         let mandate = known.question.binding.chain.first().map(|(mandate, _)| mandate.clone());
         let request = match mandate {
             Some(root) => office.mandate_document(&root).await?.1.request,
@@ -392,10 +404,7 @@ impl<S: Store> Approvals<S> {
             edited_by: known.question.edited.as_ref().map(|edited| edited.by.to_string()),
             request,
             why: why.collect(),
-            sources: sources
-                .into_iter()
-                .filter_map(|(at, told)| Some((at, told.as_str()?.to_owned())))
-                .collect(),
+            sources,
             labels: known.question.binding.labels.iter().cloned().collect(),
             earlier: earlier.collect(),
             grave: known.question.is_grave(),
@@ -417,10 +426,8 @@ impl<S: Store> Approvals<S> {
     ) -> Result<AskedQuestion, ApprovalError> {
         let question = approvals::question(&*self.parts.store, id).await?;
         let question = question.ok_or_else(|| AnswerError::Unknown(id.clone()))?.question;
-        let now = self.parts.clock.now();
-        let is_fresh = by.authenticated_at.is_none_or(|at| at.plus(FRESH) >= now);
         let evidence = format!("{} ({})", by.hand.actor, by.hand.evidence);
-        let answerer = Answerer { person: by.person, evidence: &evidence, is_fresh };
+        let answerer = Answerer { person: by.person, evidence: &evidence, is_fresh: by.is_fresh };
         let answer = match reply {
             Reply::Approve { shown, arguments } => AnswerTo::Approve { shown, edited: arguments },
             Reply::Deny { reason } => AnswerTo::Deny { reason },
@@ -464,6 +471,20 @@ impl<S: Store> Approvals<S> {
         engines.insert(key, engine.clone());
         Ok(engine)
     }
+}
+
+/// What was told of the values that the agent gave says nothing of what somebody put in their place.
+fn put_in(sources: &mut BTreeMap<String, String>, edited: &Edited, arguments: &Json) {
+    let mut seen = BTreeSet::new();
+    walk(arguments, &mut Vec::new(), &mut |location, value| {
+        let at = place_text(location);
+        if edited.places.contains(&at) {
+            let told = format!("{} was put in by {}", value_text(&value.canonical()), edited.by);
+            sources.insert(at.clone(), told);
+        }
+        seen.insert(at);
+    });
+    sources.retain(|at, _| seen.contains(at));
 }
 
 /// A value as others read JSON. Numbers that have no exact form there are still what was decided on: the text has them.

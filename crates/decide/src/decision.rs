@@ -283,7 +283,7 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
             .collect();
         if tracer.is_put_in(location) {
             let told = format!("{} was put in by who approved the call", places::cut(&value.canonical()));
-            grounds.told_sources.entry(places::shown(location)).or_insert(told);
+            grounds.told_sources.entry(places::pointer(location)).or_insert(told);
         }
         let kind = facts.kind(location);
         let mut names = tracer.names(value, kind, &listed, last);
@@ -298,13 +298,13 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
         let at = generalized(location);
         let (_, traced) = tracer.trace(value, kind);
         let told = format!("{} {}", places::cut(&value.canonical()), tracer.told(&traced));
-        grounds.told_sources.entry(places::shown(location)).or_insert(told);
+        grounds.told_sources.entry(places::pointer(location)).or_insert(told);
         grounds.sources.entry(at).or_default().extend(names);
     });
 }
 
 /// Most values of one call whose sources are told.
-const MAX_SOURCES: usize = 200;
+pub const MAX_SOURCES: usize = 200;
 
 /// A location with `*` for the place in a list.
 fn generalized(location: &[path::Step]) -> String {

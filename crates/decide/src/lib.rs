@@ -34,12 +34,12 @@ mod uris;
 
 pub use accountability::standing;
 pub use approving::{Answering, MayNot, NO_SELF_APPROVAL, changed_places, may_approve};
-pub use decision::{Asking, Decision, Draft, Grounds, decide};
+pub use decision::{Asking, Decision, Draft, Grounds, MAX_SOURCES, decide};
 pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;
 pub use obligations::{Obligation, redacted, redacted_text};
 pub use parts::{Fault, Parts, Place, PolicySource, Severity};
-pub use places::{cut as value_text, shown as place_text};
+pub use places::{cut as value_text, pointer as place_text};
 pub use snapshot::{Built, Snapshot};
 pub use tally::Tally;
 pub use task::{Charge, Facts, Hop, TaskState, Wanted};

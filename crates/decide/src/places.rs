@@ -62,7 +62,8 @@ pub(crate) fn reach(path: &Path, location: &[Step]) -> Option<usize> {
 }
 
 /// A location as text, whole: a JSON Pointer without its first slash (RFC 6901).
-pub(crate) fn pointer(location: &[Step]) -> String {
+#[must_use]
+pub fn pointer(location: &[Step]) -> String {
     let steps = location.iter().map(|step| match step {
         Step::Member(name) => name.replace('~', "~0").replace('/', "~1"),
         Step::Index(index) => index.to_string(),
@@ -71,8 +72,7 @@ pub(crate) fn pointer(location: &[Step]) -> String {
 }
 
 /// A location as text, cut where it would fill a screen.
-#[must_use]
-pub fn shown(location: &[Step]) -> String {
+pub(crate) fn shown(location: &[Step]) -> String {
     let mut text = String::new();
     for (nth, step) in location.iter().enumerate() {
         if nth > 0 {

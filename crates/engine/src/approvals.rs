@@ -29,8 +29,10 @@ pub struct StoredQuestion {
     pub agent: AgentId,
     /// The mandate of the bundle that it acts under.
     pub template: TemplateId,
-    /// The task's purpose, in a line.
+    /// The task's purpose, in a line, as it was handed over.
     pub purpose: String,
+    /// What the agent has to do of it, in the words of the agent that handed on a part.
+    pub part: Option<String>,
     /// What it wants to call.
     pub tool: ToolRef,
     /// Where it was enforced.

@@ -15,11 +15,12 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::{Deserialize, Serialize};
 use warrantor_control::{
     access::Presenter,
-    approvals::{Reply, WholeQuestion},
+    approvals::{AskedQuestion, DeniedAnswer, Reply, WholeQuestion},
     office::Authority,
     visible::visible,
 };
-use warrantor_decide::administration::Act;
+use warrantor_decide::{MAX_SOURCES, administration::Act};
+use warrantor_engine::approvals::QuestionStanding;
 use warrantor_engine::bodies::SealError;
 use warrantor_model::{DecisionId, Digest, Json, PersonId, Randomness, Timestamp, path::walk};
 use warrantor_store::Store;
@@ -46,7 +47,7 @@ const READING: Duration = Duration::from_secs(60 * 60);
 /// What pages are sealed for.
 const PAGE: &str = "a question that was shown";
 /// Most bytes of an answer: arguments that are put in, and room beside them.
-const MAX_FORM: usize = 512 << 10;
+const MAX_FORM: usize = 2 << 20;
 /// Most questions of the list.
 const MAX_LISTED: usize = 100;
 /// How many codes a second strangers can have asked of the identity provider.
@@ -81,6 +82,8 @@ struct SigningIn {
     secrets: Secrets,
     /// The page they wanted: the list, or a question.
     to: Option<DecisionId>,
+    /// Whether they have to prove anew who they are.
+    again: bool,
     until: Timestamp,
 }
 
@@ -167,10 +170,17 @@ pub(crate) async fn list<S: Store>(State(api): State<Arc<Api<S>>>, headers: Head
         let Some(caller) = api.at_browser(&headers).await? else {
             return Ok(sent_to(&format!("{PATH}/sign-in")));
         };
-        let (open, next) = api.approvals.open(None, MAX_LISTED).await?;
-        let mine: Vec<_> = open.into_iter().filter(|question| api.asks(&caller, question)).collect();
+        let (mut mine, mut after) = (Vec::new(), None);
+        let more = loop {
+            let (open, next) = api.approvals.open(after.as_ref(), MAX_LISTED).await?;
+            mine.extend(open.into_iter().filter(|question| api.asks(&caller, question)).map(told));
+            after = next;
+            if mine.len() >= MAX_LISTED || after.is_none() {
+                break after.is_some();
+            }
+        };
         let person = caller.must_be_person()?.to_string();
-        let page = ApprovalsPage { style: STYLE, person: &person, questions: &mine, more: next.is_some() };
+        let page = ApprovalsPage { style: STYLE, person: &person, questions: &mine, more };
         Ok::<_, Problem>(shown(StatusCode::OK, &page))
     };
     listed.await.unwrap_or_else(|problem| problem_page(&problem))
@@ -191,7 +201,7 @@ pub(crate) async fn read<S: Store>(
             return Ok(sent_to(&format!("{PATH}/sign-in?to={id}")));
         };
         let question = api.seen_question(&caller, &id).await?;
-        api.question_page(browser, &caller, &question)
+        api.question_page(browser, &caller, question).await
     };
     read.await.unwrap_or_else(|problem| problem_page(&problem))
 }
@@ -238,13 +248,16 @@ pub(crate) async fn sign_in<S: Store>(State(api): State<Arc<Api<S>>>, request: R
             _ => {}
         }
     }
-    let more: &[(&str, &str)] = if again { &[("prompt", "login"), ("max_age", "0")] } else { &[] };
+    // With an age, whatever it is, a provider has to say when the person signed in (OpenID Connect Core, section 2).
+    let lasts = LASTS.as_secs().to_string();
+    let more: &[(&str, &str)] =
+        if again { &[("prompt", "login"), ("max_age", "0")] } else { &[("max_age", &lasts)] };
     let (url, secrets) = match api.begin_sign_in(provider, &browser.callback(), more).await {
         Ok(begun) => begun,
         Err(NotNow(why)) => return notice(StatusCode::SERVICE_UNAVAILABLE, "Not now", why),
     };
     let name = cookie_of(&secrets.state);
-    let along = SigningIn { secrets, to, until: api.office.now().plus(PATIENCE) };
+    let along = SigningIn { secrets, to, again, until: api.office.now().plus(PATIENCE) };
     let way = Along { path: PATH, same_site: "Lax", lasts: PATIENCE };
     let Some(cookie) = browser.cookies.sealed(&*api.randomness, &name, &along, way) else {
         return notice(
@@ -359,8 +372,20 @@ impl<S: Store> Api<S> {
             ),
             NotSignedIn::Here(problem) => problem,
         })?;
-        let authority = Authority::of_person(Act::ReadPerson, &signed_in.person, signed_in.hand);
         let at = signed_in.authenticated_at;
+        if along.again && !self.is_fresh(at) {
+            let why = "The identity provider does not say that you have just signed in. Without that nothing grave is approved here: \
+                       it has to heed `max_age` and to send `auth_time`.";
+            return Err(Problem::new(Kind::NotPermitted, why));
+        }
+        // Whoever signs in anew has one session, and not the one before as well.
+        if let Some(Caller(Presenter::Person { id, hand, session: Some(before), .. })) =
+            self.at_browser(headers).await?
+        {
+            let authority = Authority::of_person(Act::EndSessions, &id, hand);
+            self.office.end_session(&authority, &id, &before).await?;
+        }
+        let authority = Authority::of_person(Act::ReadPerson, &signed_in.person, signed_in.hand);
         let made = self.office.begin_session(&authority, &signed_in.person, LASTS, at).await?;
         let way = Along { path: PATH, same_site: "Lax", lasts: LASTS };
         let session = browser.cookies.plain(SESSION, &made.token, way);
@@ -371,13 +396,14 @@ impl<S: Store> Api<S> {
         Ok(response)
     }
 
-    fn question_page(
+    async fn question_page(
         &self,
         browser: &Browser,
         caller: &Caller,
-        whole: &WholeQuestion,
+        whole: WholeQuestion,
     ) -> Result<Response, Problem> {
         let person = caller.must_be_person()?;
+        let whole = WholeQuestion { question: told(whole.question), ..whole };
         let question = &whole.question;
         let read = Read {
             person: person.clone(),
@@ -389,20 +415,27 @@ impl<S: Store> Api<S> {
         let sealed = sealed.ok_or_else(|| Problem::new(Kind::Unavailable, "The page cannot be sealed."))?;
         let text = whole.arguments_text.as_deref();
         let arguments = text.and_then(|text| Json::parse(text.as_bytes()).ok());
-        let values = arguments.as_ref().map(|arguments| leaves(arguments, whole)).unwrap_or_default();
+        let values = arguments.as_ref().map(|arguments| leaves(arguments, &whole)).unwrap_or_default();
         let pretty = arguments.as_ref().and_then(|value| serde_json::to_string_pretty(value).ok());
         let earlier = whole.earlier.iter().map(|call| EarlierShown {
             arguments: visible(&call.arguments_text),
-            changed: call.changed.join(", "),
+            changed: visible(&call.changed.join(", ")),
         });
-        let waits = question.state == warrantor_engine::approvals::QuestionStanding::Waiting;
+        let waits = question.state == QuestionStanding::Waiting;
+        let is_theirs = question.person == person.as_str();
+        let mut left = question.clone();
+        left.asked.clone_from(&question.unanswered);
+        let (_, task) = self.whole_task(question).await?;
         let page = ApprovalPage {
             style: STYLE,
             person: person.as_str(),
             question,
             action: &place_of(Some(&question.id)),
             page: &sealed,
-            can_answer: waits && (self.asks(caller, question) || question.person == person.as_str()),
+            can_approve: waits && whole.arguments_digest.is_some() && self.asks(caller, &left),
+            can_deny: (waits || question.state == QuestionStanding::Approved)
+                && (self.asks(caller, question) || is_theirs),
+            can_end: self.sees(caller, Act::RevokeMandate, &task),
             request: whole.request.as_deref().map(visible),
             values,
             raw: pretty.unwrap_or_default(),
@@ -468,12 +501,30 @@ fn leaves(arguments: &Json, whole: &WholeQuestion) -> Vec<ArgumentShown> {
             let named = warrantor_decide::value_text(&value.canonical());
             visible(told.strip_prefix(&named).unwrap_or(told).trim_start())
         });
-        let value = value.as_str().map_or_else(|| value.canonical(), str::to_owned);
-        found.push(ArgumentShown {
-            at: visible(&at),
-            value: visible(&value),
-            told: told.unwrap_or_default(),
-        });
+        let many = whole.sources.len() >= MAX_SOURCES;
+        let told = told.or_else(|| many.then(|| "was not looked for: there are too many values".to_owned()));
+        found.push(ArgumentShown { at: visible(&at), value: plain(value), told: told.unwrap_or_default() });
     });
     found
+}
+
+/// A value as a person reads it. A text stands for itself, unless it could be read as something else than a text, or has ends that nobody sees.
+fn plain(value: &Json) -> String {
+    let is_itself =
+        |text: &&str| !text.is_empty() && text.trim() == *text && Json::parse(text.as_bytes()).is_err();
+    visible(&value.as_str().filter(is_itself).map_or_else(|| value.canonical(), str::to_owned))
+}
+
+/// A question as it is shown: what others wrote in it made visible.
+fn told(question: AskedQuestion) -> AskedQuestion {
+    let denied = question
+        .denied
+        .map(|denied| DeniedAnswer { reason: denied.reason.as_deref().map(visible), ..denied });
+    AskedQuestion {
+        purpose: visible(&question.purpose),
+        part: question.part.as_deref().map(visible),
+        withdrawn: question.withdrawn.as_deref().map(visible),
+        denied,
+        ..question
+    }
 }

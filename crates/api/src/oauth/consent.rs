@@ -115,7 +115,11 @@ impl<S: Store> Api<S> {
             agent: agent.id.clone(),
             person: person.clone(),
             actor: signed_in.hand.actor.clone(),
-            evidence: format!("{}, at {}", signed_in.hand.evidence, signed_in.authenticated_at),
+            evidence: format!(
+                "{}, at {}",
+                signed_in.hand.evidence,
+                signed_in.authenticated_at.unwrap_or_else(|| self.office.now())
+            ),
             page,
             until: self.office.now().plus(PATIENCE),
         };

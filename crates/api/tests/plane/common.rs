@@ -35,7 +35,7 @@ use warrantor_decide::{
     administration::{Act, Administration, SHIPPED},
 };
 use warrantor_engine::{Answer, Engine, EngineParts, Settings, StopFile};
-use warrantor_model::{Clock, MandateId, ReasonCode};
+use warrantor_model::{Clock, MandateId, ReasonCode, Timestamp};
 use warrantor_store::MemoryStore;
 use warrantor_testkit::{BundleFiles, HandClock, SeededBytes, World};
 use warrantor_tokens::{Signer, SigningAlgorithm};
@@ -267,10 +267,15 @@ impl Plane {
 
     /// Begins a session of a person who is there.
     pub(crate) async fn session(&self, id: &str) -> String {
+        self.session_since(id, Some(self.clock.now())).await
+    }
+
+    /// Begins one of somebody who proved who they are then, or nobody knows when.
+    pub(crate) async fn session_since(&self, id: &str, authenticated_at: Option<Timestamp>) -> String {
         let office = self.api.office();
         let authority = Self::host(Act::ReadPerson);
         let lasts = Duration::from_secs(8 * 3600);
-        let made = office.begin_session(&authority, &id.parse().unwrap(), lasts, self.clock.now()).await;
+        let made = office.begin_session(&authority, &id.parse().unwrap(), lasts, authenticated_at).await;
         made.unwrap().token
     }
 

@@ -268,7 +268,7 @@ async fn everybody_has_a_bound_on_sessions_and_signing_out_ends_all_of_them() {
     let host = Plane::host(warrantor_decide::administration::Act::ReadPerson);
     let (id, lasts) = ("bea".parse().unwrap(), Duration::from_secs(60));
     let now = warrantor_model::Clock::now(&*plane.clock);
-    assert!(office.begin_session(&host, &id, lasts, now).await.is_err(), "the hundred and first began");
+    assert!(office.begin_session(&host, &id, lasts, Some(now)).await.is_err(), "the hundred and first began");
     plane.ask(&last, "DELETE", "/v1/sessions/current", None).await.is(204);
     plane.ask(&last, "GET", "/v1/me", None).await.is(401);
     assert_eq!(plane.ask(&anna, "DELETE", "/v1/people/bea/sessions", None).await.is(200)["ended"], 99);

@@ -86,7 +86,7 @@ pub(crate) struct ApproveArgs {
     /// The same from a file.
     #[arg(long, value_name = "FILE", conflicts_with = "arguments")]
     pub(crate) arguments_file: Option<PathBuf>,
-    /// The digest of the arguments as they were shown to you; those that are shown now when nothing is said.
+    /// The digest of the arguments as they were shown to you; needed where somebody has put others in the place of the agent's.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) shown: Option<String>,
 }
@@ -98,7 +98,7 @@ pub(crate) struct DenyArgs {
     /// Why, for the agent.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// End the mandate with it.
+    /// End the whole task with it: the mandate that its person handed over.
     #[arg(long)]
     pub(crate) end_mandate: bool,
 }

@@ -98,13 +98,16 @@ impl At {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn ask(&self, method: Method, path: &str, sent: Sent<'_>) -> anyhow::Result<Value> {
         let Self::Server { url, token } = self else { bail!("there is no control plane to ask") };
-        let sent = body.map_or(Sent::Nothing, Sent::Json);
         let (status, answer) = ask(method, &format!("{url}{path}"), Some(token), sent).await?;
         match status {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND => Err(Usage(problem(status, &answer).to_string()).into()),
+            status if text(&answer, "type").ends_with(":sign-in-again") => {
+                let cure = format!("run `warrantor login --server {url}` first");
+                Err(NotAnswered(format!("{}; {cure}", problem(status, &answer))).into())
+            }
             status if status.is_client_error() => {
                 Err(NotAnswered(problem(status, &answer).to_string()).into())
             }
@@ -121,7 +124,7 @@ impl At {
                 let mut after = String::new();
                 loop {
                     let path = format!("/v1/approvals?state={state}&mine={}&limit={PAGE}{after}", args.mine);
-                    let page = self.ask(Method::GET, &path, None).await?;
+                    let page = self.ask(Method::GET, &path, Sent::Nothing).await?;
                     all.extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
                     match page.get("next").and_then(Value::as_str) {
                         Some(next) => after = format!("&after={next}"),
@@ -150,7 +153,7 @@ impl At {
 
     async fn show(&self, id: &DecisionId) -> anyhow::Result<Value> {
         match self {
-            Self::Server { .. } => self.ask(Method::GET, &format!("/v1/approvals/{id}"), None).await,
+            Self::Server { .. } => self.ask(Method::GET, &format!("/v1/approvals/{id}"), Sent::Nothing).await,
             Self::Host(host) => {
                 let whole = host.approvals.whole(&host.opened.office, &host.own, id).await;
                 Ok(serde_json::to_value(whole.map_err(not_answered)?)?)
@@ -163,20 +166,18 @@ impl At {
             Self::Server { .. } => {
                 let (verb, body) = match reply {
                     Reply::Approve { shown, arguments } => {
-                        let arguments: Option<Value> =
-                            arguments.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
-                        let mut body = json!({ "arguments_digest": shown.to_string() });
-                        if let (Some(arguments), Some(body)) = (arguments, body.as_object_mut()) {
-                            body.insert("arguments".to_owned(), arguments);
-                        }
-                        ("approve", body)
+                        // Numbers go as they were written.
+                        let arguments = arguments.map(String::from_utf8).transpose()?;
+                        let arguments =
+                            arguments.map(|text| format!(r#","arguments":{text}"#)).unwrap_or_default();
+                        ("approve", format!(r#"{{"arguments_digest":"{shown}"{arguments}}}"#))
                     }
                     Reply::Deny { reason } => {
-                        ("deny", json!({ "reason": reason, "end_mandate": end_mandate }))
+                        ("deny", json!({ "reason": reason, "end_mandate": end_mandate }).to_string())
                     }
                 };
                 return self
-                    .ask(Method::POST, &format!("/v1/approvals/{}/{verb}", args.id), Some(&body))
+                    .ask(Method::POST, &format!("/v1/approvals/{}/{verb}", args.id), Sent::Written(&body))
                     .await;
             }
             Self::Host(host) => host,
@@ -187,11 +188,11 @@ impl At {
             None => only_person(&question.asked)?,
         };
         let hand = Hand { actor: "host".to_owned(), evidence: host.opened.deployment.hand.clone() };
-        let by = Replying { person: &person, hand: &hand, authenticated_at: None };
+        let by = Replying { person: &person, hand: &hand, is_fresh: true };
         let answered = host.approvals.reply(&host.opened.office, &host.own, &args.id, &by, reply).await;
         let answered = answered.map_err(not_answered)?;
         if end_mandate {
-            let mandate = MandateId::new(answered.mandate.clone())?;
+            let mandate = MandateId::new(answered.root_mandate.clone())?;
             let authority = host.opened.authority(Act::RevokeMandate, format!("mandate:{mandate}"));
             let why = format!("with the answer to {}", args.id);
             host.opened.office.end_mandate(&authority, &Subject::Mandate(mandate), Some(&why)).await?;
@@ -286,7 +287,18 @@ async fn approve(args: &ApproveArgs, out: Output) -> anyhow::Result<Exit> {
     let at = At::of(&args.answer.at).await?;
     let shown = match &args.shown {
         Some(shown) => shown.clone(),
-        None => text(&at.show(&args.answer.id).await?, "arguments_digest"),
+        None => {
+            let question = at.show(&args.answer.id).await?;
+            let digest = text(&question, "arguments_digest");
+            if let Some(by) = question.get("edited_by").and_then(Value::as_str) {
+                let why = format!("{by} put other arguments in the place of the agent's");
+                return Err(NotAnswered(format!(
+                    "{why}: look at them with `warrantor approvals show`, and say yes to them with `--shown {digest}`"
+                ))
+                .into());
+            }
+            digest
+        }
     };
     let shown: Digest = shown
         .parse()
@@ -343,11 +355,14 @@ fn tell(question: &Value, to: &mut dyn Write) -> std::io::Result<()> {
         get("tool"),
         texts(question, "effects").join(", ")
     )?;
-    writeln!(to, "  for {}, to {} (mandate {})", get("person"), get("purpose"), get("template"))?;
+    writeln!(to, "  for {}, to: {} (mandate {})", get("person"), get("purpose"), get("template"))?;
+    if let Some(part) = question.get("part").and_then(Value::as_str) {
+        writeln!(to, "  another agent handed this on to it with the words: {}", json!(part))?;
+    }
     if let Some(request) = question.get("request").and_then(Value::as_str) {
         writeln!(to, "  the person's words: {request}")?;
     }
-    writeln!(to, "\narguments")?;
+    writeln!(to, "\narguments ({})", get("arguments_digest"))?;
     match question.get("arguments_text").and_then(Value::as_str) {
         Some(arguments) => indented(arguments, to)?,
         None => writeln!(to, "  cannot be shown: the person's key is gone")?,

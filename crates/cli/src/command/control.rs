@@ -418,7 +418,8 @@ async fn seed(
             office.give_roles(&authority(Act::ChangePerson), &person.id, all).await?;
         }
         let now = deployment.clock.now();
-        let made = office.begin_session(&authority(Act::ReadPerson), &person.id, DEV_SESSION, now).await?;
+        let made =
+            office.begin_session(&authority(Act::ReadPerson), &person.id, DEV_SESSION, Some(now)).await?;
         sessions.push(DevSession { person: person.id.to_string(), roles, token: made.token });
     }
     Ok(sessions)

@@ -15,6 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use url::Url;
+use warrantor_control::approvals::FRESH;
 use warrantor_model::{Digest, Randomness};
 
 use super::people::session_on_host;
@@ -193,6 +194,8 @@ async fn by_browser(how: &SignIn, nonce: &str, out: Output) -> anyhow::Result<Va
         ("nonce", nonce),
         ("code_challenge", &challenge),
         ("code_challenge_method", "S256"),
+        // Somebody who was asked to sign in again has to, and the token says when they did.
+        ("max_age", &FRESH.as_secs().to_string()),
     ]);
     out.note(&format!("Sign in with your browser at\n  {url}\nand come back here."));
     let code = tokio::time::timeout(SIGN_IN, code(&listener, &state, &how.issuer))

@@ -286,7 +286,7 @@ pub(super) async fn session_on_host(
     let opened = Opened::at(place).await?;
     let authority = opened.authority(Act::ReadPerson, format!("person:{person}"));
     let now = opened.office.now();
-    let made = opened.office.begin_session(&authority, person, lasts, now).await?;
+    let made = opened.office.begin_session(&authority, person, lasts, Some(now)).await?;
     opened.close().await?;
     Ok(made)
 }

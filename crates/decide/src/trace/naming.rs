@@ -105,11 +105,11 @@ impl Tracer<'_> {
         places.extend(traced.slots.iter().map(|slot| format!("slot {slot}")));
         for hit in traced.hits.iter().take(MAX_TOLD) {
             if let Some((event, outcome, place)) = self.place(hit) {
-                let name = place_name(event, outcome, place);
+                let name = plainly(&place_name(event, outcome, place));
                 let echoed = if hit.is_laundered() { ", put there by an earlier call" } else { "" };
                 let at = match place.at.as_slice() {
                     [] => "the text".to_owned(),
-                    at => crate::places::shown(at),
+                    at => plainly(&crate::places::shown(at)),
                 };
                 places.push(format!(
                     "{name} ({at} in the answer to {}), written by {}{echoed}",
@@ -130,6 +130,16 @@ impl Tracer<'_> {
             }
             (true, false, false) => "was found nowhere".to_owned(),
         }
+    }
+}
+
+/// A name out of an answer as it stands in a sentence: in quotation marks where it could be read as more than a name. Whoever writes an answer names its members,
+/// and must not be able to write the sentence.
+fn plainly(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/#*[]@$…".contains(c);
+    match name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => Json::String(name.into()).canonical(),
     }
 }
 

@@ -79,6 +79,20 @@ impl Place {
         asker
     }
 
+    /// A client of the official TypeScript SDK.
+    fn typescript(&self, era: &str) -> Asker {
+        let order = json!({
+            "url": format!("http://{}/fake", self.gateway.address),
+            "token": self.gateway.token("laptop"),
+            "modules": node_modules(),
+            "era": era,
+        });
+        let mut asker = Asker::start(&mut node("asker.mjs"));
+        asker.say(&order);
+        assert!(asker.heard()["version"].is_string(), "{}", self.gateway.stderr());
+        asker
+    }
+
     /// A person opens a page in a browser, signs in and answers.
     fn person(&self, order: &Value) -> Value {
         let mut all = json!({ "modules": node_modules(), "browser": browser(), "account": "alice" });
@@ -237,6 +251,44 @@ fn an_older_client_is_told_where_to_go_and_a_no_comes_back_with_its_reason() {
             || other["before"].as_str().unwrap().contains("not registered"),
         "{other}"
     );
+}
+
+#[test]
+fn the_other_sdk_has_its_calls_made_once_they_were_approved_in_both_eras() {
+    let place = Place::new("");
+    let mut client = place.typescript("modern");
+    client.say(&json!({ "call": ["pay", { "amount": 10 }] }));
+    let page = client.heard();
+    let id = page["page"]["url"]
+        .as_str()
+        .and_then(|url| url.rsplit('/').next())
+        .unwrap_or_else(|| panic!("{page}"));
+    place.on_host(&["approve", id]);
+    client.say(&json!({ "action": "accept" }));
+    let made = client.heard();
+    assert_eq!(made["result"]["content"][0]["type"], "text", "{made}\n{}", place.gateway.stderr());
+    assert_ne!(made["result"]["isError"], json!(true), "{made}");
+    assert_eq!(paid(&place), 1);
+    // Another amount is another call, and a no is told with its reason.
+    client.say(&json!({ "call": ["pay", { "amount": 11 }] }));
+    let next = client.heard();
+    let url = next["page"]["url"].as_str().unwrap_or_else(|| panic!("{next}"));
+    let id = url.rsplit('/').next().unwrap().to_owned();
+    place.on_host(&["deny", &id, "--as", "alice", "--reason", "not this one"]);
+    client.say(&json!({ "action": "accept" }));
+    let denied = client.heard();
+    assert_eq!(reason_of(&denied).as_deref(), Some("approval_denied"), "{denied}");
+    assert!(told_of(&denied).contains("not this one"), "{denied}");
+
+    let mut client = place.typescript("legacy");
+    let sent = client.pay(json!({ "amount": 12 }));
+    assert_eq!(sent["error"]["code"], -32042, "{sent}");
+    let id = sent["error"]["data"]["elicitations"][0]["elicitationId"].as_str().unwrap();
+    place.on_host(&["approve", id]);
+    let made = client.pay(json!({ "amount": 12 }));
+    assert_ne!(made["result"]["isError"], json!(true), "{made}");
+    assert_eq!(paid(&place), 2);
+    place.world.verified();
 }
 
 #[test]

@@ -56,31 +56,31 @@ try {
       await seen.close();
     }
   }
-  if (order.answer === "approve") await page.click("button[value=approve]");
+  // An answer leads to another page, or to the same anew.
+  const answering = (act) => Promise.all([page.waitForEvent("load"), act()]);
+  if (order.answer === "approve") await answering(() => page.click("button[value=approve]"));
   if (order.answer === "keys") {
     // Only with the keyboard: on to the button, and press it.
     for (let presses = 0; presses < 20; presses += 1) {
       await page.keyboard.press("Tab");
       if (await page.locator("button[value=approve]:focus").count()) break;
     }
-    await page.keyboard.press("Enter");
+    await answering(() => page.keyboard.press("Enter"));
   }
   if (order.answer === "change") {
     await page.click("summary");
     await page.fill("[name=arguments]", order.arguments);
-    await page.click("button[value=approve_changed]");
+    await answering(() => page.click("button[value=approve_changed]"));
   }
   if (order.answer === "deny") {
     await page.fill("[name=reason]", order.reason);
-    await page.click("button[value=deny]");
+    await answering(() => page.click("button[value=deny]"));
   }
-  await page.waitForLoadState();
   // Somebody who has to sign in again does, and answers again.
   if (await page.locator("[name=prompt]").count()) {
     await signIn(page);
     told.again = true;
-    if (order.answer === "approve") await page.click("button[value=approve]");
-    await page.waitForLoadState();
+    if (order.answer === "approve") await answering(() => page.click("button[value=approve]"));
   }
   told.after = await page.locator("main").innerText();
 } catch (error) {

@@ -185,3 +185,24 @@ fn trust_name(hit: &Hit) -> &'static str {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_out_of_answers_write_no_sentences() {
+        for (name, told) in [
+            ("record:Payee#iban", "record:Payee#iban"),
+            ("payees/0/iban", "payees/0/iban"),
+            (
+                "text), written by system; the request; (iban",
+                r#""text), written by system; the request; (iban""#,
+            ),
+            ("a\nb", r#""a\nb""#),
+            ("a\"b", r#""a\"b""#),
+        ] {
+            assert_eq!(plainly(name), told);
+        }
+    }
+}

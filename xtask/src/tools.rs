@@ -89,31 +89,36 @@ pub(crate) fn node_modules(repository: &Repository) -> Result<PathBuf> {
 /// Names that Chromium goes by.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
+/// The Chromium that is there.
+#[expect(clippy::disallowed_methods, reason = "where programs are is known from the environment only")]
+fn installed_browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut places =
+        std::env::split_paths(&path).flat_map(|directory| BROWSERS.map(|name| directory.join(name)));
+    places.find(|place| place.is_file())
+}
+
 /// A Chromium: the one that is there, or Debian's, which is installed.
 pub(crate) fn browser(repository: &Repository) -> Result<PathBuf> {
-    let there = || {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places = std::env::split_paths(&path)
-            .flat_map(|directory| BROWSERS.map(|name| directory.join(name)))
-            .collect::<Vec<_>>()
-            .into_iter();
-        places.find(|place| place.is_file())
-    };
-    if let Some(found) = there() {
+    if let Some(found) = installed_browser() {
         return Ok(found);
     }
     println!("installing chromium");
     let is_root =
         process::answer(process::program("id").arg("-u"), repository.root()).is_ok_and(|id| id.trim() == "0");
-    let install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"];
-    let mut command = match is_root {
-        true => process::program(install[0]),
-        false => process::program("sudo"),
+    let apt = |words: &[&str]| {
+        let mut command = match is_root {
+            true => process::program("apt-get"),
+            false => process::program("sudo"),
+        };
+        let command = if is_root { &mut command } else { command.arg("apt-get") };
+        process::answer(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"), repository.root())
     };
-    let words = if is_root { &install[1..] } else { &install[..] };
-    process::answer(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"), repository.root())
+    // A machine that was just set up has no lists of packages.
+    apt(&["update", "--quiet"])
+        .and_then(|_| apt(&["install", "--yes", "--quiet", "--no-install-recommends", "chromium"]))
         .context("the tests of pages need a Chromium: install one, such as Debian's `chromium`")?;
-    there().context("chromium was installed and is not in the search path")
+    installed_browser().context("chromium was installed and is not in the search path")
 }
 
 fn read(file: &Path) -> Result<String> {

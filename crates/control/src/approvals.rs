@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_bundle::Loaded;
 use warrantor_decide::{changed_places, place_text, value_text};
@@ -71,7 +71,7 @@ pub enum ApprovalError {
 }
 
 /// A question, in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AskedQuestion {
     /// Its id: the decision that asked.
     #[schema(value_type = String)]
@@ -107,6 +107,8 @@ pub struct AskedQuestion {
     /// Until when it can be answered, or the answer used.
     #[schema(value_type = String)]
     pub until: Timestamp,
+    /// What asks: `policy:ID`, or `grant:MANDATE#LINE` of a mandate of the bundle.
+    pub askers: Vec<String>,
     /// Who has to answer, each of them: `person:ID` or `group:NAME`.
     pub asked: Vec<String>,
     /// Who has still to answer.
@@ -125,7 +127,7 @@ pub struct AskedQuestion {
 }
 
 /// Somebody's yes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GivenAnswer {
     /// Who was asked.
     pub who: String,
@@ -137,7 +139,7 @@ pub struct GivenAnswer {
 }
 
 /// Somebody's no.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeniedAnswer {
     /// Who.
     pub by: String,
@@ -255,6 +257,14 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
         effects: question.binding.effects.clone(),
         asked_at: question.asked_at,
         until,
+        askers: question
+            .askers
+            .iter()
+            .map(|asker| match asker.hop {
+                Some(_) => format!("grant:{}#{}", question.template, asker.by),
+                None => format!("policy:{}", asker.by),
+            })
+            .collect(),
         asked: question.asked().iter().map(ToString::to_string).collect(),
         unanswered: question.unanswered().iter().map(ToString::to_string).collect(),
         given: question

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod agents;
+pub mod approval_stats;
 pub mod approvals;
 pub mod audit;
 pub mod bundles;

@@ -108,7 +108,7 @@ pub enum QuestionState {
 }
 
 /// Where a question stands at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionStanding {
     /// It waits for an answer.

@@ -22,6 +22,11 @@ pub(crate) enum ApprovalsCommand {
     /// Show one question whole: the exact arguments, where each value came from, the request's own words, earlier calls of the same tool, and why it is asked.
     #[command(after_help = "Examples:\n  warrantor approvals show d019a2b3c4d5e-0123456789abcdef")]
     Show(ApprovalArgs),
+    /// Tell how questions were answered, and which could be spared: those that are always approved, or asked too often.
+    #[command(
+        after_help = "Examples:\n  warrantor approvals stats\n  warrantor approvals stats --server https://warrantor.example.com -o json\n\nFor each that could be spared it prints a grant within whose bounds all approved calls lay. Read it before you take it over."
+    )]
+    Stats(StatsArgs),
     /// Say yes to exactly this call, once.
     #[command(
         after_help = "Examples:\n  warrantor approvals approve d019a2b3c4d5e-0123456789abcdef --server https://warrantor.example.com\n  warrantor approvals approve d019a2b3c4d5e-0123456789abcdef --as alice\n  warrantor approvals approve d019a2b3c4d5e-0123456789abcdef --as alice --arguments '{\"amount\":700,\"recipient\":\"DE1\"}'\n\nThe agent makes the same call again to have it made. Exit code 0 when the answer is recorded, 1 when it was not taken,\n4 when others have to answer too."
@@ -52,6 +57,12 @@ pub(crate) struct ApprovalListArgs {
     /// Those of the past too.
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) at: Where,
 }

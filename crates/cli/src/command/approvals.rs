@@ -7,7 +7,8 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use warrantor_bundle::{Loaded, load_files};
 use warrantor_control::{
-    approvals::{ApprovalError, Approvals, ApprovalsParts, Reply, Replying},
+    approval_stats,
+    approvals::{ApprovalError, Approvals, ApprovalsParts, AskedQuestion, Reply, Replying},
     office::Hand,
 };
 use warrantor_decide::administration::Act;
@@ -20,7 +21,9 @@ use super::{
     people::Opened,
 };
 use crate::{
-    args::{AnswerArgs, ApprovalListArgs, ApprovalsCommand, ApproveArgs, DenyArgs, OfficePlace, Where},
+    args::{
+        AnswerArgs, ApprovalListArgs, ApprovalsCommand, ApproveArgs, DenyArgs, OfficePlace, StatsArgs, Where,
+    },
     command::block_on,
     http::{Sent, ask},
     output::{Exit, NotAnswered, Output, Usage, columns},
@@ -28,6 +31,8 @@ use crate::{
 
 /// Questions that are read at a time.
 const PAGE: usize = 200;
+/// Most calls of a tool that a grant is made of, the last ones.
+const MAX_READ: usize = 50;
 /// How often `watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -43,6 +48,7 @@ pub(crate) fn approvals(command: ApprovalsCommand, out: Output) -> anyhow::Resul
                 at.close().await?;
                 Ok(Exit::Done)
             }
+            ApprovalsCommand::Stats(args) => stats(&args, out).await,
             ApprovalsCommand::Approve(args) => approve(&args, out).await,
             ApprovalsCommand::Deny(args) => deny(&args, out).await,
         }
@@ -267,6 +273,73 @@ async fn watch(args: &ApprovalListArgs, out: Output) -> anyhow::Result<Exit> {
         }
         told.extend(waiting);
     }
+    at.close().await?;
+    Ok(Exit::Done)
+}
+
+async fn stats(args: &StatsArgs, out: Output) -> anyhow::Result<Exit> {
+    let at = At::of(&args.at).await?;
+    let all = at.list(&ApprovalListArgs { mine: false, all: true, at: args.at.clone() }).await?;
+    let questions = all.into_iter().map(serde_json::from_value).collect::<Result<Vec<AskedQuestion>, _>>()?;
+    let told = approval_stats::stats(&questions);
+    let mut spared = Vec::new();
+    for sparing in &told.sparing {
+        let mut grants = Vec::new();
+        for (tool, ids) in &sparing.approved {
+            let mut calls = Vec::new();
+            for id in ids.iter().rev().take(MAX_READ) {
+                let question = at.show(&id.parse()?).await?;
+                let arguments = text(&question, "arguments_text");
+                calls.extend(Json::parse(arguments.as_bytes()).ok());
+            }
+            if !calls.is_empty() {
+                grants.push(approval_stats::grant_of(tool, &calls));
+            }
+        }
+        spared.push(json!({ "of": sparing.of, "why": sparing.why, "grants": grants }));
+    }
+    let answer = json!({ "came": told.came, "sparing": spared });
+    out.answer(&answer, |to| {
+        let heads = [
+            "OF",
+            "ASKED",
+            "TASKS",
+            "APPROVED",
+            "DENIED",
+            "UNANSWERED",
+            "WAITING",
+            "YES",
+            "AT ONCE",
+            "MEDIAN",
+        ];
+        let mut rows = vec![heads.map(str::to_owned).to_vec()];
+        rows.extend(told.came.iter().map(|came| {
+            vec![
+                came.of.clone(),
+                came.asked.to_string(),
+                came.tasks.to_string(),
+                came.approved.to_string(),
+                came.denied.to_string(),
+                came.unanswered.to_string(),
+                came.waiting.to_string(),
+                came.approved_percent.map_or_else(String::new, |percent| format!("{percent} %")),
+                came.at_once.to_string(),
+                came.median_seconds.map_or_else(String::new, |seconds| format!("{seconds} s")),
+            ]
+        }));
+        columns(to, &rows)?;
+        for sparing in &spared {
+            writeln!(to, "\n{}: {}", text(sparing, "of"), text(sparing, "why"))?;
+            let grants = texts(sparing, "grants");
+            if !grants.is_empty() {
+                writeln!(to, "What was approved lay within this grant, which asks nobody:")?;
+            }
+            for grant in grants {
+                grant.lines().try_for_each(|line| writeln!(to, "  {line}"))?;
+            }
+        }
+        Ok(())
+    })?;
     at.close().await?;
     Ok(Exit::Done)
 }

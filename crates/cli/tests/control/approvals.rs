@@ -150,7 +150,7 @@ impl Asker {
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("the client ended"))
     }
 
-    fn pay(&mut self, arguments: Value) -> Value {
+    fn pay(&mut self, arguments: &Value) -> Value {
         self.say(&json!({ "call": ["pay", arguments] }));
         self.heard()
     }
@@ -229,7 +229,7 @@ fn a_client_is_sent_to_the_page_where_a_person_at_a_browser_says_yes_and_the_cal
 fn an_older_client_is_told_where_to_go_and_a_no_comes_back_with_its_reason() {
     let place = Place::new("");
     let mut client = place.client("legacy");
-    let sent = client.pay(json!({ "amount": 10 }));
+    let sent = client.pay(&json!({ "amount": 10 }));
     let url = match sent["error"]["code"].as_i64() {
         Some(-32042) => sent["error"]["data"]["elicitations"][0]["url"].as_str().unwrap().to_owned(),
         _ => {
@@ -240,7 +240,7 @@ fn an_older_client_is_told_where_to_go_and_a_no_comes_back_with_its_reason() {
     };
     let told = place.person(&json!({ "url": url, "answer": "deny", "reason": "Ask the supplier first" }));
     assert!(told["after"].as_str().unwrap().contains("Ask the supplier first"), "{told}");
-    let denied = client.pay(json!({ "amount": 10 }));
+    let denied = client.pay(&json!({ "amount": 10 }));
     assert_eq!(reason_of(&denied).as_deref(), Some("approval_denied"), "{denied}");
     assert!(told_of(&denied).contains("Ask the supplier first"), "{denied}");
     assert_eq!(paid(&place), 0);
@@ -281,11 +281,11 @@ fn the_other_sdk_has_its_calls_made_once_they_were_approved_in_both_eras() {
     assert!(told_of(&denied).contains("not this one"), "{denied}");
 
     let mut client = place.typescript("legacy");
-    let sent = client.pay(json!({ "amount": 12 }));
+    let sent = client.pay(&json!({ "amount": 12 }));
     assert_eq!(sent["error"]["code"], -32042, "{sent}");
     let id = sent["error"]["data"]["elicitations"][0]["elicitationId"].as_str().unwrap();
     place.on_host(&["approve", id]);
-    let made = client.pay(json!({ "amount": 12 }));
+    let made = client.pay(&json!({ "amount": 12 }));
     assert_ne!(made["result"]["isError"], json!(true), "{made}");
     assert_eq!(paid(&place), 2);
     place.world.verified();
@@ -347,20 +347,29 @@ fn the_command_line_answers_at_a_control_plane_as_whoever_has_signed_in() {
     let approved: Value =
         serde_json::from_slice(&run(&mut ours(&["approvals", "approve", &id])).stdout).unwrap();
     assert_eq!(approved["state"], "approved");
-    assert_eq!(client.pay(json!({ "amount": 10 }))["result"]["isError"], json!(false));
+    assert_eq!(client.pay(&json!({ "amount": 10 }))["result"]["isError"], json!(false));
     let next = place_question(&place, &mut client, 20);
     let denied: Value =
         serde_json::from_slice(&run(&mut ours(&["approvals", "deny", &next, "--end-mandate"])).stdout)
             .unwrap();
     assert_eq!(denied["state"], "denied");
-    let ended = client.pay(json!({ "amount": 20 }));
+    let ended = client.pay(&json!({ "amount": 20 }));
     assert_eq!(reason_of(&ended).as_deref(), Some("mandate_revoked"), "{ended}");
+    let stats: Value = serde_json::from_slice(&run(&mut ours(&["approvals", "stats"])).stdout).unwrap();
+    let all = &stats["came"][0];
+    assert_eq!(
+        (&all["asked"], &all["approved"], &all["denied"]),
+        (&json!(2), &json!(1), &json!(1)),
+        "{stats}"
+    );
+    let grant = stats["came"].as_array().unwrap().iter().find(|came| came["of"] == "grant:work#grants/3");
+    assert!(grant.is_some() && stats["sparing"] == json!([]), "{stats}");
     assert!(!place.mandate.is_empty() && place.issuer.starts_with("http"));
 }
 
 /// Asks about a payment, and gives the question.
 fn place_question(place: &Place, client: &mut Asker, amount: u32) -> String {
-    client.pay(json!({ "amount": amount }));
+    client.pay(&json!({ "amount": amount }));
     let open: Vec<Value> = place.questions().into_iter().filter(|one| one["state"] == "waiting").collect();
     open.last().unwrap()["id"].as_str().unwrap().to_owned()
 }

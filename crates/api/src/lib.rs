@@ -161,6 +161,12 @@ impl<S: Store> Api<S> {
         }
     }
 
+    /// Where questions are seen and answered.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals<S> {
+        &self.approvals
+    }
+
     /// The office behind it.
     #[must_use]
     pub fn office(&self) -> &Office<S> {

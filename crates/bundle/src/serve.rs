@@ -20,7 +20,7 @@ pub use trust::{BundleSource, TrustDomainConfig, WorkloadPath};
 use crate::{
     Loaded,
     doc::Doc,
-    files::serve::{ProviderEntry, ServeFile},
+    files::serve::{NoticesEntry, ProviderEntry, ServeFile},
     gateway::{ServingPlace, TracesSettings, place, point, read, traces},
     load,
     read::split_cure,
@@ -58,8 +58,19 @@ pub struct ServeConfig {
     pub tokens: Option<TokensConfig>,
     /// The address of the pages where people answer, an origin.
     pub pages: Option<String>,
+    /// Who is told of questions.
+    pub notices: Vec<NoticesConfig>,
     /// What its author should know.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// Who is told of questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticesConfig {
+    /// Where.
+    pub url: String,
+    /// The file of the secret.
+    pub secret: PathBuf,
 }
 
 /// An OpenID provider.
@@ -161,16 +172,18 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         let message = "people cannot sign in with an application when they cannot sign in at all";
         doc.error(report, &["tokens", "applications"], message, "add [provider]");
     }
-    if let Some(entry) = config.approvals.as_ref().filter(|entry| !is_origin(&entry.url)) {
-        let message = format!("{:?} is no address of a server", short(&entry.url));
+    let url = config.approvals.as_ref().and_then(|entry| entry.url.as_ref());
+    if let Some(url) = url.filter(|url| !is_origin(url)) {
+        let message = format!("{:?} is no address of a server", short(url));
         let cure = "write one such as https://control.example.com, without a path; http on this machine only";
         doc.error(report, &["approvals", "url"], message, cure);
     }
-    if provider.is_none() && config.approvals.is_some() {
+    if provider.is_none() && url.is_some() {
         let message = "people cannot answer on a page when they cannot sign in";
         doc.error(report, &["approvals"], message, "add [provider]");
     }
-    let pages = config.approvals.map(|entry| entry.url);
+    let (pages, notices) = config.approvals.map(|entry| (entry.url, entry.notices)).unwrap_or_default();
+    let notices = told(&doc, notices, base, report);
     let pages = pages.or_else(|| Some(tokens.as_ref()?.issuer.clone())).filter(|_| provider.is_some());
     Some(ServeConfig {
         bundle: bundle?,
@@ -183,6 +196,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         provider,
         tokens,
         pages,
+        notices,
         warnings: Vec::new(),
     })
 }
@@ -198,15 +212,34 @@ fn address(doc: &Doc, field: &str, text: &str, report: &mut Report) -> Option<So
 
 /// Whether a text is the address of a server and nothing more, as it is compared: in lower case, without a slash at its end.
 pub(crate) fn is_origin(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
+    Url::parse(text).is_ok_and(|url| is_secure(&url) && url.origin().ascii_serialization() == text)
+}
+
+/// Whether nobody on the way reads what is sent there: https, or http on this machine.
+fn is_secure(url: &Url) -> bool {
     let is_here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    let is_secure = url.scheme() == "https" || (url.scheme() == "http" && is_here);
-    is_secure && url.origin().ascii_serialization() == text
+    url.scheme() == "https" || (url.scheme() == "http" && is_here)
+}
+
+/// Who is told of questions.
+fn told(doc: &Doc, entries: Vec<NoticesEntry>, base: &Path, report: &mut Report) -> Vec<NoticesConfig> {
+    for (at, entry) in entries.iter().enumerate() {
+        let fits = Url::parse(&entry.url)
+            .is_ok_and(|url| is_secure(&url) && url.username().is_empty() && url.fragment().is_none());
+        if !fits {
+            let message = format!("{:?} is no address that notices could be sent to", short(&entry.url));
+            let cure =
+                "write one such as https://chat.example.com/hooks/warrantor; http on this machine only";
+            doc.error(report, &["approvals", "notices", &at.to_string(), "url"], message, cure);
+        }
+    }
+    let config = |entry: NoticesEntry| NoticesConfig { url: entry.url, secret: base.join(entry.secret_file) };
+    entries.into_iter().map(config).collect()
 }
 
 fn provider(doc: &Doc, entry: ProviderEntry, base: &Path, report: &mut Report) -> ProviderConfig {

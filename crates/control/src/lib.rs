@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod keys;
 pub mod mandates;
 mod names;
+pub mod notices;
 pub mod office;
 pub mod parts;
 pub mod people;

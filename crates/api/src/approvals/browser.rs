@@ -29,7 +29,7 @@ use crate::{
     Api,
     cookies::{Along, Cookies, cookie, forgotten},
     pages::{ApprovalPage, ApprovalsPage, ArgumentShown, EarlierShown, STYLE, notice, shown},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, ProblemBody},
     request::{Caller, Id},
     signing_in::{NotNow, NotSignedIn, Secrets, cookie_of},
 };
@@ -146,6 +146,11 @@ fn nothing_here() -> Response {
     notice(StatusCode::NOT_FOUND, "There is nothing here", why)
 }
 
+fn no_question() -> Response {
+    let why = "The address is no question's: it may have been cut off on its way to you.";
+    notice(StatusCode::NOT_FOUND, "There is no such question", why)
+}
+
 fn problem_page(problem: &Problem) -> Response {
     let title = match problem.kind {
         Kind::NotFound => "There is no such question",
@@ -161,7 +166,7 @@ fn problem_page(problem: &Problem) -> Response {
 /// The questions that whoever is at the browser is asked.
 #[utoipa::path(get, path = "/approvals", tag = "approvals", operation_id = "approvalsPage", security(()),
     description = "For browsers.",
-    responses((status = 200, body = String, content_type = "text/html", description = "A list"), (status = 303, description = "To sign in"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 200, body = String, content_type = "text/html", description = "A list"), (status = 303, description = "To sign in"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list<S: Store>(State(api): State<Arc<Api<S>>>, headers: HeaderMap) -> Response {
     if api.browser.is_none() {
         return nothing_here();
@@ -189,13 +194,14 @@ pub(crate) async fn list<S: Store>(State(api): State<Arc<Api<S>>>, headers: Head
 /// One question.
 #[utoipa::path(get, path = "/approvals/{id}", tag = "approvals", operation_id = "approvalPage", security(()),
     description = "For browsers.", params(("id" = String, Path, description = "The decision that asked")),
-    responses((status = 200, body = String, content_type = "text/html", description = "The question"), (status = 303, description = "To sign in"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 200, body = String, content_type = "text/html", description = "The question"), (status = 303, description = "To sign in"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn read<S: Store>(
     State(api): State<Arc<Api<S>>>,
     headers: HeaderMap,
-    Id(id): Id<DecisionId>,
+    id: Result<Id<DecisionId>, Problem>,
 ) -> Response {
     let Some(browser) = &api.browser else { return nothing_here() };
+    let Ok(Id(id)) = id else { return no_question() };
     let read = async {
         let Some(caller) = api.at_browser(&headers).await? else {
             return Ok(sent_to(&format!("{PATH}/sign-in?to={id}")));
@@ -209,13 +215,14 @@ pub(crate) async fn read<S: Store>(
 /// Takes an answer.
 #[utoipa::path(post, path = "/approvals/{id}", tag = "approvals", operation_id = "answerApprovalPage", security(()),
     description = "For browsers: the form of the page.", params(("id" = String, Path, description = "The decision that asked")),
-    responses((status = 303, description = "Back to the question"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 303, description = "Back to the question"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn answer<S: Store>(
     State(api): State<Arc<Api<S>>>,
-    Id(id): Id<DecisionId>,
+    id: Result<Id<DecisionId>, Problem>,
     request: Request,
 ) -> Response {
     let Some(browser) = &api.browser else { return nothing_here() };
+    let Ok(Id(id)) = id else { return no_question() };
     let (head, body) = request.into_parts();
     let answered = async {
         let Some(caller) = api.at_browser(&head.headers).await? else {
@@ -236,7 +243,7 @@ pub(crate) async fn answer<S: Store>(
 #[utoipa::path(get, path = "/approvals/sign-in", tag = "approvals", operation_id = "signInToApprovals", security(()),
     description = "For browsers.",
     params(("to" = Option<String>, Query, description = "The question to come back to"), ("again" = Option<String>, Query, description = "`yes` to sign in anew although a session lasts")),
-    responses((status = 303, description = "To the identity provider"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 303, description = "To the identity provider"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn sign_in<S: Store>(State(api): State<Arc<Api<S>>>, request: Request) -> Response {
     let (Some(browser), Some(provider)) = (&api.browser, &api.provider) else { return nothing_here() };
     let (mut to, mut again) = (None, false);
@@ -274,7 +281,7 @@ pub(crate) async fn sign_in<S: Store>(State(api): State<Arc<Api<S>>>, request: R
 /// Whoever has signed in comes back.
 #[utoipa::path(get, path = "/approvals/callback", tag = "approvals", operation_id = "signedInToApprovals", security(()),
     description = "For browsers: where the identity provider sends people back to.",
-    responses((status = 303, description = "To the page that was wanted"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 303, description = "To the page that was wanted"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn callback<S: Store>(State(api): State<Arc<Api<S>>>, request: Request) -> Response {
     let Some(browser) = &api.browser else { return nothing_here() };
     let (head, _) = request.into_parts();
@@ -285,7 +292,7 @@ pub(crate) async fn callback<S: Store>(State(api): State<Arc<Api<S>>>, request: 
 /// Ends the browser's session.
 #[utoipa::path(post, path = "/approvals/sign-out", tag = "approvals", operation_id = "signOutOfApprovals", security(()),
     description = "For browsers.",
-    responses((status = 200, body = String, content_type = "text/html", description = "That it has ended"), (status = "default", body = String, content_type = "text/html", description = "A page that says why")))]
+    responses((status = 200, body = String, content_type = "text/html", description = "That it has ended"), (status = "4XX", body = String, content_type = "text/html", description = "A page that says why"), (status = "5XX", content((String = "text/html"), (ProblemBody = "application/problem+json")), description = "A page that says why, or a problem"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn sign_out<S: Store>(State(api): State<Arc<Api<S>>>, headers: HeaderMap) -> Response {
     let Some(browser) = &api.browser else { return nothing_here() };
     if is_elsewhere(browser, &headers) {

@@ -345,6 +345,10 @@ async fn whoever_is_not_signed_in_or_not_for_long_enough_ago_is_sent_to_sign_in(
         let sent = nobody.get(&path).await;
         assert_eq!((sent.status.as_u16(), sent.headers["location"].to_str().unwrap()), (303, to.as_str()));
     }
+    let cut_off = nobody.get("/approvals/d").await;
+    assert_eq!(cut_off.status.as_u16(), 303);
+    let cut_off = nobody.get("/approvals/not%20one").await;
+    assert!(cut_off.is(404).as_str().unwrap().contains("There is no such question"));
     // A client is nobody who could answer.
     let client = world.plane.client("ci", "administrator").await;
     let client = Browser { plane: &world.plane, cookie: format!("warrantor_session={client}") };

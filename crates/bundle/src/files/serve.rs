@@ -47,8 +47,22 @@ pub struct ServeFile {
 #[schemars(rename = "ApprovalPages")]
 pub struct ApprovalPagesEntry {
     /// The address of this control plane as browsers know it, without a path, such as `https://control.example.com`. The identity provider has to know
-    /// `/approvals/callback` under it as an address to send people back to.
+    /// `/approvals/callback` under it as an address to send people back to. The issuer of `[tokens]` when nothing is said.
+    pub url: Option<String>,
+    /// Programs that are told of questions, such as a bridge to a chat system.
+    #[serde(default)]
+    pub notices: Vec<NoticesEntry>,
+}
+
+/// A program that is told of questions: that somebody is asked, and what came of it, signed as the Standard Webhooks specification says.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Notices")]
+pub struct NoticesEntry {
+    /// Where notices are sent: https, or http on this machine.
     pub url: String,
+    /// A file with the secret that they are signed with, `whsec_` and 24 bytes or more in base64; from this file's directory.
+    pub secret_file: String,
 }
 
 /// The token service: access tokens for agents, each for one mandate and one place.

@@ -30,6 +30,7 @@ use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
 use super::{
+    notices::Teller,
     publishing::{Following, open},
     serving::{interrupted, keep, log},
     tokens,
@@ -138,6 +139,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         provider: entry,
         tokens: tokens_config,
         pages,
+        notices,
         traces,
         ..
     } = config;
@@ -159,6 +161,8 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         .map(|service| OAuth::new(service, &*deployment.randomness))
         .transpose()
         .context("[tokens] of serve.toml")?;
+    let page = pages.as_ref().map(|url| format!("{url}/approvals"));
+    let teller = Teller::to(&notices, page, Arc::clone(&deployment.clock) as _)?;
     let browser = pages.map(|url| Browser::new(url, &*deployment.randomness)).transpose()?;
     let api = api(&deployment, &bundle, administration, provider, (service, browser), spans).await?;
     let listening = Listening {
@@ -196,6 +200,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         out.note(&format!("warrantor: [tokens]: {warning}"));
     }
     let tending = tokio::spawn(tokens::tend(Arc::clone(&api), Arc::clone(&deployment)));
+    let noticing = tokio::spawn(teller.tell(Arc::clone(&api)));
     ApiServer::new(Arc::clone(&api), tls).serve(listener, interrupted).await;
     api.settle().await;
     reloading.abort();
@@ -204,6 +209,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     }
     keeping.abort();
     tending.abort();
+    noticing.abort();
     traces.end().await;
     end(&deployment, out).await;
     Ok(Exit::Done)

@@ -11,6 +11,7 @@ mod gateway;
 mod login;
 mod mandate;
 mod manifest;
+mod notices;
 mod people;
 mod publishing;
 mod replay;

@@ -27,6 +27,11 @@ struct Place {
 
 impl Place {
     fn new(hold: &str) -> Self {
+        Self::telling(hold, "")
+    }
+
+    /// With notices.
+    fn telling(hold: &str, notices: &str) -> Self {
         let mandate = fixture("mandate.yaml").replace(
             "    limits: { calls: 3, sum: { amount: 100 } }\n",
             "    limits: { calls: 3, sum: { amount: 100 } }\n    ask: person\n",
@@ -40,7 +45,7 @@ impl Place {
         world.write(
             "serve.toml",
             &format!(
-                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\n[approvals]\nurl = \"{control}\"\n",
+                "bundle = \"bundle\"\ndata = \"data\"\nlisten = \"{}\"\n[provider]\nissuer = \"{issuer}\"\nclient_id = \"warrantor\"\n[approvals]\nurl = \"{control}\"\n{notices}",
                 control.trim_start_matches("http://"),
             ),
         );
@@ -308,6 +313,38 @@ fn what_a_person_put_in_is_made_after_both_processes_began_again_in_between() {
     assert!(content.last().unwrap()["text"].as_str().unwrap().contains(r#"{"amount":7.50}"#), "{made}");
     assert_eq!(paid(&place), 1);
     assert_eq!(place.questions()[0]["state"], "used");
+}
+
+#[test]
+fn programs_elsewhere_are_told_of_questions_and_of_what_came_of_them() {
+    let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let mut command = Command::new(python());
+    let mut receiver = Asker::start(command.arg(script("notices.py")).arg(secret));
+    let port = receiver.heard()["port"].clone();
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("notices-{port}"));
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let notices =
+        format!("[[approvals.notices]]\nurl = \"http://127.0.0.1:{port}/hook\"\nsecret_file = {file:?}\n");
+    let place = Place::telling("", &notices);
+    let mut client = place.client("legacy");
+    let id = place_question(&place, &mut client, 10);
+    // It was not taken at first, and is sent again.
+    let asked = receiver.heard();
+    assert_eq!((&asked["ok"], &asked["id"]), (&json!(true), &json!(format!("{id}.waiting"))), "{asked}");
+    let told = &asked["said"]["data"];
+    assert_eq!(asked["said"]["type"], "approval.asked");
+    assert_eq!(told["url"], format!("{}/approvals/{id}", place.control));
+    assert_eq!((&told["tool"], &told["asked"]), (&json!("fake/pay"), &json!(["person:alice"])));
+    assert!(!asked.to_string().contains("amount"), "{asked}");
+    place.on_host(&["deny", &id, "--reason", "no"]);
+    let settled = receiver.heard();
+    assert_eq!(settled["said"]["type"], "approval.settled");
+    assert_eq!(
+        (&settled["ok"], &settled["said"]["data"]["state"]),
+        (&json!(true), &json!("denied")),
+        "{settled}"
+    );
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::RestrictedExpression;
 use warrantor_model::{
-    Approval, Approver, Asker, Binding, Call, Effect, EffectSet, Given, Json, PersonId, PersonStatus,
+    Approval, Approver, Asker, Binding, Call, Digest, Effect, EffectSet, Given, Json, PersonId, PersonStatus,
     Subject, Timestamp, path::walk,
 };
 
@@ -130,7 +130,7 @@ pub(crate) fn binding(judged: &Judged<'_>, sources: &BTreeMap<String, BTreeSet<S
         tool: call.tool.to_string(),
         definition: tool.tool.definition,
         arguments: call.arguments.digest(),
-        resource,
+        resource: Digest::of(resource.as_bytes()),
         sources: sources.clone(),
         labels: task.labels.clone(),
         effects: effects.iter().collect(),

@@ -615,7 +615,9 @@ async fn of_two_tries_at_once_one_is_made() {
 
 #[tokio::test]
 async fn the_record_of_a_question_holds_no_argument_and_its_body_what_whoever_is_asked_needs() {
-    let bank = Bank::open().await;
+    let pays = "    effects: [pay]\n    arguments";
+    let named = "    effects: [pay]\n    resource: { type: Account, id: recipient }\n    arguments";
+    let bank = Bank::with(files().with("tools/bank.yaml", pays, named)).await;
     permitted(bank.authorize("send_money", r#"{"recipient":"DE2","amount":100}"#).await);
     let id = bank.asked("send_money", PAY).await;
     let record = decision(&*bank.world.store, id.as_str()).await.unwrap();

@@ -83,8 +83,8 @@ pub struct Binding {
     pub definition: Digest,
     /// The digest of the arguments, members sorted and number literals verbatim.
     pub arguments: Digest,
-    /// What the call acts on, as policies see it.
-    pub resource: String,
+    /// The digest of what the call acts on, as policies see it: its name may be an argument's value.
+    pub resource: Digest,
     /// Where the values of arguments were found, by argument.
     pub sources: BTreeMap<String, BTreeSet<String>>,
     /// Labels of what the task had touched.
@@ -194,7 +194,7 @@ mod tests {
             tool: "bank/send".to_owned(),
             definition: Digest::of(b"send"),
             arguments: Digest::of(b"{}"),
-            resource: "Server::\"bank\"".to_owned(),
+            resource: Digest::of(b"Server::\"bank\""),
             sources: sources.into(),
             labels: ["confidential".to_owned()].into(),
             effects: vec![Effect::Write],
@@ -220,7 +220,7 @@ mod tests {
         check(|now| now.task = TaskId::new("t2").unwrap(), "another task or mandate");
         check(|now| now.tool.push('x'), "another call");
         check(|now| now.arguments = Digest::of(b"[]"), "another call");
-        check(|now| now.resource.push('x'), "another call");
+        check(|now| now.resource = Digest::of(b"x"), "another call");
         check(|now| now.definition = Digest::of(b"x"), "defined otherwise");
         check(
             |now| {

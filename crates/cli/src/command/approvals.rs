@@ -35,6 +35,8 @@ const PAGE: usize = 200;
 const MAX_READ: usize = 50;
 /// How often `watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it waits where nothing can be read.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 
 pub(crate) fn approvals(command: ApprovalsCommand, out: Output) -> anyhow::Result<Exit> {
     block_on(async move {
@@ -249,12 +251,23 @@ async fn watch(args: &ApprovalListArgs, out: Output) -> anyhow::Result<Exit> {
     let mut told: BTreeSet<String> = BTreeSet::new();
     out.note("Waiting for questions. An interrupt ends it.");
     let mut looking = tokio::time::interval(LOOK);
+    let mut is_reached = false;
     loop {
         tokio::select! {
             _ = looking.tick() => {}
             _ = tokio::signal::ctrl_c() => break,
         }
-        let open = at.list(args).await?;
+        let open = match at.list(args).await {
+            Ok(open) => open,
+            // Whoever watches goes on watching: what was asked meanwhile is told when it can be read again.
+            Err(cause) if is_reached => {
+                out.note(&format!("warrantor: questions cannot be read now: {cause:#}"));
+                looking.reset_after(AFTER_A_FAILURE);
+                continue;
+            }
+            Err(cause) => return Err(cause),
+        };
+        is_reached = true;
         let waiting: BTreeSet<String> = open
             .iter()
             .filter(|question| text(question, "state") == "waiting" || args.all)

@@ -5,14 +5,14 @@ pub(crate) mod browser;
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use warrantor_control::{
     access::Presenter,
     approvals::{ApprovalError, AskedQuestion, FRESH, Reply, Replying, WholeQuestion, is_asked},
 };
 use warrantor_decide::administration::{Act, Actor};
-use warrantor_engine::AnswerError;
+use warrantor_engine::{AnswerError, approvals::QuestionStanding};
 use warrantor_model::{DecisionId, Digest, GroupName, MandateId, Subject, Timestamp};
 use warrantor_store::Store;
 
@@ -57,8 +57,16 @@ pub(crate) struct Yes {
     /// The digest of the arguments that the person was shown: `arguments_digest` of the question.
     pub(crate) arguments_digest: String,
     /// Other arguments to be used in their place. The person answers for their values.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Object>)]
     pub(crate) arguments: Option<Box<serde_json::value::RawValue>>,
+}
+
+/// What is given is given, `null` too: it is no yes to what was asked.
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<serde_json::value::RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 /// A no.
@@ -254,16 +262,36 @@ impl<S: Store> Api<S> {
         reason: Option<String>,
         end_mandate: bool,
     ) -> Result<AskedQuestion, Problem> {
-        let answered = self.replied(caller, id, Reply::Deny { reason }).await?;
+        let answered = match self.replied(caller, id, Reply::Deny { reason }).await {
+            // The no was taken before: what is left is to end the task.
+            Err(problem) if end_mandate && problem.kind == Kind::Conflict => {
+                let question = self.approvals.question(id).await?;
+                if question.state != QuestionStanding::Denied
+                    || !self.sees_question(caller, &question).await?
+                {
+                    return Err(problem);
+                }
+                question
+            }
+            answered => answered?,
+        };
         if end_mandate {
             // The no stands whatever comes of the rest.
             let (mandate, resource) = self.whole_task(&answered).await?;
-            let authority = self.may(caller, Act::RevokeMandate, &resource).await.map_err(|_| {
-                let told = "Your no was taken. The task was not ended: that is not yours to do.";
-                Problem::new(Kind::NotPermitted, told)
-            })?;
+            let not_ended = |problem: Problem| match problem.kind {
+                Kind::NotPermitted | Kind::NotFound => {
+                    let told = "Your no was taken. The task was not ended: that is not yours to do.";
+                    Problem::new(Kind::NotPermitted, told)
+                }
+                kind => {
+                    let told = format!("Your no was taken. The task was not ended: {}", problem.detail);
+                    Problem::new(kind, told)
+                }
+            };
+            let authority = self.may(caller, Act::RevokeMandate, &resource).await.map_err(not_ended)?;
             let why = format!("with the answer to {id}");
-            self.office.end_mandate(&authority, &Subject::Mandate(mandate), Some(&why)).await?;
+            let ended = self.office.end_mandate(&authority, &Subject::Mandate(mandate), Some(&why)).await;
+            ended.map_err(|cause| not_ended(cause.into()))?;
         }
         Ok(answered)
     }

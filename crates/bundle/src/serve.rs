@@ -183,7 +183,7 @@ fn load_into(file: &Path, published: Option<Loaded>, report: &mut Report) -> Opt
         doc.error(report, &["approvals"], message, "add [provider]");
     }
     let (pages, notices) = config.approvals.map(|entry| (entry.url, entry.notices)).unwrap_or_default();
-    let notices = told(&doc, notices, base, report);
+    let notices = told(&doc, &notices, base, report);
     let pages = pages.or_else(|| Some(tokens.as_ref()?.issuer.clone())).filter(|_| provider.is_some());
     Some(ServeConfig {
         bundle: bundle?,
@@ -227,19 +227,27 @@ fn is_secure(url: &Url) -> bool {
 }
 
 /// Who is told of questions.
-fn told(doc: &Doc, entries: Vec<NoticesEntry>, base: &Path, report: &mut Report) -> Vec<NoticesConfig> {
+fn told(doc: &Doc, entries: &[NoticesEntry], base: &Path, report: &mut Report) -> Vec<NoticesConfig> {
+    let mut config = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
-        let fits = Url::parse(&entry.url)
-            .is_ok_and(|url| is_secure(&url) && url.username().is_empty() && url.fragment().is_none());
-        if !fits {
-            let message = format!("{:?} is no address that notices could be sent to", short(&entry.url));
+        let fits = |url: &Url| {
+            is_secure(url)
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.fragment().is_none()
+        };
+        let url = Url::parse(&entry.url).ok().filter(fits);
+        if let Some(url) = &url {
+            config.push(NoticesConfig { url: url.to_string(), secret: base.join(&entry.secret_file) });
+        } else {
+            // It is not repeated: the address of a hook can be a secret.
+            let message = "this is no address that notices could be sent to";
             let cure =
                 "write one such as https://chat.example.com/hooks/warrantor; http on this machine only";
             doc.error(report, &["approvals", "notices", &at.to_string(), "url"], message, cure);
         }
     }
-    let config = |entry: NoticesEntry| NoticesConfig { url: entry.url, secret: base.join(entry.secret_file) };
-    entries.into_iter().map(config).collect()
+    config
 }
 
 fn provider(doc: &Doc, entry: ProviderEntry, base: &Path, report: &mut Report) -> ProviderConfig {

@@ -59,9 +59,10 @@ fn pages_and_notices_go_where_nobody_reads_along() {
         "chat",
         "ftp://chat.example.com",
         "https://u:p@chat.example.com/",
+        "https://:p@chat.example.com/",
         "https://chat.example.com/#x",
     ] {
-        check(&notices(bad), "is no address that notices could be sent to");
+        check(&notices(bad), "no address that notices could be sent to");
     }
     check("[[approvals.notices]]\nurl = \"https://chat.example.com\"\n", "secret_file");
     let told = read("serve.toml", &notices("https://chat.example.com/"), load_serve).unwrap();

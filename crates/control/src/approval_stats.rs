@@ -154,7 +154,10 @@ pub fn stats(questions: &[AskedQuestion]) -> Stats {
         let row = came(of, questions.iter().map(|question| (*question, outcome(question))));
         if let Some(why) = spared(&row).filter(|_| !of.starts_with("agent:")) {
             let mut approved: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for question in questions.iter().filter(|one| matches!(outcome(one), Outcome::Approved(_))) {
+            // What somebody denied may lie between what was approved; and where a value's source asks, no bound stands in for it.
+            let may_be_granted = row.denied == 0 && !of.contains("/arguments/");
+            let yes = |one: &&&AskedQuestion| may_be_granted && matches!(outcome(one), Outcome::Approved(_));
+            for question in questions.iter().filter(yes) {
                 approved.entry(question.tool.clone()).or_default().push(question.id.to_string());
             }
             sparing.push(Sparing { of: of.clone(), why, approved });
@@ -173,9 +176,10 @@ fn spared(row: &Came) -> Option<String> {
     often.then(|| format!("it asks {} times in {} tasks", row.asked, row.tasks))
 }
 
-/// A grant of a mandate within whose bounds all of these calls lay, as YAML. It says what was approved, and not what should be.
+/// A grant of a mandate within whose bounds all of these calls lay, as YAML; none where an argument had too many values to be bounded by them. It says what was
+/// approved, and not what should be.
 #[must_use]
-pub fn grant_of(tool: &str, calls: &[Json]) -> String {
+pub fn grant_of(tool: &str, calls: &[Json]) -> Option<String> {
     let mut places: BTreeMap<String, Vec<Json>> = BTreeMap::new();
     for call in calls {
         walk(call, &mut Vec::new(), &mut |location, value| {
@@ -189,9 +193,9 @@ pub fn grant_of(tool: &str, calls: &[Json]) -> String {
         grant.push_str("  arguments:\n");
     }
     for (place, values) in places {
-        grant.push_str(&format!("    {}: {}\n", key(&place), bound(&values)));
+        grant.push_str(&format!("    {}: {}\n", key(&place), bound(&values)?));
     }
-    grant
+    Some(grant)
 }
 
 fn path(location: &[Step]) -> String {
@@ -208,7 +212,7 @@ fn key(place: &str) -> String {
     if is_plain && !place.is_empty() { place.to_owned() } else { Json::String(place.into()).canonical() }
 }
 
-fn bound(values: &[Json]) -> String {
+fn bound(values: &[Json]) -> Option<String> {
     let numbers: Option<Vec<Decimal>> = values
         .iter()
         .map(|value| match value {
@@ -216,14 +220,13 @@ fn bound(values: &[Json]) -> String {
             _ => None,
         })
         .collect();
-    if let Some(most) = numbers.and_then(|numbers| numbers.into_iter().max()) {
-        return format!("{{ max: {most} }}");
+    if let Some(numbers) = numbers {
+        let (least, most) = (numbers.iter().min()?, numbers.iter().max()?);
+        return Some(format!("{{ min: {least}, max: {most} }}"));
     }
     let different: BTreeSet<String> = values.iter().map(Json::canonical).collect();
-    match different.len() {
-        1..=MAX_VALUES => format!("{{ in: [{}] }}", different.into_iter().collect::<Vec<_>>().join(", ")),
-        many => format!("{{}} # {many} different values"),
-    }
+    (different.len() <= MAX_VALUES)
+        .then(|| format!("{{ in: [{}] }}", different.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
 #[cfg(test)]
@@ -293,6 +296,13 @@ mod tests {
             ]
         );
         assert_eq!(told.sparing[1].approved["bank/pay"].len(), 5);
+        // What is asked too often and was denied at times is named, without a grant; so is a value whose source asks.
+        let mut often: Vec<AskedQuestion> =
+            (0..5).map(|nth| question("t1", &["policy:often"], Some((nth > 0, 9)))).collect();
+        often.extend((0..5).map(|_| question("t1", &["grant:pay#grants/0/arguments/to"], Some((true, 9)))));
+        let told = stats(&often);
+        assert_eq!(told.sparing.len(), 2);
+        assert!(told.sparing.iter().all(|one| one.approved.is_empty()), "{told:?}");
         assert_eq!(stats(&[]).came[0].approved_percent, None);
     }
 
@@ -307,14 +317,12 @@ mod tests {
         .collect();
         assert_eq!(
             grant_of("bank/pay", &calls),
-            "- tool: bank/pay\n  arguments:\n    \"a b\": { in: [true] }\n    amount: { max: 10 }\n    \"lines/*/n\": { max: 3 }\n    note: { in: [null] }\n    to: { in: [\"DE1\", \"DE2\"] }\n"
+            Some("- tool: bank/pay\n  arguments:\n    \"a b\": { in: [true] }\n    amount: { min: 7.50, max: 10 }\n    \"lines/*/n\": { min: 1, max: 3 }\n    note: { in: [null] }\n    to: { in: [\"DE1\", \"DE2\"] }\n".to_owned())
         );
         let many: Vec<Json> =
             (0..13).map(|n| Json::parse(format!(r#"{{"text":"{n}"}}"#).as_bytes()).unwrap()).collect();
-        assert_eq!(
-            grant_of("notes/add", &many),
-            "- tool: notes/add\n  arguments:\n    text: {} # 13 different values\n"
-        );
-        assert_eq!(grant_of("bank/close", &[Json::parse(b"{}").unwrap()]), "- tool: bank/close\n");
+        assert_eq!(grant_of("notes/add", &many), None, "nothing bounds what had many values");
+        let none = grant_of("bank/close", &[Json::parse(b"{}").unwrap()]);
+        assert_eq!(none.as_deref(), Some("- tool: bank/close\n"));
     }
 }

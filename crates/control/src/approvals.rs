@@ -261,6 +261,14 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
             .askers
             .iter()
             .map(|asker| match asker.hop {
+                Some(hop)
+                    if usize::try_from(hop)
+                        .is_ok_and(|hop| hop.saturating_add(1) < question.binding.chain.len()) =>
+                {
+                    let above = usize::try_from(hop).ok().and_then(|hop| question.binding.chain.get(hop));
+                    let above = above.map(|(mandate, _)| mandate.to_string()).unwrap_or_default();
+                    format!("grant:{above}#{}", asker.by)
+                }
                 Some(_) => format!("grant:{}#{}", question.template, asker.by),
                 None => format!("policy:{}", asker.by),
             })
@@ -321,7 +329,16 @@ impl<S: Store> Approvals<S> {
         let now = self.parts.clock.now();
         let mut found = Vec::new();
         for id in ids {
-            let Some(known) = approvals::question(&*self.parts.store, &id).await? else { continue };
+            let known = match approvals::question(&*self.parts.store, &id).await {
+                Ok(Some(known)) => known,
+                Ok(None) => continue,
+                // The others can be answered all the same.
+                Err(cause @ QuestionError::Unreadable { .. }) => {
+                    tracing::error!(question = %id, %cause, "a question is left out of the list");
+                    continue;
+                }
+                Err(cause) => return Err(cause.into()),
+            };
             let told = line(&id, &known.question, now);
             if matches!(told.state, QuestionStanding::Waiting | QuestionStanding::Approved) {
                 found.push(told);

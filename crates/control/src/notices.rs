@@ -4,7 +4,7 @@
 //! asked. They are made and signed as the Standard Webhooks specification says (version 1, symmetric), so that receivers need no code of ours. A notice is told
 //! at least once, under one id: a control plane that began again tells anew what still waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -104,8 +104,8 @@ impl Told {
                 self.0.insert(question.id.clone(), question.state);
             }
         }
-        let gone = |id: &&DecisionId| !open.iter().any(|question| question.id == **id);
-        let gone = self.0.keys().filter(gone).cloned().collect();
+        let open: BTreeSet<&DecisionId> = open.iter().map(|question| &question.id).collect();
+        let gone = self.0.keys().filter(|id| !open.contains(id)).cloned().collect();
         (due, gone)
     }
 

@@ -307,7 +307,8 @@ fn sources(tracer: &Tracer<'_>, facts: &ToolFacts, call: &Call, grounds: &mut Gr
 pub const MAX_SOURCES: usize = 200;
 
 /// A location with `*` for the place in a list.
-fn generalized(location: &[path::Step]) -> String {
+#[must_use]
+pub fn generalized(location: &[path::Step]) -> String {
     let segments = location.iter().map(|step| match step {
         path::Step::Member(name) => path::Segment::Name(name.clone()),
         path::Step::Index(_) => path::Segment::Any,

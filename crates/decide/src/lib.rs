@@ -34,7 +34,7 @@ mod uris;
 
 pub use accountability::standing;
 pub use approving::{Answering, MayNot, NO_SELF_APPROVAL, changed_places, may_approve};
-pub use decision::{Asking, Decision, Draft, Grounds, MAX_SOURCES, decide};
+pub use decision::{Asking, Decision, Draft, Grounds, MAX_SOURCES, decide, generalized as source_key};
 pub use listing::{Presence, listed};
 pub use narrowing::wider_lines;
 pub use obligations::{Obligation, redacted, redacted_text};

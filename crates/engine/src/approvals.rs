@@ -47,6 +47,8 @@ pub struct StoredQuestion {
     pub askers: BTreeSet<Asker>,
     /// What an answer is bound to.
     pub binding: Binding,
+    /// What an answer would have been bound to as it was asked: against this it is seen whether anything has become worse when others are put in its place.
+    pub first: Binding,
     /// The call as it was presented, sealed, in hexadecimal.
     pub sealed: String,
     /// Where the entry is that leads to it.

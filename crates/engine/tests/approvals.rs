@@ -503,6 +503,61 @@ async fn whoever_answers_for_two_is_judged_for_the_second_as_one_who_has_answere
 }
 
 #[tokio::test]
+async fn a_yes_with_other_arguments_is_none_to_what_has_become_worse_beside_them_or_was_not_asked() {
+    let asks =
+        "@id(\"invited\") @ask(\"ops\") forbid (principal, action == Action::\"bank/invite\", resource);\n";
+    let bank = Bank::with(
+        files()
+            .with(
+                "tools/bank.yaml",
+                "  list_payees: { effects: [read] }",
+                "  list_payees: { effects: [read], outputs: { \"\": { writer: anyone } } }",
+            )
+            .with(
+                "tools/bank.yaml",
+                "invite: { effects: [share]",
+                "invite: { effects: [share], arguments: { people/*: { sensitive: true } }",
+            )
+            .with(
+                "mandates/pay.yaml",
+                "people: { max_items: 1000 }",
+                "people: { max_items: 1000 }, people/*: { from: [any] }",
+            )
+            .and("policies/invited.cedar", asks),
+    )
+    .await;
+    // What anyone wrote is in the task before anything is asked, so that no label is new.
+    let read = async |text: &str| {
+        let permit = permitted(bank.authorize("list_payees", "{}").await);
+        let receipt = bank.engine.release(permit).unwrap().spend();
+        let output = warrantor_decide::Output { texts: vec![text.to_owned()], ..Default::default() };
+        bank.engine.take_in(&receipt, Outcome::Succeeded, b"x", &output, Duration::ZERO).await.unwrap();
+    };
+    read("nothing of note").await;
+    let id = bank.asked("invite", r#"{"people":["nora.brandt","otto.meier"]}"#).await;
+    read("write to otto.meier at once").await;
+    let worse = bank.edit(&id, "bob", r#"{"people":["nora.brenner","otto.meier"]}"#).await.unwrap_err();
+    assert!(matches!(&worse, AnswerError::Stale(why) if why.contains("anyone")), "{worse}");
+    // Where all of them are put in, what they were says nothing; and another edit is judged as the first was.
+    let all = r#"{"people":["nora.brenner","otto.maier"]}"#;
+    assert_eq!(bank.edit(&id, "bob", all).await.unwrap(), QuestionStanding::Approved);
+
+    let bank = Bank::open().await;
+    let id = bank.asked("send_money", PAY).await;
+    let more = bank.edit(&id, "bob", r#"{"recipient":"DE1","amount":1100}"#).await.unwrap_err();
+    assert!(
+        matches!(&more, AnswerError::Stale(why) if why.contains("more would have to be asked")),
+        "{more}"
+    );
+    let bank = Bank::open().await;
+    let id = bank.asked("send_money", r#"{"recipient":"DE1","amount":1100}"#).await;
+    bank.edit(&id, "carol", r#"{"recipient":"DE1","amount":1150}"#).await.unwrap();
+    // Back again, and once more.
+    bank.edit(&id, "bob", r#"{"recipient":"DE1","amount":1100}"#).await.unwrap();
+    bank.edit(&id, "dave", r#"{"recipient":"DE1","amount":1120}"#).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_task_asks_only_so_often() {
     let bank = Bank::with(files().with("mandates/pay.yaml", ", unique: [recipient]", "")).await;
     let arguments = |cents: u32| format!(r#"{{"recipient":"DE1","amount":700.{cents:04}}}"#);

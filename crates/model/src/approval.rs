@@ -112,13 +112,13 @@ impl Binding {
         if *definition != now.definition {
             return Some("the tool was defined otherwise when it was given".to_owned());
         }
-        self.worsened(now)
+        self.worsened(now, &BTreeSet::new())
     }
 
-    /// In what a call is worse than this one, whatever its arguments are: it has other effects, the task has touched more, or values have weaker sources. Values
-    /// that a person put in are not compared.
+    /// In what a call is worse than this one, whatever its arguments are: it has other effects, the task has touched more, or values have weaker sources, but
+    /// for the arguments that are named.
     #[must_use]
-    pub fn worsened(&self, now: &Self) -> Option<String> {
+    pub fn worsened(&self, now: &Self, but: &BTreeSet<String>) -> Option<String> {
         let Self { sources, labels, effects, .. } = self;
         if let Some(label) = now.labels.difference(labels).next() {
             return Some(format!("the task has touched what is {label} since"));
@@ -127,11 +127,8 @@ impl Binding {
             return Some(format!("it has the effect {} since", effect.as_str()));
         }
         let none = BTreeSet::new();
-        for at in sources.keys().chain(now.sources.keys()) {
+        for at in sources.keys().chain(now.sources.keys()).filter(|at| !but.contains(*at)) {
             let (shown, found) = (sources.get(at).unwrap_or(&none), now.sources.get(at).unwrap_or(&none));
-            if found.contains("person") && !shown.contains("person") {
-                continue;
-            }
             if let Some(worse) = found.difference(shown).find(|name| WEAK.contains(&name.as_str())) {
                 return Some(format!("the value of {at} has the source {worse} since"));
             }

@@ -385,6 +385,8 @@ impl<S: Store> Api<S> {
                        it has to heed `max_age` and to send `auth_time`.";
             return Err(Problem::new(Kind::NotPermitted, why));
         }
+        let authority = Authority::of_person(Act::ReadPerson, &signed_in.person, signed_in.hand);
+        let made = self.office.begin_session(&authority, &signed_in.person, LASTS, at).await?;
         // Whoever signs in anew has one session, and not the one before as well.
         if let Some(Caller(Presenter::Person { id, hand, session: Some(before), .. })) =
             self.at_browser(headers).await?
@@ -392,8 +394,6 @@ impl<S: Store> Api<S> {
             let authority = Authority::of_person(Act::EndSessions, &id, hand);
             self.office.end_session(&authority, &id, &before).await?;
         }
-        let authority = Authority::of_person(Act::ReadPerson, &signed_in.person, signed_in.hand);
-        let made = self.office.begin_session(&authority, &signed_in.person, LASTS, at).await?;
         let way = Along { path: PATH, same_site: "Lax", lasts: LASTS };
         let session = browser.cookies.plain(SESSION, &made.token, way);
         let mut response = sent_to(&place_of(along.to.as_ref()));

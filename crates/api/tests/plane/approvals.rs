@@ -174,6 +174,8 @@ async fn a_grave_yes_needs_a_sign_in_of_a_moment_ago_and_a_no_does_not() {
     let world = Asked::new().await;
     let (id, shown) = world.question(PAY).await;
     // A provider that does not say when somebody signed in says nothing of a moment ago.
+    let null = json!({ "arguments_digest": shown, "arguments": null });
+    assert!(world.approve(&world.ann, &id, null).await.status.is_client_error(), "null is no yes");
     let unknown = world.plane.session_since("ann", None).await;
     world.approve(&unknown, &id, json!({ "arguments_digest": shown })).await.is(401);
     world.plane.clock.advance(Duration::from_secs(301));
@@ -200,6 +202,9 @@ async fn a_no_may_end_the_mandate_for_whoever_may_end_it() {
     assert!(refused.body["detail"].as_str().unwrap().contains("Your no was taken"), "{}", refused.body);
     let (id, _) = world.question(r#"{"recipient":"DE2","amount":1100}"#).await;
     let path = format!("/v1/approvals/{id}/deny");
+    // What was left of it can be done after a no, and a no is not said twice.
+    world.plane.ask(&world.ann, "POST", &path, Some(json!({}))).await.is(200);
+    world.plane.ask(&world.ann, "POST", &path, Some(json!({}))).await.is(409);
     world.plane.ask(&world.ann, "POST", &path, Some(json!({ "end_mandate": true }))).await.is(200);
     let mandate = format!("/v1/mandates/{}", world.mandate);
     assert_eq!(

@@ -295,23 +295,33 @@ async fn stats(args: &StatsArgs, out: Output) -> anyhow::Result<Exit> {
     let all = at.list(&ApprovalListArgs { mine: false, all: true, at: args.at.clone() }).await?;
     let questions = all.into_iter().map(serde_json::from_value).collect::<Result<Vec<AskedQuestion>, _>>()?;
     let told = approval_stats::stats(&questions);
-    let mut spared = Vec::new();
+    let (mut spared, mut unread) = (Vec::new(), 0usize);
     for sparing in &told.sparing {
         let mut grants = Vec::new();
         for (tool, ids) in &sparing.approved {
             let mut calls = Vec::new();
             for id in ids.iter().rev().take(MAX_READ) {
-                let question = at.show(&id.parse()?).await?;
+                // One whose bundle or key is not kept any more can be counted and not read.
+                let Ok(question) = at.show(&id.parse()?).await else {
+                    unread = unread.saturating_add(1);
+                    continue;
+                };
                 let arguments = text(&question, "arguments_text");
                 calls.extend(Json::parse(arguments.as_bytes()).ok());
             }
             if !calls.is_empty() {
-                grants.push(approval_stats::grant_of(tool, &calls));
+                grants.extend(approval_stats::grant_of(tool, &calls));
             }
         }
         spared.push(json!({ "of": sparing.of, "why": sparing.why, "grants": grants }));
     }
-    let answer = json!({ "came": told.came, "sparing": spared });
+    let answer = json!({ "came": told.came, "sparing": spared, "unread": unread });
+    if args.at.server.is_some() {
+        out.note("Counted are the questions that you may see.");
+    }
+    if unread > 0 {
+        out.note(&format!("{unread} questions cannot be read any more, and are in no grant."));
+    }
     out.answer(&answer, |to| {
         let heads = [
             "OF",

@@ -200,7 +200,7 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
         out.note(&format!("warrantor: [tokens]: {warning}"));
     }
     let tending = tokio::spawn(tokens::tend(Arc::clone(&api), Arc::clone(&deployment)));
-    let noticing = tokio::spawn(teller.tell(Arc::clone(&api)));
+    let noticing = teller.map(|teller| tokio::spawn(teller.tell(Arc::clone(&api))));
     ApiServer::new(Arc::clone(&api), tls).serve(listener, interrupted).await;
     api.settle().await;
     reloading.abort();
@@ -209,7 +209,9 @@ async fn serve_config(args: &ServeArgs, out: Output) -> anyhow::Result<Exit> {
     }
     keeping.abort();
     tending.abort();
-    noticing.abort();
+    if let Some(noticing) = noticing {
+        noticing.abort();
+    }
     traces.end().await;
     end(&deployment, out).await;
     Ok(Exit::Done)

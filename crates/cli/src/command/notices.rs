@@ -33,7 +33,7 @@ const TRIES: [Duration; 6] = [
     Duration::from_secs(10 * 60),
     Duration::from_secs(30 * 60),
 ];
-/// Most notices that are under way.
+/// Most notices to one receiver that are under way.
 const MAX_UNDER_WAY: usize = 1000;
 
 /// Where notices go.
@@ -56,13 +56,19 @@ impl Teller {
         receivers: &[NoticesConfig],
         page: Option<String>,
         clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
+        if receivers.is_empty() {
+            return Ok(None);
+        }
         let read = |receiver: &NoticesConfig| {
             let file = receiver.secret.display();
             let secret =
                 fs::read_to_string(&receiver.secret).with_context(|| format!("{file} cannot be read"))?;
             let signing = Signing::read(&secret).with_context(|| file.to_string())?;
-            anyhow::Ok(Arc::new(Receiver { uri: receiver.url.parse()?, signing }))
+            anyhow::Ok(Arc::new(Receiver {
+                uri: receiver.url.parse().context("[[approvals.notices]] url")?,
+                signing,
+            }))
         };
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_native_roots()
@@ -70,20 +76,20 @@ impl Teller {
             .https_or_http()
             .enable_http1()
             .build();
-        Ok(Self {
+        Ok(Some(Self {
             receivers: receivers.iter().map(read).collect::<anyhow::Result<_>>()?,
             client: Client::builder(TokioExecutor::new()).build(connector),
             page,
             clock,
-        })
+        }))
     }
 
     pub(super) async fn tell(self, api: Arc<Api<SqliteStore>>) {
-        if self.receivers.is_empty() {
-            return;
-        }
         let teller = Arc::new(self);
-        let (mut told, mut under_way) = (Told::default(), JoinSet::new());
+        let mut told = Told::default();
+        // Each has room of its own, so that one that is gone holds nothing up for the others.
+        let mut under_way: Vec<_> =
+            teller.receivers.iter().map(|receiver| (receiver, JoinSet::new())).collect();
         let mut looking = tokio::time::interval(LOOK);
         loop {
             looking.tick().await;
@@ -94,18 +100,15 @@ impl Teller {
                     continue;
                 }
             };
-            while under_way.try_join_next().is_some() {}
-            for notice in notices {
-                for receiver in &teller.receivers {
-                    if under_way.len() >= MAX_UNDER_WAY {
-                        tracing::warn!(
-                            notice = notice.id,
-                            host = receiver.uri.host(),
-                            "a notice is not sent: too many wait"
-                        );
+            for (receiver, sending) in &mut under_way {
+                while sending.try_join_next().is_some() {}
+                for notice in &notices {
+                    if sending.len() >= MAX_UNDER_WAY {
+                        let host = receiver.uri.host();
+                        tracing::warn!(notice = notice.id, host, "a notice is not sent: too many wait");
                         continue;
                     }
-                    under_way.spawn(Arc::clone(&teller).deliver(Arc::clone(receiver), notice.clone()));
+                    sending.spawn(Arc::clone(&teller).deliver(Arc::clone(receiver), notice.clone()));
                 }
             }
         }
@@ -125,7 +128,13 @@ impl Teller {
         let page = self.page.as_deref();
         let (mut due, gone) = told.open(&open, page, self.clock.now());
         for id in gone {
-            due.extend(told.settled(&approvals.question(&id).await?, page, self.clock.now()));
+            match approvals.question(&id).await {
+                Ok(question) => due.extend(told.settled(&question, page, self.clock.now())),
+                // It is looked at again, and holds nothing else up.
+                Err(cause) => {
+                    tracing::warn!(question = %id, %cause, "nobody can be told what came of a question")
+                }
+            }
         }
         Ok(due)
     }

@@ -6,10 +6,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use thiserror::Error;
-use warrantor_decide::{Answering, Decision, MayNot, changed_places, decide, may_approve};
+use warrantor_decide::{
+    Answering, Decision, MayNot, changed_places, decide, may_approve, place_text, source_key,
+};
 use warrantor_model::{
     Approval, Approver, Asker, Binding, Call, DecisionId, Digest, Finding, Given, Json, Offer, PersonId,
     Timestamp,
+    path::walk,
     record::{ApprovalChange, ApprovalRecord, Event, Record},
 };
 use warrantor_store::{Commit, CommitError, Recency, Store};
@@ -137,6 +140,18 @@ impl From<QuestionError> for AnswerError {
     fn from(cause: QuestionError) -> Self {
         Self::Unavailable(cause.to_string())
     }
+}
+
+/// The arguments, as sources name them, of which every value was put in.
+fn wholly_put_in(arguments: &Json, places: &BTreeSet<String>) -> BTreeSet<String> {
+    let (mut put_in, mut others) = (BTreeSet::new(), BTreeSet::new());
+    walk(arguments, &mut Vec::new(), &mut |location, value| {
+        if !matches!(value, Json::Array(_) | Json::Object(_)) {
+            let of = if places.contains(&place_text(location)) { &mut put_in } else { &mut others };
+            of.insert(source_key(location));
+        }
+    });
+    put_in.difference(&others).cloned().collect()
 }
 
 /// Arguments that are imagined to be used.
@@ -375,10 +390,15 @@ impl<S: Store> Engine<S> {
             }
         };
         if is_new {
-            // What was shown may not have become worse, but for what is put in and what that does.
-            let shown = Binding { effects: binding.effects.clone(), ..question.binding.clone() };
-            if let Some(why) = shown.worsened(&binding) {
+            // What was asked may not have become worse, but for what is put in and what that does.
+            let first = Binding { effects: binding.effects.clone(), ..question.first.clone() };
+            if let Some(why) = first.worsened(&binding, &wholly_put_in(&call.arguments, &places)) {
                 return Err(AnswerError::Stale(why));
+            }
+            // A yes is none to what nobody has read.
+            if !askers.is_subset(&question.askers) {
+                let why = "with these arguments more would have to be asked than was: say no, and let the agent ask";
+                return Err(AnswerError::Stale(why.to_owned()));
             }
         } else if let Some(why) = question.binding.differs_from(&binding) {
             return Err(AnswerError::Stale(why));

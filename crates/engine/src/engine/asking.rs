@@ -402,6 +402,7 @@ impl<S: Store> Engine<S> {
             until: ends.map_or(until, |ends| until.min(ends)),
             askers: asking.askers.clone(),
             binding: asking.binding.clone(),
+            first: asking.binding.clone(),
             sealed: hex::encode(sealed.map_err(|cause| cause.to_string())?),
             place: led.place.as_str().to_owned(),
             given: Vec::new(),

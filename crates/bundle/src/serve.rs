@@ -216,7 +216,7 @@ pub(crate) fn is_origin(text: &str) -> bool {
 }
 
 /// Whether nobody on the way reads what is sent there: https, or http on this machine.
-fn is_secure(url: &Url) -> bool {
+pub(crate) fn is_secure(url: &Url) -> bool {
     let is_here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -6,7 +6,11 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, header};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use serde_json::Value;
 
 /// How long an answer may take.
@@ -24,6 +28,13 @@ pub(crate) enum Sent<'a> {
     Written(&'a str),
     /// A form.
     Form(&'a [(&'a str, &'a str)]),
+}
+
+/// Reaches what it is sent to over TLS, as the system trusts certificates; over plain HTTP where the address says so.
+pub(crate) fn connector() -> anyhow::Result<HttpsConnector<HttpConnector>> {
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let builder = builder.with_native_roots().context("the system's certificates cannot be read")?;
+    Ok(builder.https_or_http().enable_http1().build())
 }
 
 /// Asks, and gives the status and the JSON of the answer; `null` for an answer without any.
@@ -53,13 +64,7 @@ pub(crate) async fn ask(
         request = request.header(header::AUTHORIZATION, value);
     }
     let request = request.body(Full::new(body)).with_context(|| format!("{url:?} is no address"))?;
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .context("the system's certificates cannot be read")?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = Client::builder(TokioExecutor::new()).build(connector()?);
     let asked = async {
         let response = client.request(request).await.with_context(|| format!("{url} does not answer"))?;
         let status = response.status();

@@ -12,7 +12,7 @@ use warrantor_model::{
 use crate::approvals::AskedQuestion;
 
 /// An answer within this many seconds is one that nobody thought about.
-pub const AT_ONCE: u64 = 3;
+const AT_ONCE: u64 = 3;
 /// Fewest answers from which anything is concluded.
 const ENOUGH: usize = 5;
 /// Most different values that a list of them is made of.
@@ -155,7 +155,8 @@ pub fn stats(questions: &[AskedQuestion]) -> Stats {
         if let Some(why) = spared(&row).filter(|_| !of.starts_with("agent:")) {
             let mut approved: BTreeMap<String, Vec<String>> = BTreeMap::new();
             // What somebody denied may lie between what was approved; and where a value's source asks, no bound stands in for it.
-            let may_be_granted = row.denied == 0 && !of.contains("/arguments/");
+            let may_be_granted =
+                row.denied == 0 && !of.contains("/arguments/") && !of.starts_with("decision:");
             let yes = |one: &&&AskedQuestion| may_be_granted && matches!(outcome(one), Outcome::Approved(_));
             for question in questions.iter().filter(yes) {
                 approved.entry(question.tool.clone()).or_default().push(question.id.to_string());

@@ -19,7 +19,8 @@ use warrantor_engine::{
     bodies::SealKey,
 };
 use warrantor_model::{
-    Approver, Clock, DecisionId, Digest, Effect, GroupName, Json, PersonId, Randomness, Timestamp, path::walk,
+    Approver, Asker, Clock, DecisionId, Digest, Effect, GroupName, Json, PersonId, Randomness, Timestamp,
+    path::walk,
 };
 use warrantor_store::Store;
 
@@ -107,7 +108,7 @@ pub struct AskedQuestion {
     /// Until when it can be answered, or the answer used.
     #[schema(value_type = String)]
     pub until: Timestamp,
-    /// What asks: `policy:ID`, or `grant:MANDATE#LINE` of a mandate of the bundle.
+    /// What asks: `policy:ID`, `grant:MANDATE#LINE` of a mandate, or `decision:arguments` where a call has more values than are remembered.
     pub askers: Vec<String>,
     /// Who has to answer, each of them: `person:ID` or `group:NAME`.
     pub asked: Vec<String>,
@@ -257,22 +258,7 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
         effects: question.binding.effects.clone(),
         asked_at: question.asked_at,
         until,
-        askers: question
-            .askers
-            .iter()
-            .map(|asker| match asker.hop {
-                Some(hop)
-                    if usize::try_from(hop)
-                        .is_ok_and(|hop| hop.saturating_add(1) < question.binding.chain.len()) =>
-                {
-                    let above = usize::try_from(hop).ok().and_then(|hop| question.binding.chain.get(hop));
-                    let above = above.map(|(mandate, _)| mandate.to_string()).unwrap_or_default();
-                    format!("grant:{above}#{}", asker.by)
-                }
-                Some(_) => format!("grant:{}#{}", question.template, asker.by),
-                None => format!("policy:{}", asker.by),
-            })
-            .collect(),
+        askers: question.askers.iter().map(|asker| name_of(question, asker)).collect(),
         asked: question.asked().iter().map(ToString::to_string).collect(),
         unanswered: question.unanswered().iter().map(ToString::to_string).collect(),
         given: question
@@ -294,6 +280,22 @@ fn line(id: &DecisionId, question: &StoredQuestion, now: Timestamp) -> AskedQues
             QuestionState::Withdrawn { why, .. } => Some(why.clone()),
             _ => None,
         },
+    }
+}
+
+/// What asks, by the name that its author knows: a policy, a line of a mandate, or the decision itself, which asks about more values than it can remember.
+fn name_of(question: &StoredQuestion, asker: &Asker) -> String {
+    let chain = &question.binding.chain;
+    match (asker.hop.map(usize::try_from), &asker.who) {
+        (None, Approver::Group(_)) => format!("policy:{}", asker.by),
+        (None, Approver::Person(_)) => format!("decision:{}", asker.by),
+        (Some(hop), _) => {
+            let above =
+                hop.ok().filter(|hop| hop.saturating_add(1) < chain.len()).and_then(|hop| chain.get(hop));
+            let mandate =
+                above.map_or_else(|| question.template.to_string(), |(mandate, _)| mandate.to_string());
+            format!("grant:{mandate}#{}", asker.by)
+        }
     }
 }
 

@@ -92,7 +92,7 @@ pub struct Grounds {
     pub tracked: Vec<(String, Decimal)>,
     /// Answers of persons that lifted something.
     pub given: Vec<Given>,
-    /// What an answer to a question about the call is bound to. None of a tool that is not known.
+    /// What an answer to a question about the call is bound to. None where nobody is asked and nobody has answered, and of a tool that is not known.
     pub binding: Option<Binding>,
 }
 
@@ -196,8 +196,8 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
         passing.charges = mandates(&tracer, tool, call, &mut obstacles, &mut grounds);
         sources(&tracer, tool, call, &mut grounds);
         passing.tracking = trackers(snapshot, task, call, &mut passing.charges, &mut obstacles, &mut grounds);
-        grounds.binding = approving::binding(&judged, &grounds.sources);
         if let Some(approval) = approval {
+            grounds.binding = approving::binding(&judged, &grounds.sources);
             counting = counting.bound_to(approval, grounds.binding.as_ref());
             if let Some(why) = counting.void.as_ref().filter(|_| approval.replaced) {
                 let detail = format!("what a person put in does not count: {why}");
@@ -226,6 +226,10 @@ pub fn decide(snapshot: &Snapshot, task: &TaskState, facts: &Facts, call: &Call,
             passing.uses.extend(counting.uses);
             passing.approval.clone_from(&facts.approval);
             grounds.given = counting.given;
+        }
+        // Of most calls nobody is asked, and nothing has to be bound.
+        if grounds.binding.is_none() && obstacles.asks_alone() {
+            grounds.binding = approving::binding(&judged, &grounds.sources);
         }
     }
     obstacles.into_decision(grounds, passing)
@@ -367,6 +371,11 @@ impl Obstacles {
         self.asks.retain(|(asker, _)| !counting.lifts.contains(asker));
         self.void.clone_from(&counting.void);
         self.asks.len() < before
+    }
+
+    /// Whether nothing but persons who have not answered stands in the way.
+    fn asks_alone(&self) -> bool {
+        self.hard.is_empty() && !self.asks.is_empty()
     }
 
     fn into_decision(mut self, grounds: Grounds, passing: Passing) -> Decision {

@@ -328,8 +328,7 @@ impl Snapshot {
     }
 
     /// Whether any policy lets anybody answer a question.
-    #[must_use]
-    pub fn anyone_may_approve(&self) -> bool {
+    pub(crate) fn anyone_may_approve(&self) -> bool {
         self.policies().anyone_may_approve()
     }
 

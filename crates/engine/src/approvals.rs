@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use warrantor_decide::{Asking, NO_SELF_APPROVAL};
 use warrantor_model::{
-    AgentId, Approval, Approver, Asker, Binding, Call, Decimal, DecisionId, Digest, EnforcementPoint, Given,
-    PersonId, TaskId, TemplateId, Timestamp, ToolRef,
+    AgentId, Approval, Approver, Asker, Binding, Call, Decimal, DecisionId, Digest, Given, PersonId, TaskId,
+    TemplateId, Timestamp, ToolRef,
 };
 use warrantor_store::{Add, Commit, Key, KeyError, ReadError, Store, Wanted};
 
@@ -198,12 +198,6 @@ impl StoredQuestion {
             edited: self.edited.as_ref().map(|edited| edited.places.clone()).unwrap_or_default(),
             until,
         }
-    }
-
-    /// The enforcement point by its name, where that is one.
-    #[must_use]
-    pub fn enforcement_point(&self) -> Option<EnforcementPoint> {
-        self.point.parse().ok()
     }
 }
 

@@ -345,21 +345,10 @@ impl<S: Store> Engine<S> {
         };
         let snapshot = &*loaded.snapshot;
         let decision = decide(snapshot, &loaded.task, &loaded.facts, call, now);
+        let under_way = UnderWay { id, presented, call, now };
         let decided = |verdict, findings| Decided {
-            id,
-            at: now,
-            verdict,
-            snapshot,
-            method: &presented.method,
-            call: Some(call),
-            evidence: &call.evidence,
-            enforcement_point: &call.enforcement_point,
-            task: Some(&loaded.task),
-            revision: loaded.revision,
-            grounds: decision.grounds(),
             findings,
-            asked: &[],
-            approval: None,
+            ..under_way.decided(verdict, &loaded, decision.grounds())
         };
         match &decision {
             Decision::Pass(draft) => {
@@ -368,9 +357,7 @@ impl<S: Store> Engine<S> {
                 self.commit_pass(&decided, presented, call, &loaded, draft, (rests_on, None)).await
             }
             Decision::Ask(..) | Decision::Deny(..) if loaded.recency == Recency::AsKnown => Attempt::Moved,
-            Decision::Ask(asking, grounds) => {
-                self.ask(UnderWay { id, presented, call, now }, &loaded, asking, grounds).await
-            }
+            Decision::Ask(asking, grounds) => self.ask(under_way, &loaded, asking, grounds).await,
             Decision::Deny(refusal, _) => {
                 self.record_refusal(&decided(Verdict::Deny, refusal.findings()), presented).await;
                 Attempt::done(Answer::Refused(Refused { decision: id.clone(), refusal: refusal.clone() }))

@@ -52,8 +52,6 @@ impl Asking {
 const PREFIX: &str = "q.";
 /// What states are sealed for, and nothing else.
 const CONTEXT: &str = "the state of a request that waits for a person";
-/// Longest state that is opened.
-const MAX_STATE: usize = 4096;
 /// Most questions of one connection of which it is remembered that its client was sent to them.
 const MAX_SENT: usize = 256;
 
@@ -206,7 +204,7 @@ impl<P: DecisionPoint> Exchange<P> {
     /// or where its question waits no more and was not approved.
     pub(crate) async fn asked_again(&self, using: &Use<'_>) -> Option<Try> {
         let state = using.params.retry.state.as_deref()?.strip_prefix(PREFIX)?;
-        let sealed = (state.len() <= MAX_STATE).then(|| BASE64_URL_SAFE_NO_PAD.decode(state).ok())??;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(state).ok()?;
         let state: State = serde_json::from_slice(&self.engine.open_state(CONTEXT, &sealed)?).ok()?;
         if state != self.state_of(using, &state.question, state.until) || self.engine.now() >= state.until {
             return None;

@@ -6,7 +6,9 @@ use url::Url;
 use warrantor_model::time::parse_duration;
 
 use super::PlaneConfig;
-use crate::{doc::Doc, files::gateway::ApprovalsEntry, read::split_cure, report::Report, tree::short};
+use crate::{
+    doc::Doc, files::gateway::ApprovalsEntry, read::split_cure, report::Report, serve::is_secure, tree::short,
+};
 
 /// Longest time that a call waits for persons: clients give up before.
 const MAX_HOLD: Duration = Duration::from_secs(10 * 60);
@@ -32,17 +34,12 @@ pub(super) fn asking(
     let page = match &entry.page {
         None => of_plane,
         Some(page) => {
-            let url = Url::parse(page).ok();
-            let is_loopback = url.as_ref().and_then(Url::host).is_some_and(|host| match host {
-                url::Host::Domain(name) => name == "localhost",
-                url::Host::Ipv4(ip) => ip.is_loopback(),
-                url::Host::Ipv6(ip) => ip.is_loopback(),
-            });
-            let fits = url.as_ref().is_some_and(|url| {
-                (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
+            let fits = Url::parse(page).is_ok_and(|url| {
+                is_secure(&url)
                     && url.query().is_none()
                     && url.fragment().is_none()
                     && url.username().is_empty()
+                    && url.password().is_none()
                     && url.path().trim_end_matches('/').ends_with("/approvals")
             });
             if !fits {

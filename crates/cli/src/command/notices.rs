@@ -18,6 +18,8 @@ use warrantor_control::notices::{Notice, Signing, Told};
 use warrantor_model::Clock;
 use warrantor_store_sql::SqliteStore;
 
+use crate::http::connector;
+
 /// How often it is looked for questions.
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions that are read at a time.
@@ -70,15 +72,9 @@ impl Teller {
                 signing,
             }))
         };
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .context("the system's certificates cannot be read")?
-            .https_or_http()
-            .enable_http1()
-            .build();
         Ok(Some(Self {
             receivers: receivers.iter().map(read).collect::<anyhow::Result<_>>()?,
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: Client::builder(TokioExecutor::new()).build(connector()?),
             page,
             clock,
         }))

@@ -29,6 +29,7 @@ use tokio::runtime::Handle;
 use warrantor_bundle::gateway::TracesSettings;
 
 use super::secrets::Sources;
+use crate::http::connector;
 
 /// How long a collector may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,12 +101,6 @@ impl std::fmt::Debug for Collector {
 
 impl Collector {
     fn new(settings: &TracesSettings, base: &Path) -> anyhow::Result<Self> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .context("the system's certificates cannot be read")?
-            .https_or_http()
-            .enable_http1()
-            .build();
         let mut headers = HeaderMap::new();
         for (name, entry) in &settings.headers {
             let value = Sources::at(base).value(entry, name)?;
@@ -116,7 +111,7 @@ impl Collector {
             value.set_sensitive(true);
             headers.insert(header, value);
         }
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new()).build(connector()?);
         Ok(Self { client, headers, runtime: Handle::current(), fails: AtomicBool::new(false) })
     }
 

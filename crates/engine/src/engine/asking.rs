@@ -34,6 +34,29 @@ pub(super) struct UnderWay<'a> {
     pub(super) now: Timestamp,
 }
 
+impl<'a> UnderWay<'a> {
+    /// What the record is made from of a decision that found nothing and asks nobody.
+    pub(super) fn decided(self, verdict: Verdict, loaded: &'a Loaded, grounds: &'a Grounds) -> Decided<'a> {
+        let Self { id, presented, call, now } = self;
+        Decided {
+            id,
+            at: now,
+            verdict,
+            snapshot: &loaded.snapshot,
+            method: &presented.method,
+            call: Some(call),
+            evidence: &call.evidence,
+            enforcement_point: &call.enforcement_point,
+            task: Some(&loaded.task),
+            revision: loaded.revision,
+            grounds,
+            findings: &[],
+            asked: &[],
+            approval: None,
+        }
+    }
+}
+
 /// Answers about to be used: the question, as it was read, and where the entry is that leads to it.
 pub(super) struct Using<'a> {
     pub(super) known: &'a KnownQuestion,
@@ -105,28 +128,17 @@ impl<S: Store> Engine<S> {
     }
 
     fn asked<'a>(
-        &'a self,
+        &self,
         under_way: UnderWay<'a>,
         loaded: &'a Loaded,
         asking: &'a Asking,
         grounds: &'a Grounds,
     ) -> Decided<'a> {
-        let UnderWay { id, presented, call, now } = under_way;
+        let Asking { question, .. } = asking;
         Decided {
-            id,
-            at: now,
-            verdict: Verdict::Ask,
-            snapshot: &loaded.snapshot,
-            method: &presented.method,
-            call: Some(call),
-            evidence: &call.evidence,
-            enforcement_point: &call.enforcement_point,
-            task: Some(&loaded.task),
-            revision: loaded.revision,
-            grounds,
-            findings: &asking.question.findings,
-            asked: &asking.question.asked,
-            approval: None,
+            findings: &question.findings,
+            asked: &question.asked,
+            ..under_way.decided(Verdict::Ask, loaded, grounds)
         }
     }
 
@@ -155,7 +167,7 @@ impl<S: Store> Engine<S> {
         grounds: &Grounds,
         known: &KnownQuestion,
     ) -> Attempt {
-        let UnderWay { id, presented, call, now } = under_way;
+        let UnderWay { id, presented, .. } = under_way;
         let reason = match &known.question.state {
             QuestionState::Denied { reason, .. } => reason.as_deref(),
             _ => None,
@@ -168,20 +180,9 @@ impl<S: Store> Engine<S> {
         }
         let findings = vec![finding];
         let decided = Decided {
-            id,
-            at: now,
-            verdict: Verdict::Deny,
-            snapshot: &loaded.snapshot,
-            method: &presented.method,
-            call: Some(call),
-            evidence: &call.evidence,
-            enforcement_point: &call.enforcement_point,
-            task: Some(&loaded.task),
-            revision: loaded.revision,
-            grounds,
             findings: &findings,
-            asked: &[],
             approval: Some(approval_use(&known.id, &known.question, false)),
+            ..under_way.decided(Verdict::Deny, loaded, grounds)
         };
         self.record_refusal(&decided, presented).await;
         let refusal = Refusal::new(findings);
@@ -218,21 +219,11 @@ impl<S: Store> Engine<S> {
             }
         };
         let decision = warrantor_decide::decide(&loaded.snapshot, &loaded.task, &loaded.facts, &call, now);
+        let under_way = UnderWay { presented: &presented, call: &call, ..under_way };
         let decided = |verdict, findings, used| Decided {
-            id,
-            at: now,
-            verdict,
-            snapshot: &loaded.snapshot,
-            method: &presented.method,
-            call: Some(&call),
-            evidence: &call.evidence,
-            enforcement_point: &call.enforcement_point,
-            task: Some(&loaded.task),
-            revision: loaded.revision,
-            grounds: decision.grounds(),
             findings,
-            asked: &[],
             approval: Some(approval_use(&using.known.id, question, used)),
+            ..under_way.decided(verdict, &loaded, decision.grounds())
         };
         match &decision {
             Decision::Pass(draft) => {
